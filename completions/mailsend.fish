@@ -1,0 +1,157 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_mailsend_global_optspecs
+    string join \n to= c/cc= b/bcc= s/subject= r/from= f/envelope-from= reply-to= body= html= markdown= a/attach= inline= H/header= raw= dsn-notify= dsn-return= envid= mdn message-id= date= in-reply-to= references= priority= dry-run eml= E/skip-empty p/profile= server= user= password-command= password-file= password-fd= o= retry= timeout= report= format= progress= C/config= q/quiet v/verbose trace h/help V/version
+end
+
+function __fish_mailsend_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_mailsend_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_mailsend_using_subcommand
+    set -l cmd (__fish_mailsend_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c mailsend -n "__fish_mailsend_needs_command" -l to -d 'Recipients: an address, a list, or @FILE with one per line' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -s c -l cc -d 'Recipients of a copy' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -s b -l bcc -d 'Recipients whom no one sees' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -s s -l subject -d 'Subject' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -s r -l from -d 'Sender; the profile\'s by default' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -s f -l envelope-from -d 'Return path; the sender\'s address by default, <> for none' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -l reply-to -d 'Where replies go' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -l body -d 'Text: as it is, @FILE, or - for standard input; \'\' for none' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l html -d 'HTML; without --body a text is made of it' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l markdown -d 'Markdown: sent as text and as HTML' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -s a -l attach -d 'Attach a file: \'FILE;name=n.pdf;type=application/pdf\'' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l inline -d 'An image that the HTML shows as cid:logo: \'FILE;cid=logo\'' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -s H -l header -d 'Any header field: \'X: y\'' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l raw -d 'An existing message; recipients from options, else from its header' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l dsn-notify -d 'Ask for delivery reports: success, failure, delay (a list), or never' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l dsn-return -d 'What a report returns: the full message, or its hdrs' -r -f -a "full\t'The whole message'
+hdrs\t'Its header'"
+complete -c mailsend -n "__fish_mailsend_needs_command" -l envid -d 'Name of this sending in reports: letters, digits, dot and hyphen' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l message-id -d 'Message-ID: <left@right>' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l date -d 'Date: as in mail, as 2026-11-23T10:00:00+01:00, or as @SECONDS' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l in-reply-to -d 'Message-ID of the message that this one replies to' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l references -d 'Message-IDs of the conversation so far' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l priority -d 'How urgent it is' -r -f -a "high\t'Urgent'
+normal\t'As every other'
+low\t'It can wait'"
+complete -c mailsend -n "__fish_mailsend_needs_command" -l eml -d 'Write the message to FILE, - for standard output; send nothing' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -s p -l profile -d 'Use this profile of the configuration' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l server -d 'Use this server instead of a profile' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -l user -d 'Log in as this user' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l password-command -d 'Take the password from the output of this shell command' -r -f -a "(__fish_complete_command)"
+complete -c mailsend -n "__fish_mailsend_needs_command" -l password-file -d 'Take the password from this file, which only its owner may read' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l password-fd -d 'Take the password from this open file descriptor' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -s o -d 'Set any key of a profile for this call, such as -o tls.ca-file=ca.pem' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l retry -d 'Try again up to N times what was deferred' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l timeout -d 'Limit for connecting, greeting, each command and each block of the message' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l report -d 'Write a record for every recipient to FILE, or to standard output (-)' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l format -d 'Format of the records; without --report they go to standard output' -r -f -a "human\t'A line for people'
+json\t'A JSON object per line'
+csv\t'Comma-separated values'"
+complete -c mailsend -n "__fish_mailsend_needs_command" -l progress -d 'Show how far the message has left' -r -f -a "auto\t'A bar on a terminal, nothing elsewhere'
+bar\t'A bar'
+lines\t'A line for every tenth'
+json\t'A JSON object for every tenth'
+none\t'Nothing'"
+complete -c mailsend -n "__fish_mailsend_needs_command" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l mdn -d 'Ask the reader for a receipt'
+complete -c mailsend -n "__fish_mailsend_needs_command" -l dry-run -d 'Print what would be sent, and to whom; send nothing'
+complete -c mailsend -n "__fish_mailsend_needs_command" -s E -l skip-empty -d 'Without text and file send nothing, and be content'
+complete -c mailsend -n "__fish_mailsend_needs_command" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_needs_command" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_needs_command" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_needs_command" -s V -l version -d 'Print version'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, remove or check profiles'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "login" -d 'Store the password of a profile in the keyring'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove the password of a profile from the keyring'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "completions" -d 'Print completions for a shell'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a manual page'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "list" -d 'List the profiles'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "show" -d 'Show the keys of a profile and where each was set'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "add" -d 'Add a profile to the configuration'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "remove" -d 'Remove a profile from the configuration'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "default" -d 'Show or set the profile that is used when none is named'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "check" -d 'Connect, and say what the server offers and whether the login works'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -s a -l all -d 'Show the defaults, too'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l server -d 'The server: smtps://USER@HOST, smtp://USER@HOST:587, lmtp://HOST, sendmail:, maildir:FOLDER' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s r -l from -d 'Sender of messages that name none' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s o -d 'Any other key, such as -o timeouts.connect=5s' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l default -d 'Use it when none is named'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from default" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from default" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from default" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from default" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from default" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l send -d 'Send a test message to this address, too' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s p -l profile -d 'Use this profile of the configuration' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l server -d 'Use this server instead of a profile' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l user -d 'Log in as this user' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l password-command -d 'Take the password from the output of this shell command' -r -f -a "(__fish_complete_command)"
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l password-file -d 'Take the password from this file, which only its owner may read' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l password-fd -d 'Take the password from this open file descriptor' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s o -d 'Set any key of a profile for this call, such as -o tls.ca-file=ca.pem' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l retry -d 'Try again up to N times what was deferred' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l timeout -d 'Limit for connecting, greeting, each command and each block of the message' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s p -l profile -d 'The profile; the default one if none is named' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l user -d 'The user' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s p -l profile -d 'The profile; the default one if none is named' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -l user -d 'The user' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,0 +1,150 @@
+//! The one error of the command line: exit code, message, hints, source.
+
+use std::io;
+
+use super::Exit;
+use crate::{
+    config::{ConfigError, Origin},
+    mail::{AddressError, Trouble, clean},
+    message::ComposeError,
+    secret::SecretError,
+};
+
+/// An error that ends the program, for people.
+#[derive(Debug)]
+pub struct CliError {
+    /// The exit code.
+    pub exit: Exit,
+    /// What happened, in one line.
+    pub message: String,
+    /// Lines that show where, such as a text with a caret below.
+    pub excerpt: Option<String>,
+    /// What to type or check next.
+    pub hints: Vec<String>,
+    /// What caused it.
+    pub source: Option<anyhow::Error>,
+}
+
+impl CliError {
+    /// An error without hints.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), excerpt: None, hints: Vec::new(), source: None }
+    }
+
+    /// A wrong command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Adds what to type or check next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds what caused it.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// A text that is no address, where `place` says where it stands.
+    pub fn address(place: &str, error: &AddressError) -> Self {
+        let excerpt = Some(error.caret()).filter(|_| !error.input.is_empty());
+        Self { excerpt, ..Self::new(Exit::Data, format!("{place}: {error}")) }
+    }
+
+    /// A file that cannot be read.
+    pub fn no_input(name: &str, error: io::Error) -> Self {
+        Self::new(Exit::NoInput, format!("{name} cannot be read")).source(error)
+    }
+
+    /// The whole error as it is shown, one line each.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("mailsend: {}", self.message)];
+        if let Some(excerpt) = &self.excerpt {
+            lines.extend(excerpt.lines().map(|line| format!("    {line}")));
+        }
+        if let Some(source) = &self.source {
+            lines.extend(source.chain().map(|cause| format!("  caused by: {}", clean(&cause.to_string()))));
+        }
+        lines.extend(self.hints.iter().map(|hint| format!("  hint: {hint}")));
+        lines
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        match error {
+            ConfigError::File { path, error } => Self::no_input(&path.display().to_string(), error),
+            ConfigError::Value { origin, what, hint } => {
+                let (exit, place) = match &origin {
+                    Origin::Flag(flag) => (Exit::Usage, flag.clone()),
+                    origin => (Exit::Configuration, origin.to_string()),
+                };
+                let error = Self::new(exit, format!("{place}: {what}"));
+                hint.into_iter().fold(error, Self::hint)
+            }
+            ConfigError::Profile { what, hints } => {
+                hints.into_iter().fold(Self::new(Exit::Configuration, what), Self::hint)
+            }
+        }
+    }
+}
+
+impl From<ComposeError> for CliError {
+    fn from(error: ComposeError) -> Self {
+        match error {
+            ComposeError::Value { .. } => Self::new(Exit::Data, error.to_string()),
+            ComposeError::Address { field, error } => Self::address(&field, &error),
+            ComposeError::File { path, error } => Self::no_input(&path.display().to_string(), error),
+            ComposeError::Spool(error) => Self::new(Exit::Io, "a temporary copy of the input cannot be written")
+                .source(error)
+                .hint("make room in the folder for temporary files, or name another: TMPDIR=/path"),
+        }
+    }
+}
+
+impl From<Trouble> for CliError {
+    fn from(trouble: Trouble) -> Self {
+        let error = Self::new(Exit::of_trouble(&trouble), trouble.to_string());
+        trouble.hints.into_iter().fold(error, Self::hint)
+    }
+}
+
+impl From<SecretError> for CliError {
+    fn from(error: SecretError) -> Self {
+        error.hints.into_iter().fold(Self::new(Exit::Configuration, error.what), Self::hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Cause, Mailbox, Stage};
+
+    #[test]
+    fn what_caused_by_hint() {
+        let error = CliError::no_input("a.pdf", io::Error::other("no \x1b[2Jsuch file")).hint("check the name");
+        assert_eq!(
+            error.lines(),
+            ["mailsend: a.pdf cannot be read", "  caused by: no \u{FFFD}[2Jsuch file", "  hint: check the name"]
+        );
+    }
+
+    #[test]
+    fn an_address_has_its_caret() {
+        let error = CliError::address("--to", &Mailbox::parse("a b@c.example").unwrap_err());
+        assert_eq!(error.exit, Exit::Data);
+        assert_eq!(error.lines()[1..], ["    a b@c.example", "     ^"]);
+    }
+
+    #[test]
+    fn trouble_keeps_its_hints() {
+        let trouble = Trouble::new(Stage::Connect, Cause::NoHost, "host 'x' was not found").hint("check the spelling");
+        let error = CliError::from(trouble);
+        assert_eq!((error.exit, error.hints.len()), (Exit::NoHost, 1));
+    }
+}

@@ -1,0 +1,347 @@
+//! From the options to a message with its envelope.
+
+use super::{DsnReturnArg, MessageArgs, PriorityArg};
+use crate::{
+    cli::{CliError, Exit, args::Context, stdin::Stdin, ui},
+    config::{Profile, Server},
+    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Entry, Envelope, Mailbox, parse_list},
+    message::{
+        AttachmentSpec, Draft, Field, Input, Priority, Stamp, Text, compose, message_id, message_ids, parse_date,
+        read_raw,
+    },
+    net::host_name,
+};
+
+/// ENVIDs over this are refused by servers (RFC 3461, 4.4).
+const MAX_ENVID: usize = 100;
+
+/// A message that only needs a way.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub message_id: String,
+    pub envelope: Envelope,
+    pub content: Content,
+    pub dsn: DsnRequest,
+    /// For the plan: subject, and a line per part.
+    pub subject: Option<String>,
+    pub parts: Vec<String>,
+}
+
+/// `success,failure,delay` in any choice, or `never`.
+pub(super) fn dsn_notify(text: &str) -> Result<DsnNotify, String> {
+    let mut notify = DsnNotify::default();
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    if words == ["never"] {
+        return Ok(notify);
+    }
+    for word in words {
+        match word {
+            "success" => notify.success = true,
+            "failure" => notify.failure = true,
+            "delay" => notify.delay = true,
+            "never" => return Err("never cannot stand beside the others".to_owned()),
+            _ => return Err("success, failure, delay (a list), or never is wanted".to_owned()),
+        }
+    }
+    Ok(notify)
+}
+
+/// Makes the message; `None` if there is nothing to send and that is right.
+pub(super) fn letter(
+    args: &MessageArgs,
+    context: &Context,
+    profile: &Profile,
+    stdin: &mut Stdin,
+    stamp: &mut Stamp,
+) -> Result<Option<Letter>, CliError> {
+    let dsn = dsn(args)?;
+    let to = [recipients("ADDRESS", &args.addresses, stdin)?, recipients("--to", &args.to, stdin)?].concat();
+    let cc = recipients("--cc", &args.cc, stdin)?;
+    let bcc = recipients("--bcc", &args.bcc, stdin)?;
+    if let Some(raw) = &args.raw {
+        let named = [to, cc, bcc].concat();
+        return raw_letter(args, raw, &named, profile, stdin, dsn, stamp).map(Some);
+    }
+
+    let mut draft = Draft::new(sender(args, context, profile)?);
+    (draft.to, draft.cc, draft.bcc) = (to, cc, bcc);
+    fields(args, profile, &mut draft)?;
+    texts(args, &mut draft, stdin)?;
+    files(args, &mut draft, stdin)?;
+    if draft.to.is_empty() && draft.cc.is_empty() && draft.bcc.is_empty() {
+        return Err(no_recipient());
+    }
+    read_text_from_stdin(args, &mut draft, stdin)?;
+    if args.skip_empty && draft.is_blank() {
+        return Ok(None);
+    }
+
+    let message = compose(&draft, stamp)?;
+    let sender = return_path(args, Some(&draft.from.address))?;
+    Ok(Some(Letter {
+        envelope: envelope(sender, message.recipients)?,
+        message_id: message.message_id,
+        content: message.content,
+        dsn,
+        parts: parts(&draft),
+        subject: draft.subject,
+    }))
+}
+
+fn no_recipient() -> CliError {
+    CliError::usage("nobody is named to send it to").hint("mailsend --to ADDRESS …, or --cc, --bcc")
+}
+
+fn envelope(sender: Option<Address>, recipients: Vec<Address>) -> Result<Envelope, CliError> {
+    Envelope::new(sender, recipients).map_err(|_| no_recipient())
+}
+
+fn recipients(option: &str, values: &[String], stdin: &mut Stdin) -> Result<Vec<Entry>, CliError> {
+    let mut entries = Vec::new();
+    for value in values {
+        match stdin.list(option, value)? {
+            Some(lines) => {
+                for (number, line) in lines.iter().enumerate() {
+                    let place = format!("{option} {value}, entry {}", number + 1);
+                    entries.extend(parse_list(line).map_err(|error| CliError::address(&place, &error))?);
+                }
+            }
+            None => {
+                // '@@x' is the literal '@x', here as everywhere.
+                let literal = value.strip_prefix('@').filter(|rest| rest.starts_with('@')).unwrap_or(value);
+                entries.extend(parse_list(literal).map_err(|error| CliError::address(option, &error))?);
+            }
+        }
+    }
+    Ok(entries)
+}
+
+fn mailbox(option: &str, text: &str) -> Result<Mailbox, CliError> {
+    Mailbox::parse(text).map_err(|error| CliError::address(option, &error))
+}
+
+fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
+    if let Some(from) = &args.from {
+        return mailbox("--from", from);
+    }
+    // A field given as a whole is looked at here already: without any sender there is no message.
+    for header in &args.header {
+        let field = Field::parse(header)?;
+        if field.name.eq_ignore_ascii_case("From") {
+            return mailbox("From", &field.value);
+        }
+    }
+    if let Some(from) = &profile.from {
+        return Ok(from.clone());
+    }
+    let is_local = match &profile.server {
+        Some(Server::Network { endpoint, .. }) => endpoint.is_loopback(),
+        Some(Server::Sendmail { .. } | Server::Maildir { .. }) => true,
+        None => false,
+    };
+    let user = ["LOGNAME", "USER"].iter().find_map(|name| context.environment.get(name)).unwrap_or("root");
+    if is_local && let Ok(mailbox) = Mailbox::parse(&format!("{user}@{}", host_name())) {
+        return Ok(mailbox);
+    }
+    let error = CliError::new(Exit::Configuration, "nobody is named as the sender").hint("name one: --from ADDRESS");
+    Err(match (&profile.name, profile.server.is_some()) {
+        (Some(name), _) => {
+            error.hint(format!("or for good, in [profiles.{name}]: from = \"Your Name <you@example.com>\""))
+        }
+        (None, true) => error.hint("or for good: export EMAIL=you@example.com"),
+        (None, false) => {
+            error.hint("or set up an account: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS")
+        }
+    })
+}
+
+fn return_path(args: &MessageArgs, from: Option<&Address>) -> Result<Option<Address>, CliError> {
+    match args.envelope_from.as_deref() {
+        None => Ok(from.cloned()),
+        Some("<>" | "") => Ok(None),
+        Some(address) => mailbox("--envelope-from", address).map(|mailbox| Some(mailbox.address)),
+    }
+}
+
+fn fields(args: &MessageArgs, profile: &Profile, draft: &mut Draft) -> Result<(), CliError> {
+    draft.subject.clone_from(&args.subject);
+    if let Some(reply_to) = &args.reply_to {
+        draft.reply_to = parse_list(reply_to).map_err(|error| CliError::address("--reply-to", &error))?;
+    }
+    if let Some(date) = &args.date {
+        let date = parse_date(date).map_err(|what| CliError::new(Exit::Data, format!("--date: {what}")))?;
+        draft.date = Some(date);
+    }
+    draft.message_id = args.message_id.as_ref().map(|id| message_id("--message-id", id)).transpose()?;
+    let ids = |option: &str, value: &Option<String>| match value {
+        Some(ids) => message_ids(option, ids),
+        None => Ok(Vec::new()),
+    };
+    draft.in_reply_to = ids("--in-reply-to", &args.in_reply_to)?;
+    draft.references = ids("--references", &args.references)?;
+    draft.priority = args.priority.map(|priority| match priority {
+        PriorityArg::High => Priority::High,
+        PriorityArg::Normal => Priority::Normal,
+        PriorityArg::Low => Priority::Low,
+    });
+    draft.wants_read_receipt = args.mdn;
+    for header in &args.header {
+        let field = Field::parse(header)?;
+        // The sender was taken from it already, or --from is there and wins over nothing: both is one too many.
+        if field.name.eq_ignore_ascii_case("From") && args.from.is_some() {
+            return Err(CliError::new(Exit::Data, "From: it is given twice"));
+        }
+        draft.add_field(field)?;
+    }
+    if draft.reply_to.is_empty() {
+        draft.reply_to.clone_from(&profile.reply_to);
+    }
+    Ok(())
+}
+
+fn texts(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin) -> Result<(), CliError> {
+    let mut text = |option: &str, value: &Option<String>| match value {
+        Some(value) => stdin.text(option, value).map(Some),
+        None => Ok(None),
+    };
+    draft.text = text("--body", &args.body)?;
+    draft.html = text("--html", &args.html)?;
+    draft.markdown = text("--markdown", &args.markdown)?;
+    Ok(())
+}
+
+fn files(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin) -> Result<(), CliError> {
+    let mut open = |option: &str, values: &[String]| {
+        let mut attachments = Vec::new();
+        for value in values {
+            let spec = AttachmentSpec::parse(value);
+            if spec.input == Input::Stdin {
+                stdin.claim(option)?;
+            }
+            attachments.push(spec.open()?);
+        }
+        Ok::<_, CliError>(attachments)
+    };
+    draft.attachments = open("--attach", &args.attach)?;
+    draft.inline = open("--inline", &args.inline)?;
+    Ok(())
+}
+
+/// Standard input is the text when nothing else is; at a terminal somebody has to type it.
+fn read_text_from_stdin(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin) -> Result<(), CliError> {
+    let is_given = args.body.is_some() || args.html.is_some() || args.markdown.is_some();
+    if is_given || !stdin.is_free() {
+        return Ok(());
+    }
+    if Stdin::is_terminal() {
+        if !draft.attachments.is_empty() {
+            return Ok(());
+        }
+        ui::tell("Type the text, then Ctrl-D on a line of its own.");
+    }
+    stdin.claim("the text")?;
+    draft.text = Some(Text { bytes: Input::Stdin.read()?, charset: None });
+    Ok(())
+}
+
+fn raw_letter(
+    args: &MessageArgs,
+    raw: &str,
+    named: &[Entry],
+    profile: &Profile,
+    stdin: &mut Stdin,
+    dsn: DsnRequest,
+    stamp: &mut Stamp,
+) -> Result<Letter, CliError> {
+    let input = Input::from_word(raw);
+    if input == Input::Stdin {
+        stdin.claim("--raw")?;
+    }
+    let from = match &args.from {
+        Some(from) => Some(mailbox("--from", from)?),
+        None => profile.from.clone(),
+    };
+    let message = read_raw(&input, from.as_ref(), named.is_empty(), stamp)?;
+    let mut recipients: Vec<Address> = Vec::new();
+    for mailbox in named.iter().flat_map(Entry::mailboxes) {
+        if !recipients.contains(&mailbox.address) {
+            recipients.push(mailbox.address.clone());
+        }
+    }
+    if recipients.is_empty() {
+        recipients = message.recipients;
+    }
+    let sender = match (&args.envelope_from, &args.from) {
+        (None, Some(_)) => from.map(|from| from.address),
+        _ => return_path(args, message.from.as_ref())?,
+    };
+    if sender.is_none() && args.envelope_from.is_none() {
+        return Err(CliError::new(
+            Exit::Configuration,
+            format!("{raw} has no From field and nobody is named as the sender"),
+        )
+        .hint("name one: --from ADDRESS"));
+    }
+    Ok(Letter {
+        envelope: envelope(sender, recipients)?,
+        message_id: message.message_id,
+        parts: vec![format!("as it is, from {}", input.path().display())],
+        content: message.content,
+        dsn,
+        subject: None,
+    })
+}
+
+fn dsn(args: &MessageArgs) -> Result<DsnRequest, CliError> {
+    if let Some(envid) = &args.envid
+        && (envid.is_empty()
+            || envid.len() > MAX_ENVID
+            || !envid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')))
+    {
+        return Err(CliError::new(
+            Exit::Data,
+            format!("--envid: up to {MAX_ENVID} letters, digits, dots and hyphens are wanted; servers change the rest"),
+        ));
+    }
+    Ok(DsnRequest {
+        notify: args.dsn_notify,
+        ret: args.dsn_return.map(|ret| match ret {
+            DsnReturnArg::Full => DsnReturn::Full,
+            DsnReturnArg::Hdrs => DsnReturn::Hdrs,
+        }),
+        envid: args.envid.clone(),
+    })
+}
+
+fn parts(draft: &Draft) -> Vec<String> {
+    let mut parts = Vec::new();
+    let texts = [("text", &draft.text), ("HTML", &draft.html), ("Markdown, as text and HTML", &draft.markdown)];
+    for (kind, text) in texts {
+        if let Some(text) = text {
+            parts.push(format!("{kind}, {} octets", text.bytes.len()));
+        }
+    }
+    if draft.html.is_some() && draft.text.is_none() {
+        parts.push("text, made of the HTML".to_owned());
+    }
+    for (kind, files) in [("inline", &draft.inline), ("file", &draft.attachments)] {
+        for file in files {
+            parts.push(format!("{kind} {}, {}, {} octets", file.name(), file.media_type(), file.size()));
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_for_reports() {
+        assert_eq!(dsn_notify("never").unwrap().to_string(), "NEVER");
+        assert_eq!(dsn_notify("delay, success").unwrap().to_string(), "SUCCESS,DELAY");
+        for bad in ["", "never,success", "always", "success;delay", "success\r\nRSET"] {
+            assert!(dsn_notify(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Sends a letter, tells what becomes of it, and decides the exit code.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::compose::Letter;
+use crate::{
+    cli::{
+        CliError, Exit,
+        args::{Context, ReportArgs, WhereArgs},
+        runtime, ui,
+    },
+    config::{Profile, Server},
+    feed::{Told, once},
+    mail::{Event, Outcome, Stage, State, Stop, Submission, Trouble},
+    message::Stamp,
+    report::{Progress, Record, Records, Target, human_line, is_attended, paint},
+    secret::{self, Wanted},
+    transport::Door,
+};
+
+/// Sends the letter.
+pub(super) fn deliver(
+    letter: Letter,
+    mut profile: Profile,
+    place: &WhereArgs,
+    report: &ReportArgs,
+    context: &Context,
+) -> Result<Exit, CliError> {
+    if profile.server.is_none() {
+        return Err(no_server());
+    }
+    profile.retry.further_attempts = place.retry;
+    let records = match report.target() {
+        None => None,
+        Some(target) => Some(Records::open(target.clone(), report.format()).map_err(|error| {
+            let name = if let Target::File(path) = &target { path.display().to_string() } else { "-".to_owned() };
+            CliError::new(Exit::CannotCreate, format!("--report {name} cannot be opened for writing")).source(error)
+        })?),
+    };
+    let retry = profile.retry;
+    let wanted = place.wanted(&profile, context);
+    let mut door = Door::new(Arc::new(profile.clone()), wanted.clone())?;
+    if let Some(wanted) = wanted.filter(Wanted::may_ask_somebody) {
+        // Asked before anything else runs: an interrupted prompt must leave the terminal as it was.
+        door.remember(secret::get(&wanted)?);
+    }
+    let door = Arc::new(door);
+    let presenter = Presenter {
+        run: Stamp::now().mark(),
+        message_id: letter.message_id.clone(),
+        from: letter.envelope.from().map(ToString::to_string),
+        records,
+        progress: Progress::new(report.progress()),
+        is_told: !context.is_quiet && (is_attended() || context.is_verbose),
+        is_verbose: context.is_verbose,
+        is_quiet: context.is_quiet,
+        is_maildir: matches!(profile.server, Some(Server::Maildir { .. })),
+        has_profile: profile.name.is_some(),
+        has_colour: ui::has_colour(),
+        outcomes: Vec::new(),
+    };
+    let submission = Submission {
+        id: 1,
+        message_id: letter.message_id,
+        envelope: letter.envelope,
+        content: letter.content,
+        dsn: letter.dsn,
+    };
+    let signal = Arc::new(AtomicI32::new(0));
+    let runtime = runtime()?;
+    let wants_trace = context.wants_trace;
+    let presenter = runtime.block_on(async {
+        let stop = listen_for_signals(signal.clone());
+        let mut presenter = presenter;
+        once(submission, retry, door, wants_trace, stop, |told| presenter.told(told)).await;
+        presenter
+    });
+    // A thread that still reads or waits for a keyring is not waited for.
+    runtime.shutdown_background();
+    let exit = presenter.finish();
+    match signal.load(Ordering::Relaxed) {
+        0 => exit,
+        number => {
+            if let Err(error) = &exit {
+                ui::show(error);
+            }
+            die_of(number);
+            exit
+        }
+    }
+}
+
+fn no_server() -> CliError {
+    CliError::new(Exit::Configuration, "no server is named and no profile is set up")
+        .hint("set up an account: mailsend profile add work --server smtps://USER@HOST --from ADDRESS")
+        .hint(
+            "or name a server for this call: --server smtp://HOST, or --server maildir:./outbox to try it without one",
+        )
+}
+
+/// Shows what comes, and keeps the outcomes for the verdict.
+struct Presenter {
+    run: String,
+    message_id: String,
+    from: Option<String>,
+    records: Option<Records>,
+    progress: Progress,
+    is_told: bool,
+    is_verbose: bool,
+    is_quiet: bool,
+    is_maildir: bool,
+    has_profile: bool,
+    has_colour: bool,
+    outcomes: Vec<Outcome>,
+}
+
+impl Presenter {
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Settled { route, outcome, attempts } => {
+                if let Some(records) = &mut self.records {
+                    let from = self.from.as_deref();
+                    records.write(&Record::new(&self.run, &self.message_id, from, &outcome, &route, attempts));
+                }
+                self.show(&outcome);
+                self.outcomes.push(outcome);
+            }
+            Told::Event(Event::Progress { sent, total, .. }) => self.progress.advance(sent, total),
+            Told::Event(Event::Trace(line)) => self.progress.print(&line),
+            Told::Event(Event::Note(line)) if self.is_verbose => self.progress.print(&line),
+            Told::Event(Event::Retry { attempt, pause }) if self.is_told => {
+                self.progress.print(&format!("attempt {attempt} follows in {:.1} s", pause.as_secs_f32()));
+            }
+            Told::Event(_) => {}
+        }
+    }
+
+    /// A line per recipient: on a terminal for everybody, elsewhere for who was not accepted. What stopped the whole
+    /// session is said once, at the end.
+    fn show(&self, outcome: &Outcome) {
+        if outcome.state == State::Accepted {
+            // Where a maildir's file lies is known nowhere else.
+            if self.is_told || (self.is_maildir && !self.is_quiet) {
+                self.progress.print(&paint(&human_line(outcome), outcome.state, self.has_colour));
+            }
+            if self.is_told && outcome.dsn == Some(false) && !self.is_maildir {
+                self.progress.print("the server does not offer delivery reports (DSN): none will come");
+            }
+        } else if session_trouble(outcome).is_none() {
+            self.progress.print(&paint(&human_line(outcome), outcome.state, self.has_colour));
+            if outcome.state == State::Unknown {
+                self.progress.print(&format!("  look for {} at the server before it is sent again", self.message_id));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Exit, CliError> {
+        self.progress.finish();
+        let exit = Exit::of_message(&self.outcomes);
+        let mut stopped: BTreeMap<String, (Trouble, Vec<String>)> = BTreeMap::new();
+        for outcome in &self.outcomes {
+            if let Some(trouble) = session_trouble(outcome) {
+                let entry = stopped.entry(trouble.to_string()).or_insert_with(|| (trouble.clone(), Vec::new()));
+                entry.1.push(outcome.recipient.to_string());
+            }
+        }
+        for (trouble, recipients) in stopped.into_values() {
+            let state = if trouble.cause == crate::mail::Cause::TooLarge { "refused" } else { "not sent" };
+            let mut error = CliError::from(trouble);
+            error.excerpt = Some(format!("{state} to {}", shorten(&recipients)));
+            ui::show(&error);
+        }
+        if self.is_maildir && !self.has_profile && !self.is_quiet && exit == Exit::Success {
+            ui::tell("next: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS");
+        }
+        let written = self.records.take().and_then(Records::finish);
+        match written {
+            Some((target, error)) => {
+                let name = if let Target::File(path) = target { path.display().to_string() } else { "-".to_owned() };
+                let exit = if exit == Exit::Success { Exit::Io } else { exit };
+                Err(CliError::new(exit, format!("--report {name}: the records are not complete")).source(error))
+            }
+            None => Ok(exit),
+        }
+    }
+}
+
+/// Trouble that is nobody's own: it is told once for all.
+fn session_trouble(outcome: &Outcome) -> Option<&Trouble> {
+    let trouble = outcome.trouble.as_ref()?;
+    (outcome.state != State::Unknown && (outcome.reply.is_none() || outcome.stage <= Stage::Auth)).then_some(trouble)
+}
+
+/// Some names, and how many more.
+fn shorten(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// The first signal asks to end, the second to end now. The number of the first is kept.
+#[cfg(unix)]
+fn listen_for_signals(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, stop) = watch::channel(Stop::No);
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    for kind in kinds {
+        let (sender, first) = (sender.clone(), first.clone());
+        // A signal that cannot be listened for keeps its default.
+        if let Ok(mut signals) = signal(kind) {
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    let is_first =
+                        first.compare_exchange(0, kind.as_raw_value(), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+                    sender.send_replace(if is_first { Stop::Drain } else { Stop::Now });
+                }
+            });
+        }
+    }
+    stop
+}
+
+#[cfg(not(unix))]
+fn listen_for_signals(_first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
+    watch::channel(Stop::No).1
+}
+
+/// Ends as the signal would have ended the process: the caller's shell has to see it.
+#[cfg(unix)]
+fn die_of(signal: i32) {
+    // If that is not possible, the exit code has to do.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+#[cfg(not(unix))]
+fn die_of(_signal: i32) {}

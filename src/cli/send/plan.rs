@@ -1,0 +1,60 @@
+//! What would be sent, where, and to whom.
+
+use std::fmt::Write;
+
+use super::compose::Letter;
+use crate::{
+    cli::args::WhereArgs,
+    config::{Profile, Server},
+    mail::clean,
+};
+
+/// The plan of `--dry-run`, a name and a value per line.
+pub(super) fn plan(letter: &Letter, profile: &Profile, place: &WhereArgs) -> String {
+    let mut lines: Vec<(&str, String)> = Vec::new();
+    if let Some(name) = &profile.name {
+        lines.push(("profile", name.clone()));
+    }
+    lines.push((
+        "server",
+        match &profile.server {
+            None => "none: name one with --server, or set up a profile".to_owned(),
+            Some(server @ Server::Network { security, .. }) => format!("{server}, security {}", security.as_str()),
+            Some(server) => server.to_string(),
+        },
+    ));
+    if let (Some(Server::Network { .. }), Some(user)) = (&profile.server, &profile.username) {
+        let source = place.secret_source().or_else(|| profile.password.clone());
+        let source = source.map_or_else(|| "the keyring or a prompt".to_owned(), |source| source.to_string());
+        lines.push(("login", format!("{user}, password from {source}")));
+    }
+    let sender = letter.envelope.from().map_or_else(|| "<>".to_owned(), ToString::to_string);
+    lines.push(("return path", sender));
+    for recipient in letter.envelope.to() {
+        lines.push(("recipient", recipient.to_string()));
+    }
+    if let Some(subject) = &letter.subject {
+        lines.push(("subject", subject.clone()));
+    }
+    for part in &letter.parts {
+        lines.push(("part", part.clone()));
+    }
+    lines.push(("message", format!("{} octets, Message-ID {}", letter.content.len(), letter.message_id)));
+    if letter.content.has_utf8_headers || letter.envelope.to().iter().any(|address| !address.user().is_ascii()) {
+        lines.push(("needs", "SMTPUTF8".to_owned()));
+    } else if letter.content.is_8bit {
+        lines.push(("needs", "8BITMIME".to_owned()));
+    }
+    if letter.dsn.is_wanted() {
+        let notify = letter.dsn.notify.map(|notify| format!("on {notify}"));
+        let ret = letter.dsn.ret.map(|ret| format!("returning {ret}"));
+        let envid = letter.dsn.envid.as_ref().map(|envid| format!("named {envid}"));
+        let wishes: Vec<String> = [notify, ret, envid].into_iter().flatten().collect();
+        lines.push(("reports", wishes.join(", ")));
+    }
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{name:<12}{}", clean(value));
+        text
+    })
+}

@@ -1,0 +1,46 @@
+//! Standard output and standard error.
+
+use std::{
+    env,
+    io::{self, Write},
+};
+
+use super::CliError;
+use crate::report::is_attended;
+
+/// Writes what was asked for to standard output. A reader that has gone ends the printing, nothing else.
+///
+/// # Errors
+/// Any other error, such as a full disk behind a redirection.
+pub fn print(text: &str) -> io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for bytes.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Writes a line to standard error; there is nobody to tell if that fails.
+pub fn tell(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// Shows an error.
+pub fn show(error: &CliError) {
+    error.lines().iter().for_each(|line| tell(line));
+}
+
+/// Whether standard error takes colours.
+pub fn has_colour() -> bool {
+    is_attended()
+        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && env::var_os("TERM").is_none_or(|term| term != "dumb")
+}

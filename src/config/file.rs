@@ -1,0 +1,316 @@
+//! Reading configuration files: which ones, and their tables with file and line of every key.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{ConfigError, Environment, KEYS, Key, Origin, nearest, value::Raw};
+
+const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
+const TOP_KEYS: [&str; 3] = ["default-profile", "defaults", "profiles"];
+
+/// One file, its keys known and in place, their values not yet looked at.
+#[derive(Debug)]
+pub struct ConfigFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    pub(super) default_profile: Option<(String, Origin)>,
+    pub(super) defaults: Vec<Assignment>,
+    pub(super) profiles: BTreeMap<String, ProfileTable>,
+}
+
+/// `[profiles.NAME]`.
+#[derive(Debug)]
+pub(super) struct ProfileTable {
+    pub origin: Origin,
+    pub inherits: Option<(String, Origin)>,
+    pub assignments: Vec<Assignment>,
+}
+
+/// A key with the value it is given somewhere.
+#[derive(Debug, Clone)]
+pub(super) struct Assignment {
+    pub key: &'static Key,
+    pub raw: Raw,
+    pub origin: Origin,
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The files that hold together: the user's, and the system's behind it.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The user's file, or the one named by flag or environment; the one that is edited.
+    pub user: Option<ConfigFile>,
+    /// The system's file; not read if a file was named.
+    pub system: Option<ConfigFile>,
+}
+
+impl Files {
+    /// Reads the file that `named` names (flag, or `MAILSEND_CONFIG`), else the user's and the system's.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is not what it should be; only a file that nobody named may be missing.
+    pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
+        if let Some(path) = named.map(Path::to_owned).or_else(|| environment.path("MAILSEND_CONFIG")) {
+            let text = fs::read_to_string(&path).map_err(|error| ConfigError::File { path: path.clone(), error })?;
+            return Ok(Self { user: Some(ConfigFile::parse(&path, &text)?), system: None });
+        }
+        let user = match Self::user_path(None, environment) {
+            Some(path) => read_if_there(&path)?,
+            None => None,
+        };
+        Ok(Self { user, system: read_if_there(Path::new(SYSTEM_FILE))? })
+    }
+
+    /// Where the user's file is, or would be.
+    pub fn user_path(named: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
+        named.map(Path::to_owned).or_else(|| environment.path("MAILSEND_CONFIG")).or_else(|| {
+            let folder = environment
+                .path("XDG_CONFIG_HOME")
+                .filter(|folder| folder.is_absolute())
+                .or_else(|| Some(environment.path("HOME")?.join(".config")))?;
+            Some(folder.join("mailsend/config.toml"))
+        })
+    }
+
+    pub(super) fn both(&self) -> impl Iterator<Item = &ConfigFile> {
+        self.user.iter().chain(&self.system)
+    }
+
+    /// The profile of this name: the user's replaces the system's whole.
+    pub(super) fn profile(&self, name: &str) -> Option<&ProfileTable> {
+        self.both().find_map(|file| file.profiles.get(name))
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => ConfigFile::parse(path, &text).map(Some),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(ConfigError::File { path: path.to_owned(), error }),
+    }
+}
+
+impl ConfigFile {
+    /// Parses the text of the file at `path`.
+    ///
+    /// # Errors
+    /// With file and line: bad TOML, an unknown key (and the nearest known one), a table where a value belongs.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let reader = Reader { path, text };
+        let table = DeTable::parse(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| reader.line(&span));
+            reader.error_at(line, error.message().lines().next().unwrap_or("it is not valid TOML"), None)
+        })?;
+        let mut file =
+            Self { path: path.to_owned(), default_profile: None, defaults: Vec::new(), profiles: BTreeMap::new() };
+        for (name, value) in table.get_ref() {
+            match (name.get_ref().as_ref(), value.get_ref()) {
+                ("default-profile", DeValue::String(profile)) => {
+                    file.default_profile = Some((profile.to_string(), reader.origin(&name.span())));
+                }
+                ("default-profile", _) => {
+                    return Err(reader.error(&name.span(), "default-profile: the name of a profile is wanted", None));
+                }
+                ("defaults", DeValue::Table(table)) => file.defaults = reader.assignments("defaults", table)?,
+                ("profiles", DeValue::Table(profiles)) => {
+                    for (name, value) in profiles {
+                        let profile = reader.profile(name, value)?;
+                        file.profiles.insert(name.get_ref().to_string(), profile);
+                    }
+                }
+                ("defaults" | "profiles", _) => {
+                    let what = format!("'{}' is a table: [{0}] or [{0}.NAME]", name.get_ref());
+                    return Err(reader.error(&name.span(), what, None));
+                }
+                (unknown, _) => return Err(reader.unknown(unknown, &name.span(), None)),
+            }
+        }
+        Ok(file)
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn line(&self, span: &Range<usize>) -> usize {
+        1 + self.text.as_bytes().iter().take(span.start).filter(|&&byte| byte == b'\n').count()
+    }
+
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        Origin::File(self.path.to_owned(), self.line(span))
+    }
+
+    fn error(&self, span: &Range<usize>, what: impl Into<String>, hint: Option<String>) -> ConfigError {
+        self.error_at(self.line(span), what, hint)
+    }
+
+    fn error_at(&self, line: usize, what: impl Into<String>, hint: Option<String>) -> ConfigError {
+        ConfigError::Value { origin: Origin::File(self.path.to_owned(), line), what: what.into(), hint }
+    }
+
+    fn profile(
+        &self,
+        name: &Spanned<std::borrow::Cow<'_, str>>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<ProfileTable, ConfigError> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let what = format!("profiles.{0} is a table: [profiles.{0}]", name.get_ref());
+            return Err(self.error(&name.span(), what, None));
+        };
+        let inherits = match table.iter().find(|(key, _)| key.get_ref() == "inherits") {
+            None => None,
+            Some((key, value)) => match value.get_ref() {
+                DeValue::String(parent) => Some((parent.to_string(), self.origin(&key.span()))),
+                _ => return Err(self.error(&key.span(), "inherits: the name of a profile is wanted", None)),
+            },
+        };
+        Ok(ProfileTable {
+            origin: self.origin(&name.span()),
+            inherits,
+            assignments: self.assignments(&format!("profiles.{}", name.get_ref()), table)?,
+        })
+    }
+
+    /// The keys of a profile's table, those of its sub-tables included.
+    fn assignments(&self, place: &str, table: &DeTable<'_>) -> Result<Vec<Assignment>, ConfigError> {
+        let mut assignments = Vec::new();
+        self.collect(place, "", table, &mut assignments)?;
+        Ok(assignments)
+    }
+
+    fn collect(
+        &self,
+        place: &str,
+        prefix: &str,
+        table: &DeTable<'_>,
+        assignments: &mut Vec<Assignment>,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let path = format!("{prefix}{}", name.get_ref());
+            if path == "inherits" && place != "defaults" {
+                continue;
+            }
+            if let Some(key) = KEYS.iter().find(|key| key.name == path) {
+                let raw = Raw::from_toml(value.get_ref()).ok_or_else(|| {
+                    self.error(&value.span(), format!("{path}: a date or a huge number has no meaning here"), None)
+                })?;
+                assignments.push(Assignment { key, raw, origin: self.origin(&name.span()) });
+                continue;
+            }
+            let is_group = prefix.is_empty() && KEYS.iter().any(|key| key.name.starts_with(&format!("{path}.")));
+            match value.get_ref() {
+                DeValue::Table(inner) if is_group => {
+                    self.collect(&format!("{place}.{path}"), &format!("{path}."), inner, assignments)?;
+                }
+                _ if is_group => {
+                    let what = format!("'{path}' is a table: [{place}.{path}]");
+                    return Err(self.error(&name.span(), what, None));
+                }
+                _ => return Err(self.unknown(&path, &name.span(), Some(place))),
+            }
+        }
+        Ok(())
+    }
+
+    /// An unknown key; `place` is the table it stands in, `None` at the top of the file.
+    fn unknown(&self, path: &str, span: &Range<usize>, place: Option<&str>) -> ConfigError {
+        let shown = crate::mail::clean(path);
+        let hint = match place {
+            Some(_) if TOP_KEYS.contains(&path) => {
+                Some(format!("'{path}' belongs to the top of the file, before the first [table]"))
+            }
+            Some(_) => nearest(path, KEYS.iter().map(|key| key.name)).map(|key| format!("did you mean '{key}'?")),
+            None if KEYS.iter().any(|key| key.name == path) => {
+                Some(format!("'{path}' belongs into a profile: [profiles.NAME], or [defaults] for all of them"))
+            }
+            None => nearest(path, TOP_KEYS).map(|key| format!("did you mean '{key}'?")),
+        };
+        let what = match place {
+            Some(place) => format!("unknown key '{shown}' in [{place}]"),
+            None => format!("unknown key '{shown}'"),
+        };
+        self.error(span, what, hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ConfigFile, (String, Option<String>)> {
+        ConfigFile::parse(Path::new("c.toml"), text).map_err(|error| match error {
+            ConfigError::Value { hint, .. } => (error_text(text), hint),
+            other => (other.to_string(), None),
+        })
+    }
+
+    fn error_text(text: &str) -> String {
+        ConfigFile::parse(Path::new("c.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn tables_and_lines() {
+        let file = parse(
+            "default-profile = \"work\"\n[defaults]\nauth = \"auto\"\n[profiles.work]\nhost = \"mx.example\"\n\
+             timeouts.connect = \"5s\"\n[profiles.work.tls]\nca-file = \"ca.pem\"\n[profiles.home]\ninherits = \"work\"\n",
+        )
+        .unwrap();
+        assert_eq!(file.default_profile.unwrap().0, "work");
+        let keys: Vec<_> = file.profiles["work"]
+            .assignments
+            .iter()
+            .map(|assignment| (assignment.key.name, assignment.origin.to_string()))
+            .collect();
+        assert!(keys.contains(&("timeouts.connect", "c.toml:6".to_owned())), "{keys:?}");
+        assert!(keys.contains(&("tls.ca-file", "c.toml:8".to_owned())), "{keys:?}");
+        assert_eq!(file.profiles["home"].inherits.as_ref().unwrap().0, "work");
+    }
+
+    #[test]
+    fn misspelt_and_misplaced_keys() {
+        let hint = |text: &str| parse(text).unwrap_err();
+        assert_eq!(
+            hint("[profiles.work]\nhost = \"x\"\npasword = \"keyring\"\n"),
+            (
+                "c.toml:3: unknown key 'pasword' in [profiles.work]".to_owned(),
+                Some("did you mean 'password'?".to_owned())
+            )
+        );
+        assert_eq!(
+            hint("[profiles.work.timeouts]\nconect = \"1s\"\n"),
+            (
+                "c.toml:2: unknown key 'timeouts.conect' in [profiles.work.timeouts]".to_owned(),
+                Some("did you mean 'timeouts.connect'?".to_owned())
+            )
+        );
+        assert!(hint("[defaults]\ndefault-profile = \"x\"\n").1.unwrap().contains("top of the file"));
+        assert!(hint("host = \"x\"\n").1.unwrap().contains("[profiles.NAME]"));
+        assert!(hint("[profile.work]\n").1.unwrap().contains("'profiles'"));
+        assert!(hint("[profiles]\nwork = 1\n").0.contains("[profiles.work]"));
+        assert!(hint("[profiles.work]\ntls = true\n").0.contains("[profiles.work.tls]"));
+        assert!(hint("[defaults]\ninherits = \"x\"\n").0.contains("unknown key"));
+    }
+
+    #[test]
+    fn bad_toml_has_a_line() {
+        let error = error_text("[profiles.work]\nhost = \n");
+        assert!(error.starts_with("c.toml:2: "), "{error}");
+    }
+}

@@ -1,0 +1,289 @@
+//! A profile with everything resolved: what the rooms above work with.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use crate::{
+    mail::{Entry, Mailbox, RetryPolicy},
+    net::{Endpoint, TlsPolicy},
+};
+
+/// Where to send and how. Made by [`super::resolve`], immutable afterwards.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Its name; `None` for a `--server` URL.
+    pub name: Option<String>,
+    /// Sender of messages that name none.
+    pub from: Option<Mailbox>,
+    /// Reply-To of messages that name none.
+    pub reply_to: Vec<Entry>,
+    /// Where messages go; `None` while nothing says so.
+    pub server: Option<Server>,
+    /// User to log in as; no login without one.
+    pub username: Option<String>,
+    /// Mechanisms to log in with.
+    pub auth: Auth,
+    /// Source of the password or token; the keyring, then a prompt, if none is named.
+    pub password: Option<SecretSource>,
+    /// Whether a login may go over a connection without TLS.
+    pub allow_plaintext_auth: bool,
+    /// Name given in EHLO; this machine's, if none.
+    pub ehlo_name: Option<String>,
+    /// TLS.
+    pub tls: TlsPolicy,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Which SMTP extensions to use.
+    pub extensions: Extensions,
+    /// Pauses between attempts.
+    pub retry: RetryPolicy,
+    /// Every key that is set, in the order of the table, with where it was set.
+    pub settings: Vec<Setting>,
+    /// Why a password source of the file is not used, if one is not.
+    pub dropped_password: Option<String>,
+}
+
+/// A key, its value as written, and its origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The key's name.
+    pub key: &'static str,
+    /// The value as TOML.
+    pub value: String,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag, as typed.
+    Flag(String),
+    /// A variable of the environment.
+    Environment(String),
+    /// A file and a line of it, from 1.
+    File(PathBuf, usize),
+    /// The table of keys.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(flag) => write!(f, "flag {flag}"),
+            Origin::Environment(name) => write!(f, "environment {name}"),
+            Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// The way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// A server that speaks SMTP or LMTP.
+    Network {
+        /// LMTP (RFC 2033) instead of SMTP.
+        is_lmtp: bool,
+        /// Host and port.
+        endpoint: Endpoint,
+        /// What protects the connection.
+        security: Security,
+    },
+    /// A sendmail program of this machine.
+    Sendmail {
+        /// Its whole path.
+        program: PathBuf,
+    },
+    /// A maildir of this machine.
+    Maildir {
+        /// Its folder.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for Server {
+    /// As records name it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::Network { is_lmtp: true, endpoint, .. } => write!(f, "lmtp://{endpoint}"),
+            Server::Network { endpoint, .. } => write!(f, "{endpoint}"),
+            Server::Sendmail { program } => write!(f, "sendmail:{}", program.display()),
+            Server::Maildir { path } => write!(f, "maildir:{}", path.display()),
+        }
+    }
+}
+
+/// What protects a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// STARTTLS, without which nothing is sent (RFC 3207).
+    Starttls,
+    /// Nothing.
+    None,
+}
+
+impl Security {
+    pub(super) const WORDS: [(&'static str, Security); 3] =
+        [("tls", Security::Tls), ("starttls", Security::Starttls), ("none", Security::None)];
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, value)| *value)
+    }
+
+    /// The word used in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Security::Tls => "tls",
+            Security::Starttls => "starttls",
+            Security::None => "none",
+        }
+    }
+}
+
+/// Mechanisms to log in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// The best that server and secret allow.
+    Auto,
+    /// These, in this order.
+    List(Vec<Mechanism>),
+}
+
+/// A SASL mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// draft-murchison-sasl-login.
+    Login,
+    /// Google's and Microsoft's; the secret is an access token.
+    XOAuth2,
+}
+
+impl Mechanism {
+    pub(super) const WORDS: [(&'static str, Mechanism); 3] =
+        [("PLAIN", Mechanism::Plain), ("LOGIN", Mechanism::Login), ("XOAUTH2", Mechanism::XOAuth2)];
+
+    /// The registered name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Login => "LOGIN",
+            Mechanism::XOAuth2 => "XOAUTH2",
+        }
+    }
+}
+
+/// Where a password or token is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// The keyring of the operating system.
+    Keyring,
+    /// Output of a shell command.
+    Command(String),
+    /// A file that only its owner can read.
+    File(PathBuf),
+    /// A variable of the environment.
+    Env(String),
+    /// An open file descriptor.
+    Fd(u32),
+    /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
+    Credential(String),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretSource::Keyring => f.write_str("keyring"),
+            SecretSource::Command(command) => write!(f, "command '{command}'"),
+            SecretSource::File(path) => write!(f, "file {}", path.display()),
+            SecretSource::Env(name) => write!(f, "environment variable {name}"),
+            SecretSource::Fd(number) => write!(f, "file descriptor {number}"),
+            SecretSource::Credential(name) => write!(f, "systemd credential '{name}'"),
+        }
+    }
+}
+
+/// Time limits of a session (RFC 5321, 4.5.3.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name look-up and connection.
+    pub connect: Duration,
+    /// The server's 220.
+    pub greeting: Duration,
+    /// Each reply to a command, and the TLS handshake.
+    pub command: Duration,
+    /// Each block of the message.
+    pub content: Duration,
+    /// The reply to the whole message.
+    pub final_reply: Duration,
+}
+
+/// Which SMTP extensions to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extensions {
+    /// Delivery reports (RFC 3461).
+    pub dsn: Extension,
+    /// Addresses in UTF-8 (RFC 6531).
+    pub smtputf8: Extension,
+    /// BDAT (RFC 3030).
+    pub chunking: Extension,
+    /// Groups of commands (RFC 2920).
+    pub pipelining: Extension,
+    /// TLS all the way (RFC 8689); never `Prefer`.
+    pub requiretls: Extension,
+}
+
+/// What to do about an extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extension {
+    /// Use it where it is offered.
+    Prefer,
+    /// Do not send where it is not offered.
+    Require,
+    /// Do not use it.
+    Off,
+}
+
+impl Default for Profile {
+    /// Everything empty; [`super::resolve`] puts the table's defaults in.
+    fn default() -> Self {
+        Self {
+            name: None,
+            from: None,
+            reply_to: Vec::new(),
+            server: None,
+            username: None,
+            auth: Auth::Auto,
+            password: None,
+            allow_plaintext_auth: false,
+            ehlo_name: None,
+            tls: TlsPolicy::default(),
+            timeouts: Timeouts {
+                connect: Duration::ZERO,
+                greeting: Duration::ZERO,
+                command: Duration::ZERO,
+                content: Duration::ZERO,
+                final_reply: Duration::ZERO,
+            },
+            extensions: Extensions {
+                dsn: Extension::Prefer,
+                smtputf8: Extension::Prefer,
+                chunking: Extension::Prefer,
+                pipelining: Extension::Prefer,
+                requiretls: Extension::Off,
+            },
+            retry: RetryPolicy {
+                further_attempts: 0,
+                initial_delay: Duration::ZERO,
+                multiplier: 1.0,
+                max_delay: Duration::ZERO,
+                jitter: false,
+            },
+            settings: Vec::new(),
+            dropped_password: None,
+        }
+    }
+}

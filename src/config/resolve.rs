@@ -1,0 +1,542 @@
+//! Layers to one profile: default, system's file, user's file, environment, flags, in rising order of precedence.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{
+    ConfigError, Files, KEYS, Origin,
+    file::Assignment,
+    keys::Parts,
+    profile::{Profile, Security, Server, Setting},
+    server::ServerUrl,
+    value::{Input, Raw},
+};
+use crate::net::Endpoint;
+
+/// The environment variables, taken once. Tests make their own.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The process's own; variables that are not UTF-8 are left out.
+    pub fn of_process() -> Self {
+        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+    }
+
+    /// A variable that is set and not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The same as a path.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+}
+
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+}
+
+/// What the flags say about where to send.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// `--profile`.
+    pub profile: Option<String>,
+    /// `--server`.
+    pub server: Option<String>,
+    /// Keys set by flags: name, value, and the flag as typed.
+    pub settings: Vec<(String, String, String)>,
+}
+
+/// Names of all profiles with the place of their definition, in alphabetical order.
+pub fn profile_names(files: &Files) -> BTreeMap<String, Origin> {
+    let mut names = BTreeMap::new();
+    for file in files.both() {
+        for (name, table) in &file.profiles {
+            names.entry(name.clone()).or_insert_with(|| table.origin.clone());
+        }
+    }
+    names
+}
+
+/// Returns the profile that flags, environment and files ask for together.
+///
+/// Without any profile and any server the result has no server: composing a message does not need one.
+///
+/// # Errors
+/// A profile that does not exist, a value that cannot be, profiles that inherit from each other, several profiles
+/// of which none is the default.
+pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> Result<Profile, ConfigError> {
+    let by_url = request.server.is_some() || environment.get("MAILSEND_SERVER").is_some();
+    let name = selected(request, files, environment);
+    let name = match name {
+        // A URL needs no profile; one that was named must be there all the same.
+        Err(_) if by_url && request.profile.is_none() => None,
+        name => name?,
+    };
+    let mut layers = match &name {
+        Some(name) => file_layers(name, files)?,
+        None => defaults(files),
+    };
+    if by_url {
+        for layer in &mut layers {
+            layer.retain(|assignment| assignment.key.name == "from");
+        }
+    }
+    layers.push(environment_layer(environment)?);
+    layers.push(flag_layer(request)?);
+
+    let mut profile = Resolver::new(environment).run(layers)?;
+    profile.name = name.filter(|_| !by_url);
+    Ok(profile)
+}
+
+fn selected(request: &Request, files: &Files, environment: &Environment) -> Result<Option<String>, ConfigError> {
+    let names = profile_names(files);
+    let known = || names.keys().cloned().collect::<Vec<_>>().join(", ");
+    let chosen = request
+        .profile
+        .clone()
+        .map(|name| (name, "--profile".to_owned()))
+        .or_else(|| Some((environment.get("MAILSEND_PROFILE")?.to_owned(), "MAILSEND_PROFILE".to_owned())))
+        .or_else(|| {
+            files.both().find_map(|file| file.default_profile.clone()).map(|(name, origin)| (name, origin.to_string()))
+        });
+    match chosen {
+        Some((name, _)) if names.contains_key(&name) => Ok(Some(name)),
+        Some((name, origin)) => {
+            let hint = match super::nearest(&name, names.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean '{near}'? Configured: {}", known()),
+                None if names.is_empty() => {
+                    format!("set it up: mailsend profile add {name} --server smtps://USER@HOST")
+                }
+                None => format!("configured: {}", known()),
+            };
+            let what = format!("there is no profile '{}' ({origin})", crate::mail::clean(&name));
+            Err(ConfigError::Profile { what, hints: vec![hint] })
+        }
+        None => match names.len() {
+            0 | 1 => Ok(names.into_keys().next()),
+            _ => Err(ConfigError::Profile {
+                what: format!("there are several profiles and none is the default: {}", known()),
+                hints: vec!["name one: --profile NAME, or for good: mailsend profile default NAME".to_owned()],
+            }),
+        },
+    }
+}
+
+/// One group of assignments that stand together, such as a profile's table.
+type Layer = Vec<Assignment>;
+
+fn defaults(files: &Files) -> Vec<Layer> {
+    files.system.iter().chain(&files.user).map(|file| file.defaults.clone()).collect()
+}
+
+fn file_layers(name: &str, files: &Files) -> Result<Vec<Layer>, ConfigError> {
+    let mut chain: Vec<&str> = Vec::new();
+    let mut own_layers = Vec::new();
+    let mut next = Some(name);
+    while let Some(name) = next {
+        let Some(table) = files.profile(name) else {
+            let what =
+                format!("profile '{}' inherits from '{name}', which does not exist", chain.last().unwrap_or(&name));
+            return Err(ConfigError::Profile { what, hints: Vec::new() });
+        };
+        if chain.contains(&name) {
+            let what = format!("profile '{name}' inherits from itself: {} -> {name}", chain.join(" -> "));
+            return Err(ConfigError::Profile { what, hints: Vec::new() });
+        }
+        chain.push(name);
+        own_layers.push(table.assignments.clone());
+        next = table.inherits.as_ref().map(|(parent, _)| parent.as_str());
+    }
+    let mut layers = defaults(files);
+    layers.extend(own_layers.into_iter().rev());
+    Ok(layers)
+}
+
+fn environment_layer(environment: &Environment) -> Result<Layer, ConfigError> {
+    let mut layer = Layer::new();
+    for key in KEYS {
+        // MAILSEND_PASSWORD is the password itself; the secrets' room reads it.
+        let variable = key.variable();
+        let fallback = match key.name {
+            "password" => continue,
+            "from" => Some("EMAIL"),
+            "reply-to" => Some("REPLYTO"),
+            _ => None,
+        };
+        let found = [Some(variable.as_str()), fallback]
+            .into_iter()
+            .flatten()
+            .find_map(|name| Some((name, environment.get(name)?)));
+        if let Some((name, value)) = found {
+            let origin = Origin::Environment(name.to_owned());
+            let raw = Raw::from_text(value).map_err(|what| value_error(&origin, what))?;
+            layer.push(Assignment { key, raw, origin });
+        }
+    }
+    Ok(layer)
+}
+
+fn flag_layer(request: &Request) -> Result<Layer, ConfigError> {
+    let mut layer = Layer::new();
+    let server = request.server.iter().map(|url| ("server", url.as_str(), "--server"));
+    let settings = request.settings.iter().map(|(key, value, flag)| (key.as_str(), value.as_str(), flag.as_str()));
+    for (name, value, flag) in server.chain(settings) {
+        let origin = Origin::Flag(flag.to_owned());
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let hint =
+                super::nearest(name, KEYS.iter().map(|key| key.name)).map(|key| format!("did you mean '{key}'?"));
+            let what = format!("unknown key '{}'", crate::mail::clean(name));
+            return Err(ConfigError::Value { origin, what, hint });
+        };
+        let raw = Raw::from_text(value).map_err(|what| value_error(&origin, what))?;
+        // The last of two flags for one key holds, as with every flag.
+        layer.retain(|earlier: &Assignment| earlier.key.name != key.name);
+        layer.push(Assignment { key, raw, origin });
+    }
+    Ok(layer)
+}
+
+fn value_error(origin: &Origin, what: String) -> ConfigError {
+    ConfigError::Value { origin: origin.clone(), what, hint: None }
+}
+
+struct Resolver<'a> {
+    environment: &'a Environment,
+    parts: Parts,
+    is_lmtp: bool,
+    by_url: bool,
+    local: Option<Server>,
+    set: BTreeMap<&'static str, (Raw, Origin)>,
+    /// Host and user that the password source was written for.
+    password_for: Option<(Option<String>, Option<String>)>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(environment: &'a Environment) -> Self {
+        Self {
+            environment,
+            parts: Parts::default(),
+            is_lmtp: false,
+            by_url: false,
+            local: None,
+            set: BTreeMap::new(),
+            password_for: None,
+        }
+    }
+
+    fn run(mut self, layers: Vec<Layer>) -> Result<Profile, ConfigError> {
+        for key in KEYS {
+            if let Some(default) = key.default {
+                let raw = Raw::Text(default.to_owned());
+                self.assign(&Assignment { key, raw, origin: Origin::Default })?;
+            }
+        }
+        for layer in &layers {
+            self.layer(layer)?;
+        }
+        let settings = KEYS.iter().filter_map(|key| {
+            let (raw, origin) = self.set.get(key.name)?;
+            Some(Setting { key: key.name, value: raw.to_string(), origin: origin.clone() })
+        });
+        self.parts.profile.settings = settings.collect();
+        self.check_client_certificate()?;
+        self.check_password();
+        self.parts.profile.server = self.server();
+        Ok(self.parts.profile)
+    }
+
+    fn layer(&mut self, layer: &Layer) -> Result<(), ConfigError> {
+        if let Some(url) = layer.iter().find(|assignment| assignment.key.name == "server") {
+            self.assign(url)?;
+            self.take_url(url, layer)?;
+        }
+        for assignment in layer.iter().filter(|assignment| assignment.key.name != "server") {
+            self.assign(assignment)?;
+            match assignment.key.name {
+                "host" => (self.local, self.by_url) = (None, false),
+                "password" => self.password_for = None,
+                _ => {}
+            }
+        }
+        if layer.iter().any(|assignment| assignment.key.name == "password") {
+            self.password_for = Some(self.identity());
+        }
+        Ok(())
+    }
+
+    fn assign(&mut self, assignment: &Assignment) -> Result<(), ConfigError> {
+        let Assignment { key, raw, origin } = assignment;
+        let folder = match origin {
+            Origin::File(path, _) => path.parent().map(PathBuf::from),
+            _ => None,
+        };
+        let input = Input { raw, folder, home: self.environment.path("HOME") };
+        (key.set)(&mut self.parts, &input).map_err(|what| match origin {
+            Origin::Flag(flag) if flag.starts_with("--") => value_error(origin, what),
+            _ => value_error(origin, format!("{}: {what}", key.name)),
+        })?;
+        self.set.insert(key.name, (raw.clone(), origin.clone()));
+        Ok(())
+    }
+
+    /// A URL replaces everything that layers below say about the server and its user.
+    fn take_url(&mut self, assignment: &Assignment, layer: &Layer) -> Result<(), ConfigError> {
+        let rivals = ["host", "port", "security"];
+        if let Some(rival) = layer.iter().find(|other| rivals.contains(&other.key.name))
+            && !matches!(assignment.origin, Origin::Flag(_))
+        {
+            let what = format!("'server' and '{}' say the same: only one of them is wanted", rival.key.name);
+            return Err(value_error(&rival.origin, what));
+        }
+        for name in rivals.into_iter().chain(["username"]) {
+            self.set.remove(name);
+        }
+        self.by_url = true;
+        self.parts.profile.username = None;
+        (self.parts.host, self.parts.port, self.parts.security) = (None, None, None);
+        match self.parts.url.take() {
+            Some(ServerUrl::Network { is_lmtp, username, host, port, security }) => {
+                (self.is_lmtp, self.local) = (is_lmtp, None);
+                self.parts.profile.username = username;
+                (self.parts.host, self.parts.port, self.parts.security) = (Some(host), port, security);
+            }
+            Some(ServerUrl::Sendmail { program }) => self.local = Some(Server::Sendmail { program }),
+            Some(ServerUrl::Maildir { path }) => self.local = Some(Server::Maildir { path }),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn identity(&self) -> (Option<String>, Option<String>) {
+        (self.parts.host.clone(), self.parts.profile.username.clone())
+    }
+
+    fn server(&self) -> Option<Server> {
+        if let Some(local) = &self.local {
+            return Some(local.clone());
+        }
+        let host = self.parts.host.clone()?;
+        let port = self.parts.port;
+        let is_loopback = Endpoint { host: host.clone(), port: 0 }.is_loopback();
+        let security = self.parts.security.unwrap_or(match port {
+            Some(465) => Security::Tls,
+            _ if self.by_url && is_loopback => Security::None,
+            None if !self.by_url => Security::Tls,
+            _ => Security::Starttls,
+        });
+        let port = port.unwrap_or(match security {
+            _ if self.is_lmtp => 24,
+            Security::Tls => 465,
+            Security::Starttls => 587,
+            Security::None => 25,
+        });
+        Some(Server::Network { is_lmtp: self.is_lmtp, endpoint: Endpoint { host, port }, security })
+    }
+
+    fn check_client_certificate(&self) -> Result<(), ConfigError> {
+        let missing = match (self.set.get("tls.client-cert"), self.set.get("tls.client-key")) {
+            (Some((_, origin)), None) => (origin, "tls.client-cert needs tls.client-key"),
+            (None, Some((_, origin))) => (origin, "tls.client-key needs tls.client-cert"),
+            _ => return Ok(()),
+        };
+        Err(value_error(missing.0, missing.1.to_owned()))
+    }
+
+    /// A password is never sent to a host, or for a user, that it was not written for.
+    fn check_password(&mut self) {
+        let (Some((_, origin)), Some(wanted_for)) = (self.set.get("password"), &self.password_for) else { return };
+        let now = self.identity();
+        // [defaults] name no host: their password is for the profiles of the same file.
+        let file_of = |key: &str| match self.set.get(key) {
+            Some((_, Origin::File(path, _))) => Some(path.clone()),
+            _ => None,
+        };
+        let place = file_of("password");
+        let is_for_file = wanted_for == &(None, None)
+            && place.is_some()
+            && (file_of("host").or_else(|| file_of("server")) == place)
+            && (now.1.is_none() || file_of("username").or_else(|| file_of("server")) == place);
+        if wanted_for == &now || is_for_file {
+            return;
+        }
+        let whose = |(host, user): &(Option<String>, Option<String>)| {
+            format!("{}@{}", user.as_deref().unwrap_or("nobody"), host.as_deref().unwrap_or("no host"))
+        };
+        self.parts.profile.dropped_password =
+            Some(format!("the password source at {origin} is for {}, not for {}", whose(wanted_for), whose(&now)));
+        self.parts.profile.password = None;
+        self.parts.profile.settings.retain(|setting| setting.key != "password");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConfigFile, SecretSource};
+    use std::path::Path;
+
+    fn files(user: &str, system: &str) -> Files {
+        let parse = |path: &str, text: &str| Some(ConfigFile::parse(Path::new(path), text).unwrap());
+        Files { user: parse("/u/c.toml", user), system: parse("/s/c.toml", system) }
+    }
+
+    fn request(server: Option<&str>, options: &[(&str, &str)]) -> Request {
+        Request {
+            profile: None,
+            server: server.map(str::to_owned),
+            settings: options
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string(), "-o".to_owned()))
+                .collect(),
+        }
+    }
+
+    fn server_of(url: &str) -> String {
+        let profile = resolve(&request(Some(url), &[]), &Files::default(), &Environment::default()).unwrap();
+        match profile.server.unwrap() {
+            Server::Network { security, endpoint, is_lmtp } => format!("{is_lmtp} {endpoint} {}", security.as_str()),
+            other => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn urls_are_completed() {
+        for (url, expected) in [
+            ("smtp://mx.example", "false mx.example:587 starttls"),
+            ("smtps://mx.example", "false mx.example:465 tls"),
+            ("smtp://mx.example:465", "false mx.example:465 tls"),
+            ("smtp://127.0.0.1", "false 127.0.0.1:25 none"),
+            ("smtp://localhost:2525", "false localhost:2525 none"),
+            ("smtp://localhost:2525?security=starttls", "false localhost:2525 starttls"),
+            ("smtp://mx.example?security=none", "false mx.example:25 none"),
+            ("lmtp://localhost", "true localhost:24 none"),
+            ("lmtp://mx.example", "true mx.example:24 starttls"),
+            ("maildir:./outbox", "maildir:./outbox"),
+        ] {
+            assert_eq!(server_of(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn keys_are_completed() {
+        let complete = |keys: &str| {
+            let files = files(&format!("[profiles.p]\nhost = \"mx.example\"\n{keys}"), "");
+            match resolve(&Request::default(), &files, &Environment::default()).unwrap().server.unwrap() {
+                Server::Network { endpoint, security, .. } => (endpoint.port, security),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(complete(""), (465, Security::Tls));
+        assert_eq!(complete("port = 465"), (465, Security::Tls));
+        assert_eq!(complete("port = 587"), (587, Security::Starttls));
+        assert_eq!(complete("port = 25"), (25, Security::Starttls));
+        assert_eq!(complete("security = \"none\""), (25, Security::None));
+    }
+
+    #[test]
+    fn precedence_and_origin() {
+        let files = files(
+            "[defaults]\ntimeouts.connect = \"2s\"\ntimeouts.command = \"2s\"\n[profiles.p]\nhost = \"user.example\"\ntimeouts.command = \"3s\"\n",
+            "default-profile = \"p\"\n[defaults]\ntimeouts.connect = \"1s\"\ntimeouts.greeting = \"1s\"\n[profiles.p]\nhost = \"system.example\"\nusername = \"root\"\n",
+        );
+        let environment = Environment::from([
+            ("MAILSEND_TIMEOUTS_CONTENT", "4s"),
+            ("EMAIL", "ada@example.com"),
+            ("MAILSEND_RETRY_JITTER", "0"),
+        ]);
+        let profile = resolve(&request(None, &[("timeouts.content", "5s")]), &files, &environment).unwrap();
+        let origin = |key: &str| {
+            profile.settings.iter().find(|setting| setting.key == key).map(|setting| setting.origin.to_string())
+        };
+        assert_eq!(origin("timeouts.connect").unwrap(), "/u/c.toml:2");
+        assert_eq!(origin("timeouts.greeting").unwrap(), "/s/c.toml:4");
+        assert_eq!(origin("timeouts.command").unwrap(), "/u/c.toml:6");
+        assert_eq!(origin("timeouts.content").unwrap(), "flag -o");
+        assert_eq!(origin("timeouts.final-reply").unwrap(), "default");
+        assert_eq!(origin("from").unwrap(), "environment EMAIL");
+        // The user's profile replaces the system's of the same name whole.
+        assert_eq!(origin("username"), None);
+        assert_eq!(profile.timeouts.content.as_secs(), 5);
+        assert!(!profile.retry.jitter);
+    }
+
+    #[test]
+    fn a_server_url_keeps_only_the_sender() {
+        let files = files(
+            "[profiles.p]\nfrom = \"ada@example.com\"\nhost = \"mx.example\"\nusername = \"ada\"\npassword = { env = \"X\" }\ntls.ca-file = \"ca.pem\"\n",
+            "",
+        );
+        let profile = resolve(&request(Some("smtp://other.example"), &[]), &files, &Environment::default()).unwrap();
+        assert_eq!(profile.from.unwrap().to_string(), "ada@example.com");
+        assert_eq!((profile.username, profile.password, profile.tls.ca_file, profile.name), (None, None, None, None));
+    }
+
+    #[test]
+    fn a_password_stays_with_its_host_and_user() {
+        let user = "[profiles.p]\nhost = \"mx.example\"\nusername = \"ada\"\npassword = { env = \"X\" }\n\
+                    [profiles.same]\ninherits = \"p\"\nport = 587\n\
+                    [profiles.host]\ninherits = \"p\"\nhost = \"evil.example\"\n\
+                    [profiles.user]\ninherits = \"p\"\nusername = \"bob\"\n\
+                    [profiles.url]\ninherits = \"p\"\nserver = \"smtps://ada@evil.example\"\n\
+                    [profiles.own]\ninherits = \"host\"\npassword = { env = \"Y\" }\n";
+        let files = files(user, "");
+        let password = |name: &str, options: &[(&str, &str)], environment: &Environment| {
+            let request = Request { profile: Some(name.to_owned()), ..request(None, options) };
+            resolve(&request, &files, environment).unwrap().password
+        };
+        let none = Environment::default();
+        let x = Some(SecretSource::Env("X".to_owned()));
+        assert_eq!(password("p", &[], &none), x);
+        assert_eq!(password("same", &[], &none), x);
+        assert_eq!(password("host", &[], &none), None);
+        assert_eq!(password("user", &[], &none), None);
+        assert_eq!(password("url", &[], &none), None);
+        assert_eq!(password("own", &[], &none), Some(SecretSource::Env("Y".to_owned())));
+        assert_eq!(password("p", &[("host", "evil.example")], &none), None);
+        assert_eq!(password("p", &[("username", "bob")], &none), None);
+        assert_eq!(password("p", &[], &Environment::from([("MAILSEND_HOST", "evil.example")])), None);
+        assert_eq!(
+            password("p", &[("host", "evil.example"), ("password", "{ fd = 3 }")], &none),
+            Some(SecretSource::Fd(3))
+        );
+    }
+
+    #[test]
+    fn a_default_password_stays_in_its_file() {
+        let both = files(
+            "[profiles.p]\nhost = \"mx.example\"\n",
+            "[defaults]\npassword = { env = \"X\" }\n[profiles.s]\nhost = \"s.example\"\n",
+        );
+        let password = |files: &Files, name: &str| {
+            let request = Request { profile: Some(name.to_owned()), ..Request::default() };
+            resolve(&request, files, &Environment::default()).unwrap().password
+        };
+        assert_eq!(password(&both, "p"), None);
+        assert_eq!(password(&both, "s"), Some(SecretSource::Env("X".to_owned())));
+    }
+
+    #[test]
+    fn profiles_that_cannot_be() {
+        let fail = |user: &str, request: &Request| {
+            resolve(request, &files(user, ""), &Environment::default()).unwrap_err().to_string()
+        };
+        let named = |name: &str| Request { profile: Some(name.to_owned()), ..Request::default() };
+        assert!(
+            fail("[profiles.a]\ninherits = \"b\"\n[profiles.b]\ninherits = \"a\"\n", &named("a"))
+                .contains("a -> b -> a")
+        );
+        assert!(fail("[profiles.a]\ninherits = \"x\"\n", &named("a")).contains("does not exist"));
+        assert!(fail("[profiles.a]\n[profiles.b]\n", &Request::default()).contains("none is the default"));
+        assert!(fail("[profiles.work]\n", &named("wrok")).contains("no profile 'wrok'"));
+        assert!(fail("[profiles.a]\nserver = \"maildir:x\"\nhost = \"y\"\n", &Request::default()).contains("only one"));
+        assert!(fail("[profiles.a]\ntls.client-cert = \"x\"\n", &Request::default()).contains("needs tls.client-key"));
+        let error =
+            resolve(&request(None, &[("timeout", "1s")]), &Files::default(), &Environment::default()).unwrap_err();
+        assert!(matches!(error, ConfigError::Value { hint: Some(_), .. }), "{error:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! The two channels between a feed and its sessions: submissions go up, steps come down.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::{Outcome, Submission};
+
+/// What a session tells the feed whose submissions it carries.
+#[derive(Debug)]
+pub enum Step {
+    /// The last bytes of these submissions are about to leave. They leave once `ack` is answered; the feed writes
+    /// down the intent first. Dropping `ack` stops them.
+    Commit {
+        /// The feed's numbers.
+        ids: Vec<u64>,
+        /// The feed's consent.
+        ack: oneshot::Sender<()>,
+    },
+    /// These recipients of the submission are settled for this attempt.
+    Settled {
+        /// The feed's number.
+        id: u64,
+        /// Where it went.
+        route: Arc<Route>,
+        /// One each; further recipients of the same submission may follow.
+        outcomes: Vec<Outcome>,
+    },
+    /// This submission was not taken, through no fault of its own: due again, no attempt counted.
+    Later(Submission),
+    /// Something to show. May be dropped where nobody looks.
+    Event(Event),
+}
+
+/// Where a message went, as records name it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The profile's name, if it has one.
+    pub profile: Option<String>,
+    /// `smtp.example.com:587`, `maildir:/path`.
+    pub server: String,
+}
+
+/// Something to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A step of the session, for `-v`: "connected to …".
+    Note(String),
+    /// Something the user should know though the message went: "the server offers no DSN".
+    Warning(String),
+    /// A line of the dialogue, with its mark and without secrets, for `--trace`.
+    Trace(String),
+    /// Octets of a submission's content handed to the socket so far.
+    Progress {
+        /// The feed's number.
+        id: u64,
+        /// So many.
+        sent: u64,
+        /// Of so many.
+        total: u64,
+    },
+    /// Recipients were deferred and will be tried again.
+    Retry {
+        /// The attempt that comes next, from 2.
+        attempt: u32,
+        /// After this pause.
+        pause: Duration,
+    },
+}
+
+/// The end of the channel from which sessions pull submissions; several sessions share it.
+#[derive(Debug, Clone)]
+pub struct Submissions(Arc<Mutex<mpsc::Receiver<Submission>>>);
+
+impl Submissions {
+    /// Shares `receiver`.
+    pub fn new(receiver: mpsc::Receiver<Submission>) -> Self {
+        Self(Arc::new(Mutex::new(receiver)))
+    }
+
+    /// The next submission, or `None` when no more come. Dropping the future loses nothing.
+    pub async fn next(&self) -> Option<Submission> {
+        self.0.lock().await.recv().await
+    }
+
+    /// A submission that is there already. Another session may be about to take the next one.
+    pub fn ready(&self) -> Option<Submission> {
+        self.0.try_lock().ok()?.try_recv().ok()
+    }
+}
+
+/// How urgently a delivery is asked to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Not at all.
+    #[default]
+    No,
+    /// Begin nothing new; what is under way has [`Stop::DRAIN`] to end.
+    Drain,
+    /// At once.
+    Now,
+}
+
+impl Stop {
+    /// How long what is under way may still take.
+    pub const DRAIN: Duration = Duration::from_secs(30);
+}

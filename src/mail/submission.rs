@@ -1,0 +1,133 @@
+//! What is handed in for delivery, and the wishes that go with it.
+
+use std::{fmt, time::Duration};
+
+use super::{Content, Envelope};
+
+/// One message with its envelope, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// The feed's own number of it; steps name it by this.
+    pub id: u64,
+    /// The Message-ID with its angle brackets.
+    pub message_id: String,
+    /// Reverse path and recipients. Recipients are distinct.
+    pub envelope: Envelope,
+    /// The message.
+    pub content: Content,
+    /// Delivery reports wished for.
+    pub dsn: DsnRequest,
+}
+
+/// Delivery status notifications wished for (RFC 3461).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DsnRequest {
+    /// When to report; the server's own habit if absent.
+    pub notify: Option<DsnNotify>,
+    /// How much of the message to return; the server's own habit if absent.
+    pub ret: Option<DsnReturn>,
+    /// Letters, digits, dot and hyphen only, at most 100: servers hand other characters back in different forms.
+    pub envid: Option<String>,
+}
+
+impl DsnRequest {
+    /// Whether anything is wished for.
+    pub fn is_wanted(&self) -> bool {
+        self.notify.is_some() || self.ret.is_some() || self.envid.is_some()
+    }
+}
+
+/// Events to report; none of them means NEVER (RFC 3461, 4.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DsnNotify {
+    /// Delivered.
+    pub success: bool,
+    /// Not to be delivered.
+    pub failure: bool,
+    /// Late.
+    pub delay: bool,
+}
+
+impl fmt::Display for DsnNotify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [(self.success, "SUCCESS"), (self.failure, "FAILURE"), (self.delay, "DELAY")];
+        let words: Vec<&str> = words.into_iter().filter(|(wanted, _)| *wanted).map(|(_, word)| word).collect();
+        f.write_str(if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }.as_str())
+    }
+}
+
+/// How much of the message a report returns (RFC 3461, 4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DsnReturn {
+    /// The whole message.
+    Full,
+    /// Its header fields.
+    Hdrs,
+}
+
+impl fmt::Display for DsnReturn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DsnReturn::Full => "FULL",
+            DsnReturn::Hdrs => "HDRS",
+        })
+    }
+}
+
+/// When to try again what was deferred.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryPolicy {
+    /// Attempts after the first.
+    pub further_attempts: u32,
+    /// Pause before the second attempt.
+    pub initial_delay: Duration,
+    /// Factor from pause to pause, at least 1.
+    pub multiplier: f64,
+    /// Longest pause.
+    pub max_delay: Duration,
+    /// Whether a pause is shortened at random, to half at most.
+    pub jitter: bool,
+}
+
+impl RetryPolicy {
+    /// Returns the pause after attempt number `attempt` (from 1), or `None` if that was the last.
+    /// `random` is from 0 to 1.
+    pub fn pause_after(&self, attempt: u32, random: f64) -> Option<Duration> {
+        if attempt > self.further_attempts {
+            return None;
+        }
+        let factor = self.multiplier.max(1.0).powi(attempt.saturating_sub(1).min(1_000) as i32);
+        let seconds = (self.initial_delay.as_secs_f64() * factor).min(self.max_delay.as_secs_f64());
+        let share = if self.jitter { 1.0 - random.clamp(0.0, 1.0) / 2.0 } else { 1.0 };
+        Some(Duration::from_secs_f64(seconds * share))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notify_words() {
+        assert_eq!(DsnNotify::default().to_string(), "NEVER");
+        assert_eq!(DsnNotify { success: true, failure: false, delay: true }.to_string(), "SUCCESS,DELAY");
+    }
+
+    #[test]
+    fn pauses_grow_to_the_longest_and_end() {
+        let policy = RetryPolicy {
+            further_attempts: 4,
+            initial_delay: Duration::from_secs(2),
+            multiplier: 3.0,
+            max_delay: Duration::from_secs(20),
+            jitter: false,
+        };
+        let pauses: Vec<u64> = (1..9).map_while(|n| policy.pause_after(n, 0.5)).map(|d| d.as_secs()).collect();
+        assert_eq!(pauses, [2, 6, 18, 20]);
+        let jittered = RetryPolicy { jitter: true, ..policy };
+        assert_eq!(jittered.pause_after(1, 1.0), Some(Duration::from_secs(1)));
+        assert_eq!(jittered.pause_after(1, 0.0), Some(Duration::from_secs(2)));
+        let endless = RetryPolicy { further_attempts: u32::MAX, ..policy };
+        assert_eq!(endless.pause_after(u32::MAX, 0.0), Some(Duration::from_secs(20)));
+    }
+}

@@ -1,0 +1,511 @@
+//! A draft becomes a message: fields in the usual order, then the tree mixed > related > alternative.
+
+use std::collections::HashSet;
+
+use mail_builder::{
+    MessageBuilder, Writer,
+    headers::{HeaderType, content_type::ContentType, raw::Raw},
+    mime::{BodyPart, MimePart},
+};
+
+use super::{
+    Attachment, ComposeError, Field, Stamp, Text,
+    field::{addresses, check_value, message_id, message_ids, parse_addresses, unstructured},
+    stamp::parse_date,
+    text::{html_from_markdown, text_from_html},
+};
+use crate::mail::{Address, Content, Entry, Mailbox, Piece};
+
+/// Everything that a message is made of.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// From.
+    pub from: Mailbox,
+    /// To.
+    pub to: Vec<Entry>,
+    /// Cc.
+    pub cc: Vec<Entry>,
+    /// Recipients that appear in no field.
+    pub bcc: Vec<Entry>,
+    /// Reply-To.
+    pub reply_to: Vec<Entry>,
+    /// Subject.
+    pub subject: Option<String>,
+    /// The text part.
+    pub text: Option<Text>,
+    /// The HTML part; without a text one is made of it.
+    pub html: Option<Text>,
+    /// Text and HTML at once.
+    pub markdown: Option<Text>,
+    /// Images that the HTML shows.
+    pub inline: Vec<Attachment>,
+    /// Files.
+    pub attachments: Vec<Attachment>,
+    /// Date as RFC 5322 writes it.
+    pub date: Option<String>,
+    /// Message-ID with its angle brackets.
+    pub message_id: Option<String>,
+    /// In-Reply-To.
+    pub in_reply_to: Vec<String>,
+    /// References; what is replied to is added.
+    pub references: Vec<String>,
+    /// How urgent it is.
+    pub priority: Option<Priority>,
+    /// Ask the reader's program for a receipt (RFC 8098).
+    pub wants_read_receipt: bool,
+    /// Other fields, in their order.
+    pub fields: Vec<Field>,
+}
+
+/// How urgent a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Urgent.
+    High,
+    /// As every other.
+    Normal,
+    /// It can wait.
+    Low,
+}
+
+/// A message with what its envelope needs.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Message-ID with its angle brackets.
+    pub message_id: String,
+    /// Every recipient once, in the order of To, Cc, Bcc.
+    pub recipients: Vec<Address>,
+    /// The message.
+    pub content: Content,
+}
+
+impl Draft {
+    /// An empty draft.
+    pub fn new(from: Mailbox) -> Self {
+        Self {
+            from,
+            to: Vec::new(),
+            cc: Vec::new(),
+            bcc: Vec::new(),
+            reply_to: Vec::new(),
+            subject: None,
+            text: None,
+            html: None,
+            markdown: None,
+            inline: Vec::new(),
+            attachments: Vec::new(),
+            date: None,
+            message_id: None,
+            in_reply_to: Vec::new(),
+            references: Vec::new(),
+            priority: None,
+            wants_read_receipt: false,
+            fields: Vec::new(),
+        }
+    }
+
+    /// Takes in a field given as a whole. One that has a place of its own goes there: `Bcc` into the envelope.
+    ///
+    /// # Errors
+    /// If its place is taken already, or its value does not fit there.
+    pub fn add_field(&mut self, field: Field) -> Result<(), ComposeError> {
+        let name = field.name.as_str();
+        let twice = |taken: bool| {
+            if taken { Err(ComposeError::value(name, "it is given twice")) } else { Ok(()) }
+        };
+        match name.to_ascii_lowercase().as_str() {
+            "to" => self.to.extend(parse_addresses(name, &field.value)?),
+            "cc" => self.cc.extend(parse_addresses(name, &field.value)?),
+            "bcc" => self.bcc.extend(parse_addresses(name, &field.value)?),
+            "from" => {
+                self.from = Mailbox::parse(&field.value)
+                    .map_err(|error| ComposeError::Address { field: field.name.clone(), error })?;
+            }
+            "reply-to" => {
+                twice(!self.reply_to.is_empty())?;
+                self.reply_to = parse_addresses(name, &field.value)?;
+            }
+            "subject" => {
+                twice(self.subject.is_some())?;
+                self.subject = Some(field.value);
+            }
+            "date" => {
+                twice(self.date.is_some())?;
+                self.date = Some(parse_date(&field.value).map_err(|what| ComposeError::value(name, what))?);
+            }
+            "message-id" => {
+                twice(self.message_id.is_some())?;
+                self.message_id = Some(message_id(name, &field.value)?);
+            }
+            "in-reply-to" => {
+                twice(!self.in_reply_to.is_empty())?;
+                self.in_reply_to = message_ids(name, &field.value)?;
+            }
+            "references" => {
+                twice(!self.references.is_empty())?;
+                self.references = message_ids(name, &field.value)?;
+            }
+            _ => self.fields.push(field),
+        }
+        Ok(())
+    }
+
+    /// Whether there is neither text nor file.
+    pub fn is_blank(&self) -> bool {
+        [&self.text, &self.html, &self.markdown].into_iter().flatten().all(Text::is_blank)
+            && self.attachments.is_empty()
+            && self.inline.is_empty()
+    }
+
+    fn recipients(&self) -> Vec<Address> {
+        let mut seen = HashSet::new();
+        [&self.to, &self.cc, &self.bcc]
+            .into_iter()
+            .flatten()
+            .flat_map(Entry::mailboxes)
+            .map(|mailbox| mailbox.address.clone())
+            .filter(|address| seen.insert(address.clone()))
+            .collect()
+    }
+}
+
+/// Makes the message. It is 7-bit unless an address in its header needs UTF-8.
+///
+/// # Errors
+/// A value that must not be in a header, images without HTML.
+pub fn compose(draft: &Draft, stamp: &mut Stamp) -> Result<Message, ComposeError> {
+    let id = match &draft.message_id {
+        Some(id) => id.clone(),
+        // The sender's domain makes it unique, and tells nothing of this machine.
+        None => format!("<{}@{}>", stamp.mark(), id_domain(draft.from.address.domain())),
+    };
+    let mut assembly = Assembly::default();
+    let body = body(draft, stamp, &mut assembly)?;
+    let mut builder = MessageBuilder::new();
+    for (name, value) in fields(draft, stamp, &id)? {
+        builder = builder.header(name, value);
+    }
+    builder.body(body).serialize(&mut assembly);
+    let mut content = assembly.finish();
+    content.has_utf8_headers = content.is_8bit;
+    Ok(Message { message_id: id, recipients: draft.recipients(), content })
+}
+
+/// A domain literal cannot stand in a Message-ID that everybody reads.
+fn id_domain(domain: &str) -> String {
+    domain.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).collect()
+}
+
+fn fields(draft: &Draft, stamp: &Stamp, id: &str) -> Result<Vec<(String, HeaderType<'static>)>, ComposeError> {
+    let mut fields: Vec<(String, HeaderType<'static>)> = Vec::new();
+    let mut add = |name: &str, value: HeaderType<'static>| fields.push((name.to_owned(), value));
+    add("From", addresses(&[Entry::Mailbox(draft.from.clone())]));
+    for (name, entries) in [("To", &draft.to), ("Cc", &draft.cc), ("Reply-To", &draft.reply_to)] {
+        if !entries.is_empty() {
+            add(name, addresses(entries));
+        }
+    }
+    if draft.to.is_empty() && draft.cc.is_empty() {
+        // Some servers take a message without any recipient field for spam (RFC 5322, 3.6.3 allows it).
+        add("To", Raw::new("undisclosed-recipients:;").into());
+    }
+    if let Some(subject) = &draft.subject {
+        check_value("Subject", subject)?;
+        add("Subject", unstructured(subject));
+    }
+    let raw = |text: &str| HeaderType::from(Raw::new(text.to_owned()));
+    add("Date", raw(draft.date.as_deref().unwrap_or(&stamp.date())));
+    add("Message-ID", raw(id));
+    if !draft.in_reply_to.is_empty() {
+        add("In-Reply-To", raw(&draft.in_reply_to.join(" ")));
+    }
+    // A reply refers to what it replies to (RFC 5322, 3.6.4).
+    let mut references = draft.references.clone();
+    references.extend(draft.in_reply_to.iter().filter(|id| !draft.references.contains(id)).cloned());
+    if !references.is_empty() {
+        add("References", raw(&references.join(" ")));
+    }
+    match draft.priority {
+        Some(Priority::High) => {
+            add("Importance", raw("high"));
+            add("X-Priority", raw("1"));
+        }
+        Some(Priority::Low) => {
+            add("Importance", raw("low"));
+            add("X-Priority", raw("5"));
+        }
+        Some(Priority::Normal) | None => {}
+    }
+    if draft.wants_read_receipt {
+        add("Disposition-Notification-To", addresses(&[Entry::Mailbox(draft.from.clone())]));
+    }
+    for field in &draft.fields {
+        add(&field.name, field.header()?);
+    }
+    Ok(fields)
+}
+
+fn body(draft: &Draft, stamp: &mut Stamp, assembly: &mut Assembly) -> Result<MimePart<'static>, ComposeError> {
+    let mut text = draft.text.clone();
+    let mut html = draft.html.clone();
+    if let Some(markdown) = &draft.markdown {
+        html = Some(html_from_markdown(markdown));
+        text = Some(markdown.clone());
+    }
+    if let (None, Some(html)) = (&text, &html) {
+        text = Some(text_from_html(html)?);
+    }
+    if html.is_none() && !draft.inline.is_empty() {
+        return Err(ComposeError::value(
+            "--inline",
+            "an image can only stand in HTML; use --html or --markdown, or --attach",
+        ));
+    }
+    let mut part = match (text, html) {
+        (Some(text), None) if text.bytes.is_empty() && !draft.attachments.is_empty() => None,
+        (Some(text), None) => Some(text_part("text/plain", &text)?),
+        (None, None) if !draft.attachments.is_empty() => None,
+        (None, None) => Some(text_part("text/plain", &Text::default())?),
+        (text, Some(html)) => {
+            let mut parts = vec![text_part("text/plain", &text.unwrap_or_default())?, text_part("text/html", &html)?];
+            if !draft.inline.is_empty() {
+                let alternative = multipart("alternative", parts, stamp);
+                parts = vec![alternative];
+                parts.extend(draft.inline.iter().map(|image| assembly.part(image, true, stamp)));
+                Some(multipart("related", parts, stamp))
+            } else {
+                Some(multipart("alternative", parts, stamp))
+            }
+        }
+    };
+    if !draft.attachments.is_empty() {
+        let mut parts: Vec<_> = part.into_iter().collect();
+        parts.extend(draft.attachments.iter().map(|file| assembly.part(file, false, stamp)));
+        part = Some(multipart("mixed", parts, stamp));
+    }
+    // Either a text or a file is there by now.
+    part.ok_or_else(|| ComposeError::value("message", "there is nothing in it"))
+}
+
+fn text_part(media_type: &'static str, text: &Text) -> Result<MimePart<'static>, ComposeError> {
+    let encoded = text.encode();
+    check_value("charset", &encoded.charset)?;
+    let media_type = ContentType::new(media_type).attribute("charset", encoded.charset);
+    Ok(MimePart::raw(BodyPart::Binary(encoded.body.into()))
+        .header("Content-Type", media_type)
+        .transfer_encoding(encoded.transfer_encoding))
+}
+
+fn multipart(subtype: &str, parts: Vec<MimePart<'static>>, stamp: &mut Stamp) -> MimePart<'static> {
+    let mut media_type = ContentType::new(format!("multipart/{subtype}"));
+    if subtype == "related" {
+        // The type of the part to show (RFC 2387, 3.1).
+        media_type = media_type.attribute("type", "multipart/alternative");
+    }
+    // '=_' can stand neither in quoted-printable nor in Base64 (RFC 2045, 6.7).
+    let media_type = media_type.attribute("boundary", format!("=_{}", stamp.mark()));
+    MimePart::raw(BodyPart::Multipart(parts)).header("Content-Type", media_type)
+}
+
+/// Collects what mail-builder writes. A file's part is written with a placeholder as its body; where that is written,
+/// the file's piece goes in.
+#[derive(Default)]
+struct Assembly {
+    content: Content,
+    buffer: Vec<u8>,
+    waiting: Vec<(String, Piece)>,
+}
+
+impl Assembly {
+    fn part(&mut self, attachment: &Attachment, is_inline: bool, stamp: &mut Stamp) -> MimePart<'static> {
+        let placeholder = format!("{}{}", stamp.mark(), stamp.mark());
+        let (part, piece) = attachment.part(is_inline, &placeholder);
+        self.waiting.push((placeholder, piece));
+        part
+    }
+
+    fn finish(mut self) -> Content {
+        self.flush();
+        self.content
+    }
+
+    fn flush(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.content.push(Piece::Bytes(buffer.into()));
+    }
+}
+
+impl Writer for Assembly {
+    fn write(&mut self, bytes: &[u8]) {
+        let Some(at) = self.waiting.iter().position(|(placeholder, _)| placeholder.as_bytes() == bytes) else {
+            self.buffer.extend_from_slice(bytes);
+            return;
+        };
+        match self.waiting.swap_remove(at).1 {
+            Piece::Bytes(bytes) => self.buffer.extend_from_slice(&bytes),
+            file => {
+                self.flush();
+                self.content.push(file);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{AttachmentSpec, Blocks};
+    use mail_parser::{Message as Parsed, MessageParser, MimeHeaders};
+    use std::fs;
+
+    fn draft() -> Draft {
+        let mut draft = Draft::new(Mailbox::parse("Ada Lovelace <ada@example.com>").unwrap());
+        draft.to = parse_addresses("To", "Jürgen Müller <j@bücher.example>, b@example.com").unwrap();
+        draft.subject = Some("Grüße aus 東京".to_owned());
+        draft.text = Some(Text::from("Hällo\n"));
+        draft
+    }
+
+    fn bytes(draft: &Draft) -> Vec<u8> {
+        let message = compose(draft, &mut Stamp::fixed(1_795_000_000, 7)).unwrap();
+        let bytes = Blocks::new(&message.content).collect::<Result<Vec<_>, _>>().unwrap().concat();
+        assert_eq!(bytes.len() as u64, message.content.len());
+        for line in bytes.split_inclusive(|&b| b == b'\n') {
+            assert!(line.ends_with(b"\r\n") && line.len() <= 1_000, "{:?}", String::from_utf8_lossy(line));
+        }
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Parsed<'static> {
+        MessageParser::new().parse(bytes).unwrap().into_owned()
+    }
+
+    fn attachment(name: &str, content: &[u8], marks: &str) -> Attachment {
+        let folder = tempfile::tempdir().unwrap().keep();
+        fs::write(folder.join(name), content).unwrap();
+        AttachmentSpec::parse(&format!("{}{marks}", folder.join(name).display())).open().unwrap()
+    }
+
+    #[test]
+    fn a_message_is_the_same_for_the_same_seed() {
+        let mut draft = draft();
+        draft.html = Some(Text::from("<p>Hi</p>"));
+        draft.attachments.push(attachment("a.bin", &[7; 200_000], ""));
+        assert_eq!(bytes(&draft), bytes(&draft));
+    }
+
+    #[test]
+    fn foreign_parsers_read_the_fields() {
+        let mut draft = draft();
+        draft.cc = parse_addresses("Cc", "Team: c@example.com, \"D, E\" <d@example.com>;").unwrap();
+        draft.bcc = parse_addresses("Bcc", "secret@example.com").unwrap();
+        draft.in_reply_to = vec!["<x@y>".to_owned()];
+        draft.references = vec!["<w@y>".to_owned()];
+        draft.priority = Some(Priority::High);
+        draft.wants_read_receipt = true;
+        draft
+            .add_field(Field::parse("X-Größe: 1").unwrap_or(Field { name: "X-A".to_owned(), value: "ü".to_owned() }))
+            .unwrap();
+        draft.add_field(Field::parse("bcc: hidden@example.com").unwrap()).unwrap();
+        let raw = bytes(&draft);
+        let text = String::from_utf8(raw.clone()).unwrap();
+        assert!(text.is_ascii());
+        assert!(
+            !text.contains("secret@") && !text.contains("hidden@") && !text.to_lowercase().contains("\nbcc"),
+            "{text}"
+        );
+        for field in [
+            "References: <w@y> <x@y>\r\n",
+            "Importance: high\r\n",
+            "Disposition-Notification-To: \"Ada Lovelace\" <ada@example.com>\r\n",
+            "Date: Wed, 18 Nov 2026 11:06:40 +0000\r\n",
+            "MIME-Version: 1.0\r\n",
+        ] {
+            assert!(text.contains(field), "{field} is not in {text}");
+        }
+        let message = parse(&raw);
+        assert_eq!(message.subject(), Some("Grüße aus 東京"));
+        let to: Vec<_> = message.to().unwrap().iter().map(|m| (m.name(), m.address())).collect();
+        assert_eq!(to[0], (Some("Jürgen Müller"), Some("j@xn--bcher-kva.example")));
+        assert_eq!(message.cc().unwrap().iter().count(), 2);
+        let made = compose(&draft, &mut Stamp::fixed(0, 0)).unwrap();
+        let recipients: Vec<_> = made.recipients.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            recipients,
+            [
+                "j@xn--bcher-kva.example",
+                "b@example.com",
+                "c@example.com",
+                "d@example.com",
+                "secret@example.com",
+                "hidden@example.com"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_tree_and_every_byte_of_the_files() {
+        let pdf: Vec<u8> = (0..150_000_u32).map(|n| (n.wrapping_mul(n) >> 5) as u8).collect();
+        let mut draft = draft();
+        draft.text = None;
+        draft.html = Some(Text::from("<p>Look: <img src=\"cid:logo\"></p>"));
+        draft.inline.push(attachment("logo.png", b"\x89PNG", ";cid=logo"));
+        draft.attachments.push(attachment("Größe 100%; 'x'.pdf", &pdf, ""));
+        draft.attachments.push(attachment("empty.txt", b"", ""));
+        let raw = bytes(&draft);
+        let message = parse(&raw);
+        assert_eq!(message.body_html(0).as_deref().map(str::trim_end), Some("<p>Look: <img src=\"cid:logo\"></p>"));
+        assert!(message.body_text(0).unwrap().contains("Look:"));
+        let attachments: Vec<_> = message.attachments().collect();
+        let pdf_part = attachments.iter().find(|part| part.contents().len() == pdf.len()).unwrap();
+        assert_eq!(pdf_part.contents(), pdf);
+        assert_eq!(pdf_part.attachment_name(), Some("Größe 100%; 'x'.pdf"));
+        let text = String::from_utf8(raw).unwrap();
+        let order: Vec<usize> = ["multipart/mixed", "multipart/related", "multipart/alternative", "Content-ID: <logo>"]
+            .iter()
+            .map(|part| text.find(part).unwrap())
+            .collect();
+        assert!(order.is_sorted(), "{order:?}");
+    }
+
+    #[test]
+    fn utf8_in_an_address_is_told() {
+        let mut draft = draft();
+        let plain = compose(&draft, &mut Stamp::fixed(0, 0)).unwrap().content;
+        assert!(!plain.has_utf8_headers && !plain.is_8bit);
+        draft.to = parse_addresses("To", "jürgen@example.com").unwrap();
+        let message = compose(&draft, &mut Stamp::fixed(0, 0)).unwrap().content;
+        assert!(message.has_utf8_headers && message.is_8bit);
+        draft.to = parse_addresses("To", "a@example.com").unwrap();
+        draft.bcc = parse_addresses("Bcc", "jürgen@example.com").unwrap();
+        assert!(!compose(&draft, &mut Stamp::fixed(0, 0)).unwrap().content.has_utf8_headers);
+    }
+
+    #[test]
+    fn duplicates_count_once() {
+        let mut draft = draft();
+        draft.to = parse_addresses("To", "a@example.com, \"a\"@EXAMPLE.com, A <a@example.com>, A@example.com").unwrap();
+        let made = compose(&draft, &mut Stamp::fixed(0, 0)).unwrap();
+        let recipients: Vec<_> = made.recipients.iter().map(ToString::to_string).collect();
+        assert_eq!(recipients, ["a@example.com", "A@example.com"]);
+    }
+
+    #[test]
+    fn nothing_but_a_file_is_a_message_too() {
+        let mut draft = draft();
+        draft.text = None;
+        draft.attachments.push(attachment("a.txt", b"x\n", ""));
+        assert_eq!(parse(&bytes(&draft)).attachments().count(), 1);
+        draft.attachments.clear();
+        assert!(bytes(&draft).ends_with(b"\r\n\r\n"));
+        draft.inline.push(attachment("a.png", b"x", ""));
+        assert!(compose(&draft, &mut Stamp::fixed(0, 0)).unwrap_err().to_string().contains("--html"));
+    }
+
+    #[test]
+    fn nobody_in_sight_has_a_name() {
+        let mut draft = draft();
+        (draft.to, draft.bcc) = (Vec::new(), draft.to);
+        assert!(String::from_utf8(bytes(&draft)).unwrap().contains("To: undisclosed-recipients:;\r\n"));
+    }
+}

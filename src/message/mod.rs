@@ -1,0 +1,66 @@
+//! From a [`Draft`] to a message: header fields, MIME parts, and raw messages made fit for sending.
+//!
+//! mail-builder writes the fields and the tree; here is decided what goes into them, and what must not. Nothing that
+//! comes from outside reaches it with a CR, LF or NUL. Files are read here, and streamed by [`Blocks`] while a
+//! message goes out; nobody is connected to, and nothing is known of SMTP.
+
+mod attachment;
+mod compose;
+mod field;
+mod lines;
+mod raw;
+mod spool;
+mod stamp;
+mod stream;
+mod text;
+
+use std::{io, path::PathBuf};
+
+pub use attachment::{Attachment, AttachmentSpec};
+pub use compose::{Draft, Message, Priority, compose};
+pub use field::{Field, message_id, message_ids};
+pub use raw::{RawMessage, read_raw};
+pub use spool::Input;
+pub use stamp::{Stamp, parse_date};
+pub use stream::Blocks;
+pub use text::Text;
+
+use crate::mail::AddressError;
+
+/// Why a message cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A value that must not be in a message.
+    #[error("{field}: {what}")]
+    Value {
+        /// The header field or option.
+        field: String,
+        /// What is wrong, without control characters.
+        what: String,
+    },
+    /// A text that is no address.
+    #[error("{field}: {error}")]
+    Address {
+        /// The header field or option.
+        field: String,
+        /// Where and why.
+        error: AddressError,
+    },
+    /// A file that cannot be read.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// The copy of what can be read only once cannot be written.
+    #[error("a temporary copy cannot be written: {0}")]
+    Spool(io::Error),
+}
+
+impl ComposeError {
+    fn value(field: impl Into<String>, what: impl AsRef<str>) -> Self {
+        Self::Value { field: field.into(), what: crate::mail::clean(what.as_ref()) }
+    }
+}

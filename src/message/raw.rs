@@ -1,0 +1,372 @@
+//! Messages that exist already: checked, their header made fit for sending, their body left alone.
+
+use std::ops::Range;
+
+use super::{ComposeError, Input, Stamp, field::parse_addresses, lines::with_crlf, spool::Data};
+use crate::mail::{Address, Content, Encoding, Entry, Piece};
+
+const MAX_LINE: usize = 998;
+/// A header that is longer is an attack or no header.
+const MAX_HEADER: usize = 1024 * 1024;
+
+/// An existing message, ready to be sent.
+#[derive(Debug, Clone)]
+pub struct RawMessage {
+    /// Its Message-ID, or the one it was given here.
+    pub message_id: String,
+    /// The first address of its From field.
+    pub from: Option<Address>,
+    /// Addresses of To, Cc and Bcc, or of the Resent fields where there are any (RFC 5322, 3.6.6); each once.
+    pub recipients: Vec<Address>,
+    /// The message without Bcc.
+    pub content: Content,
+}
+
+/// Reads a message: a leading mbox line and every Bcc are removed, a missing Date, Message-ID and From are added, LF
+/// becomes CRLF. `default_from` is used where the message has no From; `recipients_wanted` says whether to read
+/// recipients from it.
+///
+/// # Errors
+/// A bare CR, a NUL, a line over 998 octets, a line in the header that is no field, a recipient that is no address.
+pub fn read_raw(
+    input: &Input,
+    default_from: Option<&crate::mail::Mailbox>,
+    recipients_wanted: bool,
+    stamp: &mut Stamp,
+) -> Result<RawMessage, ComposeError> {
+    let data = input.open()?;
+    let place = input.path().display().to_string();
+    let mut scan = Scan::new(&place);
+    data.for_each_block(|block| scan.block(block))?;
+    scan.end()?;
+    let header = Header::parse(&scan.header, &place)?;
+
+    let from = match header.value("From") {
+        Some(value) => first_address(&place, "From", &value)?,
+        None => None,
+    };
+    let recipients = if recipients_wanted { header.recipients(&place)? } else { Vec::new() };
+    let mut out = Vec::with_capacity(scan.header.len() + 256);
+    let message_id = match header.value("Message-ID") {
+        Some(id) => {
+            super::message_id(&format!("{place}: Message-ID"), &id).unwrap_or_else(|_| crate::mail::clean(id.trim()))
+        }
+        None => {
+            let domain =
+                from.as_ref().or(default_from.map(|from| &from.address)).map_or("localhost", |from| from.domain());
+            let id = format!("<{}@{domain}>", stamp.mark());
+            out.extend_from_slice(format!("Message-ID: {id}\r\n").as_bytes());
+            id
+        }
+    };
+    if header.value("Date").is_none() {
+        out.extend_from_slice(format!("Date: {}\r\n", stamp.date()).as_bytes());
+    }
+    if let (None, Some(from)) = (&from, default_from) {
+        out.extend_from_slice(format!("From: <{}>\r\n", from.address).as_bytes());
+    }
+    for field in &header.fields {
+        if !["bcc", "resent-bcc"].contains(&field.name.to_ascii_lowercase().as_str()) {
+            out.extend_from_slice(&scan.header[field.lines.clone()]);
+        }
+    }
+    let has_utf8_headers = !out.is_ascii();
+    out.extend_from_slice(b"\r\n");
+    let mut content = Content::from_bytes(out);
+    if let Some(body) = scan.body_piece(&data) {
+        content.push(body);
+    }
+    content.is_8bit |= scan.is_8bit;
+    content.has_utf8_headers = has_utf8_headers;
+    Ok(RawMessage { message_id, from: from.or(default_from.map(|from| from.address.clone())), recipients, content })
+}
+
+fn first_address(place: &str, field: &str, value: &str) -> Result<Option<Address>, ComposeError> {
+    let entries = parse_addresses(&format!("{place}: {field}"), value)?;
+    Ok(entries.iter().flat_map(Entry::mailboxes).next().map(|mailbox| mailbox.address.clone()))
+}
+
+/// One pass over the message: checks every line, keeps the header, counts what the body becomes.
+struct Scan<'a> {
+    place: &'a str,
+    /// The header with CRLF, its empty line left out.
+    header: Vec<u8>,
+    in_header: bool,
+    at: u64,
+    body_at: u64,
+    body_length: u64,
+    line: u64,
+    column: usize,
+    last: u8,
+    is_8bit: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(place: &'a str) -> Self {
+        Self {
+            place,
+            header: Vec::new(),
+            in_header: true,
+            at: 0,
+            body_at: 0,
+            body_length: 0,
+            line: 1,
+            column: 0,
+            last: 0,
+            is_8bit: false,
+        }
+    }
+
+    fn fail(&self, what: &str) -> ComposeError {
+        ComposeError::value(format!("{} line {}", self.place, self.line), what)
+    }
+
+    fn block(&mut self, block: &[u8]) -> Result<(), ComposeError> {
+        for &byte in block {
+            self.at += 1;
+            if self.last == b'\r' && byte != b'\n' {
+                return Err(self.fail("it contains a bare CR; mail ends lines with CRLF or LF"));
+            }
+            match byte {
+                0 => return Err(self.fail("it contains a NUL")),
+                b'\n' => self.end_of_line(),
+                b'\r' => {}
+                _ => {
+                    self.column += 1;
+                    if self.column > MAX_LINE {
+                        return Err(self.fail("it is longer than 998 octets; encode the body, or send it with --body"));
+                    }
+                    self.is_8bit |= byte > 127;
+                    if self.in_header {
+                        self.header.push(byte);
+                        if self.header.len() > MAX_HEADER {
+                            return Err(self.fail("the header is longer than 1 MiB"));
+                        }
+                    } else {
+                        self.body_length += 1;
+                    }
+                }
+            }
+            self.last = byte;
+        }
+        Ok(())
+    }
+
+    fn end_of_line(&mut self) {
+        if self.in_header && self.column == 0 {
+            self.in_header = false;
+            self.body_at = self.at;
+        } else if self.in_header {
+            self.header.extend_from_slice(b"\r\n");
+        } else {
+            self.body_length += 2;
+        }
+        self.line += 1;
+        self.column = 0;
+    }
+
+    fn end(&mut self) -> Result<(), ComposeError> {
+        if self.last == b'\r' {
+            return Err(self.fail("it contains a bare CR; mail ends lines with CRLF or LF"));
+        }
+        if self.column > 0 {
+            self.end_of_line();
+        }
+        if self.in_header {
+            self.body_at = self.at;
+        }
+        Ok(())
+    }
+
+    fn body_piece(&self, data: &Data) -> Option<Piece> {
+        let length = self.at - self.body_at;
+        match data {
+            _ if length == 0 => None,
+            Data::Memory(bytes) => Some(Piece::Bytes(with_crlf(&bytes[self.body_at as usize..]).into())),
+            Data::File { source, offset, .. } => Some(Piece::File {
+                source: source.clone(),
+                offset: offset + self.body_at,
+                length,
+                encoding: Encoding::Crlf,
+                encoded_length: self.body_length,
+            }),
+        }
+    }
+}
+
+struct Header {
+    fields: Vec<HeaderField>,
+}
+
+struct HeaderField {
+    name: String,
+    /// The value unfolded, decoded leniently.
+    value: String,
+    lines: Range<usize>,
+}
+
+impl Header {
+    fn parse(header: &[u8], place: &str) -> Result<Self, ComposeError> {
+        let mut fields: Vec<HeaderField> = Vec::new();
+        let mut at = 0;
+        for (number, line) in header.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            let lines = at..at + line.len();
+            at = lines.end;
+            let text = String::from_utf8_lossy(line);
+            let text = text.trim_end_matches(['\r', '\n']);
+            // mbox files and pipes of old mail programs begin so.
+            if number == 0 && text.starts_with("From ") {
+                continue;
+            }
+            if text.starts_with([' ', '\t'])
+                && let Some(field) = fields.last_mut()
+            {
+                field.value.push(' ');
+                field.value.push_str(text.trim_start());
+                field.lines.end = lines.end;
+                continue;
+            }
+            match text.split_once(':') {
+                Some((name, value)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
+                    let value = value.trim().to_owned();
+                    fields.push(HeaderField { name: name.to_owned(), value, lines });
+                }
+                _ => {
+                    let what =
+                        "it is no header field; a message begins with its header (for a plain text use --body @FILE)";
+                    return Err(ComposeError::value(format!("{place} line {}", number + 1), what));
+                }
+            }
+        }
+        if fields.is_empty() {
+            return Err(ComposeError::value(place, "it has no header; for a plain text use --body @FILE"));
+        }
+        Ok(Self { fields })
+    }
+
+    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.as_str())
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        self.values(name).next().map(str::to_owned)
+    }
+
+    fn recipients(&self, place: &str) -> Result<Vec<Address>, ComposeError> {
+        let resent = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
+        let is_resent = resent.iter().any(|name| self.values(name).next().is_some());
+        let names = if is_resent { resent } else { ["To", "Cc", "Bcc"] };
+        let mut recipients: Vec<Address> = Vec::new();
+        for name in names {
+            // Of several resent blocks the first is the newest.
+            let count = if is_resent { 1 } else { usize::MAX };
+            for value in self.values(name).take(count) {
+                for entry in parse_addresses(&format!("{place}: {name}"), value)? {
+                    for mailbox in entry.mailboxes() {
+                        if !recipients.contains(&mailbox.address) {
+                            recipients.push(mailbox.address.clone());
+                        }
+                    }
+                }
+            }
+        }
+        Ok(recipients)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mail::Mailbox, message::Blocks};
+    use proptest::prelude::*;
+    use std::fs;
+
+    fn read(bytes: &[u8]) -> Result<(RawMessage, Vec<u8>), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.eml");
+        fs::write(&path, bytes).unwrap();
+        let from = Mailbox::parse("me@example.com").unwrap();
+        let message = read_raw(&Input::Path(path), Some(&from), true, &mut Stamp::fixed(0, 1))
+            .map_err(|error| error.to_string())?;
+        let bytes = Blocks::new(&message.content).collect::<Result<Vec<_>, _>>().unwrap().concat();
+        assert_eq!(bytes.len() as u64, message.content.len());
+        Ok((message, bytes))
+    }
+
+    #[test]
+    fn header_is_made_fit_and_body_is_left_alone() {
+        let (message, bytes) = read(
+            b"From ada Mon Nov 23 10:00:00 2026\nFrom: Ada <ada@example.com>\nTo: b@example.com,\n c@example.com\n\
+              bcc: secret@example.com,\n\thidden@example.com\nSubject: x\n\n.dot\nFrom here\n\nend",
+        )
+        .unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(
+            text,
+            format!(
+                "Message-ID: {}\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nFrom: Ada <ada@example.com>\r\nTo: b@example.com,\r\n \
+                 c@example.com\r\nSubject: x\r\n\r\n.dot\r\nFrom here\r\n\r\nend\r\n",
+                message.message_id
+            )
+        );
+        let recipients: Vec<_> = message.recipients.iter().map(ToString::to_string).collect();
+        assert_eq!(recipients, ["b@example.com", "c@example.com", "secret@example.com", "hidden@example.com"]);
+        assert_eq!(message.from.unwrap().to_string(), "ada@example.com");
+    }
+
+    #[test]
+    fn what_is_there_stays() {
+        let whole = b"Date: Mon, 23 Nov 2026 10:00:00 +0100\r\nMessage-ID: <a@b>\r\nFrom: x@example.com\r\nTo: y@example.com\r\n\r\nbody\r\n";
+        let (message, bytes) = read(whole).unwrap();
+        assert_eq!((bytes.as_slice(), message.message_id.as_str()), (&whole[..], "<a@b>"));
+        let (message, bytes) = read(b"Resent-To: z@example.com\nTo: y@example.com\n").unwrap();
+        assert_eq!(message.recipients.len(), 1);
+        assert!(String::from_utf8(bytes).unwrap().contains("From: <me@example.com>\r\n"));
+    }
+
+    #[test]
+    fn a_large_body_stays_in_its_file() {
+        let body = "line of text\n".repeat(10_000);
+        let (message, bytes) = read(format!("From: a@example.com\nTo: b@example.com\n\n{body}").as_bytes()).unwrap();
+        assert!(!message.content.is_in_memory());
+        assert!(bytes.ends_with(body.replace('\n', "\r\n").as_bytes()));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_named_with_its_line() {
+        for (bytes, why) in [
+            (&b"To: a@b.example\n\nx\ny\rz\n"[..], "line 4: it contains a bare CR"),
+            (b"To: a@b.example\n\nx\r", "line 3: it contains a bare CR"),
+            (b"To: a@b.example\n\nx\0\n", "line 3: it contains a NUL"),
+            (b"To: a@b.example\nnonsense\n\n", "line 2: it is no header field"),
+            (b"plain text\n", "line 1: it is no header field"),
+            (b"", "it has no header"),
+            (b"\nTo: a@b.example\n", "it has no header"),
+            (b"To: a b@c.example\n\n", "To: 'a b@c.example' is not an address"),
+        ] {
+            let error = read(bytes).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+        let long = ["To: a@b.example\n\n", &"x".repeat(999), "\n"].concat();
+        assert!(read(long.as_bytes()).unwrap_err().contains("line 3: it is longer than 998"));
+    }
+
+    #[test]
+    fn eight_bits_are_told() {
+        let (message, _) = read("From: a@b.example\nTo: a@b.example\n\nü\n".as_bytes()).unwrap();
+        assert!(message.content.is_8bit && !message.content.has_utf8_headers);
+        let (message, _) = read("From: a@b.example\nTo: a@b.example\nSubject: ü\n\n".as_bytes()).unwrap();
+        assert!(message.content.has_utf8_headers);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b':'), Just(b' '), Just(b'a'), any::<u8>()], 0..200)) {
+            if let Ok((_, out)) = read(&bytes) {
+                for line in out.split_inclusive(|&b| b == b'\n') {
+                    prop_assert!(line.ends_with(b"\r\n") && !line[..line.len() - 2].contains(&b'\r'));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Byte streams to a server: connecting over every address of a host, and TLS on top.
+//!
+//! Knows sockets and certificates, not what is spoken over them. Time limits of single reads and writes belong to
+//! who speaks; here only connecting has one.
+
+mod certificate;
+mod dial;
+mod tls;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use certificate::Certificate;
+pub use dial::{Endpoint, dial, host_name};
+pub use tls::{Tls, TlsInfo, TlsPolicy, TlsVersion, refusal};
+
+/// What a conversation runs over: a socket, TLS over a socket, a pipe.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for T {}
+
+/// A stream whose kind has stopped to matter.
+pub type Stream = Box<dyn ByteStream>;

@@ -1,0 +1,151 @@
+//! Passwords and tokens, from where the profile says they are kept.
+//!
+//! The first source that is set is used, and its failure is an error: flag, environment, the profile's one source;
+//! only where none is named the keyring is asked and then, at a terminal, the user. Everything here blocks, within
+//! limits. What a secret is used for is not known here.
+
+mod keyring;
+mod sources;
+
+use std::{path::PathBuf, time::Duration};
+
+pub use keyring::{forget, reach, store};
+pub use sources::prompt;
+
+use crate::{
+    config::{Environment, SecretSource},
+    mail::Secret,
+};
+
+/// How long a command may take to print a password; people type a passphrase meanwhile.
+const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
+/// Whose secret is wanted, and what may answer.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The user who logs in.
+    pub user: String,
+    /// The server's host.
+    pub host: String,
+    /// `--password-command`, `--password-file`, `--password-fd`.
+    pub flag: Option<SecretSource>,
+    /// `MAILSEND_PASSWORD`, `MAILSEND_PASSWORD_FILE` and those that sources name.
+    pub environment: Environment,
+    /// The profile's source.
+    pub profile: Option<SecretSource>,
+    /// The profile's name, for hints.
+    pub profile_name: Option<String>,
+    /// Whether somebody sits at a terminal.
+    pub may_prompt: bool,
+}
+
+/// A secret and who answered.
+#[derive(Debug)]
+pub struct Found {
+    /// The secret.
+    pub secret: Secret,
+    /// The source in words.
+    pub source: String,
+}
+
+/// No secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct SecretError {
+    /// What was tried and why it failed.
+    pub what: String,
+    /// What to type instead.
+    pub hints: Vec<String>,
+}
+
+impl SecretError {
+    fn new(what: impl AsRef<str>) -> Self {
+        Self { what: crate::mail::clean(what.as_ref()), hints: Vec::new() }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl Wanted {
+    /// The source that will be asked; `None` stands for the keyring and then a prompt.
+    pub fn source(&self) -> Option<SecretSource> {
+        let from_environment = || {
+            if self.environment.get("MAILSEND_PASSWORD").is_some() {
+                return Some(SecretSource::Env("MAILSEND_PASSWORD".to_owned()));
+            }
+            self.environment.get("MAILSEND_PASSWORD_FILE").map(|path| SecretSource::File(PathBuf::from(path)))
+        };
+        self.flag.clone().or_else(from_environment).or_else(|| self.profile.clone())
+    }
+
+    /// Whether it may come to a prompt.
+    pub fn may_ask_somebody(&self) -> bool {
+        self.may_prompt && self.source().is_none()
+    }
+
+    fn login_command(&self) -> String {
+        match &self.profile_name {
+            Some(name) => format!("mailsend login --profile {name}"),
+            None => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
+        }
+    }
+}
+
+/// Returns the secret. Blocks: for seconds at a keyring, up to a minute at a command, for long at a prompt.
+///
+/// # Errors
+/// With what was tried, and the ways out.
+pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
+    match wanted.source() {
+        Some(SecretSource::Keyring) => keyring::load(wanted),
+        Some(source) => {
+            let secret = sources::read(&source, &wanted.environment, COMMAND_LIMIT)?;
+            Ok(Found { secret, source: source.to_string() })
+        }
+        None => keyring::load(wanted).or_else(|error| {
+            if !wanted.may_prompt {
+                return Err(error);
+            }
+            let secret = prompt(&wanted.user, &wanted.host)?;
+            Ok(Found { secret, source: format!("prompt ({})", error.what) })
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_source_that_is_set_is_the_one() {
+        let wanted = |flag: bool, environment: Environment, profile: bool| Wanted {
+            user: "ada".to_owned(),
+            host: "mx.example".to_owned(),
+            flag: flag.then(|| SecretSource::Env("FLAG".to_owned())),
+            environment,
+            profile: profile.then(|| SecretSource::Env("PROFILE".to_owned())),
+            profile_name: None,
+            may_prompt: false,
+        };
+        let both = Environment::from([("MAILSEND_PASSWORD", "a"), ("MAILSEND_PASSWORD_FILE", "/b"), ("PROFILE", "p")]);
+        let env = |name: &str| Some(SecretSource::Env(name.to_owned()));
+        assert_eq!(wanted(true, both.clone(), true).source(), env("FLAG"));
+        assert_eq!(wanted(false, both.clone(), true).source(), env("MAILSEND_PASSWORD"));
+        let file = Environment::from([("MAILSEND_PASSWORD_FILE", "/b")]);
+        assert_eq!(wanted(false, file, true).source(), Some(SecretSource::File("/b".into())));
+        assert_eq!(wanted(false, Environment::default(), true).source(), env("PROFILE"));
+        assert_eq!(wanted(false, Environment::default(), false).source(), None);
+
+        // A named source that fails is an error: nothing else is asked.
+        let error = get(&wanted(true, both.clone(), true)).unwrap_err();
+        assert!(error.what.contains("FLAG"), "{error:?}");
+        let found = get(&wanted(false, both, true)).unwrap();
+        assert_eq!(
+            (found.secret.expose(), found.source.as_str()),
+            (&b"a"[..], "environment variable MAILSEND_PASSWORD")
+        );
+    }
+}

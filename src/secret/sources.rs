@@ -1,0 +1,237 @@
+//! Secrets from a file, a descriptor, a command, the environment, systemd, a terminal.
+
+use std::{
+    fs::File,
+    io::{self, IsTerminal, Read},
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use zeroize::Zeroizing;
+
+use super::SecretError;
+use crate::{
+    config::{Environment, SecretSource},
+    mail::{Secret, clean},
+};
+
+/// A secret is a line; access tokens reach some 10 KB.
+const MAX_SECRET: u64 = 64 * 1024;
+
+/// Reads the secret from a source other than the keyring.
+pub(super) fn read(
+    source: &SecretSource,
+    environment: &Environment,
+    command_limit: Duration,
+) -> Result<Secret, SecretError> {
+    let fail = |error: &dyn std::fmt::Display| SecretError::new(format!("no password from {source}: {error}"));
+    match source {
+        SecretSource::Keyring => Err(fail(&"the keyring is not a plain source")),
+        SecretSource::Env(name) => match environment.get(name) {
+            Some(value) => one_line(value.as_bytes().to_vec(), source),
+            None => {
+                Err(fail(&"it is not set, or not UTF-8").hint(format!("set it: {name}=… mailsend …, or export it")))
+            }
+        },
+        SecretSource::File(path) => one_line(read_private(path, source)?, source),
+        SecretSource::Credential(name) => {
+            let Some(folder) = environment.path("CREDENTIALS_DIRECTORY") else {
+                return Err(fail(&"CREDENTIALS_DIRECTORY is not set").hint(format!(
+                    "systemd sets it for a service with LoadCredential={name}:/path or LoadCredentialEncrypted="
+                )));
+            };
+            one_line(
+                read_limited(File::open(folder.join(name)).map_err(|error| fail(&error))?).map_err(|e| fail(&e))?,
+                source,
+            )
+        }
+        SecretSource::Fd(number) => {
+            let file = File::open(format!("/dev/fd/{number}"))
+                .map_err(|error| fail(&error).hint(format!("open it in the shell: mailsend … {number}< FILE")))?;
+            one_line(read_limited(file).map_err(|error| fail(&error))?, source)
+        }
+        SecretSource::Command(command) => run(command, command_limit, source),
+    }
+}
+
+/// Asks at the terminal, without echo.
+///
+/// # Errors
+/// If there is no terminal, or nothing was typed.
+pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
+    let typed = rpassword::prompt_password(format!("Password for {} at {}: ", clean(user), clean(host)))
+        .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
+    if typed.is_empty() {
+        return Err(SecretError::new("no password was typed"));
+    }
+    Ok(Secret::new(typed.into_bytes()))
+}
+
+fn read_limited(reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
+    // Reserved once: a buffer that grows leaves copies of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET as usize + 1));
+    reader.take(MAX_SECRET + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a file that nobody else can read.
+fn read_private(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    let fail = |error: io::Error| SecretError::new(format!("no password from {source}: {error}"));
+    let file = File::open(path).map_err(fail)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = file.metadata().map_err(fail)?;
+        let me = rustix::process::geteuid().as_raw();
+        if metadata.mode() & 0o077 != 0 {
+            return Err(SecretError::new(format!(
+                "{source} is refused: others than its owner can use it (mode {:o})",
+                metadata.mode() & 0o7777
+            ))
+            .hint(format!("chmod 600 {}", path.display())));
+        }
+        if metadata.uid() != me && metadata.uid() != 0 {
+            return Err(SecretError::new(format!(
+                "{source} is refused: it belongs to user {}, not to you",
+                metadata.uid()
+            )));
+        }
+    }
+    read_limited(file).map_err(fail)
+}
+
+/// Checks that `bytes` are one line, and takes its end off.
+fn one_line(bytes: impl Into<Zeroizing<Vec<u8>>>, source: &SecretSource) -> Result<Secret, SecretError> {
+    let mut bytes = bytes.into();
+    let fail = |what: &str| Err(SecretError::new(format!("no password from {source}: {what}")));
+    if bytes.len() as u64 > MAX_SECRET {
+        return fail("it is longer than 64 KiB");
+    }
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    if bytes.is_empty() {
+        return fail("it is empty");
+    }
+    if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return fail("there is more than one line; the password alone is wanted");
+    }
+    if bytes.contains(&0) {
+        return fail("it contains a NUL");
+    }
+    Ok(Secret::new(std::mem::take(&mut *bytes)))
+}
+
+fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, SecretError> {
+    let fail = |what: &str| SecretError::new(format!("no password from {source}: {what}"));
+    // A question of the command ("touch the key") must reach the user; without one its words go into the error.
+    let shows = io::stderr().is_terminal();
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", command])
+        // The message may be waiting there.
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(if shows { Stdio::inherit() } else { Stdio::piped() })
+        .spawn()
+        .map_err(|error| fail(&error.to_string()))?;
+    let (sender, output) = mpsc::channel();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::spawn(move || {
+        let complaints = stderr.map(|stderr| thread::spawn(move || read_limited(stderr)));
+        let password = stdout.map(read_limited).unwrap_or_else(|| Ok(Zeroizing::default()));
+        let complaints = complaints.and_then(|thread| thread.join().ok()).and_then(Result::ok).unwrap_or_default();
+        // Nobody listens any more when the time ran out.
+        let _ = sender.send((password, complaints));
+    });
+    let Ok((password, complaints)) = output.recv_timeout(limit) else {
+        // It may have ended by itself meanwhile.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(fail(&format!("it was still running after {} s", limit.as_secs_f32())));
+    };
+    let password = password.map_err(|error| fail(&error.to_string()))?;
+    let status = child.wait().map_err(|error| fail(&error.to_string()))?;
+    // A command whose output was cut off did not fail by itself.
+    if !status.success() && password.len() as u64 <= MAX_SECRET {
+        let words = clean(String::from_utf8_lossy(&complaints).trim());
+        let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+        return Err(fail(&format!("it failed ({status}){words}")));
+    }
+    one_line(password, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, io::Write, time::Instant};
+
+    const SOON: Duration = Duration::from_millis(200);
+
+    fn read_now(source: SecretSource, variables: Environment) -> Result<Vec<u8>, String> {
+        read(&source, &variables, SOON).map(|secret| secret.expose().to_vec()).map_err(|error| error.what)
+    }
+
+    fn command(text: &str) -> Result<Vec<u8>, String> {
+        read_now(SecretSource::Command(text.to_owned()), Environment::default())
+    }
+
+    #[test]
+    fn commands_say_what_is_wrong_with_them() {
+        assert_eq!(command("printf 'pa ss\"wörd\\n'"), Ok("pa ss\"wörd".as_bytes().to_vec()));
+        assert_eq!(command("printf 'crlf\\r\\n'"), Ok(b"crlf".to_vec()));
+        assert!(command("true").unwrap_err().ends_with("it is empty"));
+        assert!(command("echo a; echo b").unwrap_err().contains("more than one line"));
+        assert!(command("exit 3").unwrap_err().contains("it failed (exit status: 3)"));
+        assert!(command("printf 'a\\000b'").unwrap_err().contains("NUL"));
+        assert!(command("yes x | head -c 100000").unwrap_err().contains("64 KiB"));
+        let start = Instant::now();
+        assert!(command("exec sleep 60").unwrap_err().contains("still running after 0.2 s"));
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_that_others_can_read_are_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        fs::File::create(&path).unwrap().write_all(b"hunter2\n").unwrap();
+        let with_mode = |mode: u32| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            read(&SecretSource::File(path.clone()), &Environment::default(), SOON)
+        };
+        assert_eq!(with_mode(0o600).unwrap().expose(), b"hunter2");
+        assert_eq!(with_mode(0o400).unwrap().expose(), b"hunter2");
+        for mode in [0o644, 0o640, 0o604, 0o660, 0o602] {
+            let error = with_mode(mode).unwrap_err();
+            assert!(error.what.contains("refused") && !error.what.contains("hunter2"), "{error:?}");
+            assert_eq!(error.hints, [format!("chmod 600 {}", path.display())]);
+        }
+        assert!(
+            read_now(SecretSource::File("/nonesuch".into()), Environment::default()).unwrap_err().contains("/nonesuch")
+        );
+    }
+
+    #[test]
+    fn variables_credentials_and_descriptors() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("smtp"), "from systemd").unwrap();
+        let environment =
+            Environment::from([("CREDENTIALS_DIRECTORY", folder.path().to_str().unwrap()), ("X", "from env")]);
+        assert_eq!(
+            read_now(SecretSource::Credential("smtp".into()), environment.clone()),
+            Ok(b"from systemd".to_vec())
+        );
+        assert_eq!(read_now(SecretSource::Env("X".into()), environment.clone()), Ok(b"from env".to_vec()));
+        assert!(read_now(SecretSource::Env("Y".into()), environment).unwrap_err().contains("variable Y"));
+        let no_credentials = read_now(SecretSource::Credential("smtp".into()), Environment::default());
+        assert!(no_credentials.unwrap_err().contains("CREDENTIALS_DIRECTORY"));
+        assert!(read_now(SecretSource::Fd(9_999), Environment::default()).unwrap_err().contains("descriptor 9999"));
+    }
+}

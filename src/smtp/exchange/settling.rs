@@ -1,0 +1,95 @@
+//! Who is settled how, one after the other or all at once.
+
+use super::{
+    Exchange, Settlement,
+    transaction::{Progress, Recipient, Verdict, verdict_of},
+};
+use crate::mail::{Address, Envelope, Reply, Stage, State, Trouble};
+
+impl Exchange {
+    pub(super) fn settle_refused(&mut self, at: usize) {
+        self.settle(at, |recipient| match recipient {
+            Recipient::Refused(reply, stage) => Some(verdict_of(reply, *stage)),
+            _ => None,
+        });
+    }
+
+    pub(super) fn settle_willing(&mut self, at: usize, reply: &Reply) {
+        let verdict = verdict_of(reply, Stage::Data);
+        self.settle(at, |recipient| matches!(recipient, Recipient::Willing).then(|| verdict.clone()));
+    }
+
+    /// LMTP: the replies come in the order of the willing recipients.
+    pub(super) fn settle_next_willing(&mut self, at: usize, reply: &Reply) {
+        let transaction = &mut self.transactions[at];
+        let from = transaction.settled_before;
+        let rest = transaction.recipients[from..].iter();
+        let willing = rest.enumerate().find(|(_, (_, recipient))| matches!(recipient, Recipient::Willing));
+        let Some(number) = willing.map(|(number, _)| from + number) else { return };
+        transaction.settled_before = number + 1;
+        let outcome = transaction.settle(&self.terms, number, verdict_of(reply, Stage::Data));
+        self.settled.push(Settlement { id: transaction.submission.id, outcomes: vec![outcome] });
+    }
+
+    pub(super) fn settle(&mut self, at: usize, mut verdict: impl FnMut(&Recipient) -> Option<Verdict>) {
+        let transaction = &mut self.transactions[at];
+        let mut outcomes = Vec::new();
+        for number in 0..transaction.recipients.len() {
+            if let Some(verdict) = verdict(&transaction.recipients[number].1) {
+                outcomes.push(transaction.settle(&self.terms, number, verdict));
+            }
+        }
+        if !outcomes.is_empty() {
+            self.settled.push(Settlement { id: transaction.submission.id, outcomes });
+        }
+    }
+
+    /// Gives a submission back as if it had not been begun; recipients that are settled stay settled.
+    pub(super) fn hand_back(&mut self, at: usize) {
+        let Some(transaction) = self.transactions.remove(at) else { return };
+        let open: Vec<Address> = transaction
+            .recipients
+            .into_iter()
+            .filter(|(_, recipient)| !matches!(recipient, Recipient::Settled))
+            .map(|(address, _)| address)
+            .collect();
+        let mut submission = transaction.submission;
+        let id = submission.id;
+        // Only what nobody answers any more is handed back: none of these was asked.
+        self.expected.retain(|(expected, _)| *expected != id);
+        if let Ok(envelope) = Envelope::new(submission.envelope.from().cloned(), open) {
+            submission.envelope = envelope;
+            self.handed_back.push(submission);
+        }
+    }
+
+    /// Settles or hands back all; `inconsistent` is the one whose replies contradict each other.
+    pub(super) fn end_all(&mut self, trouble: &Trouble, inconsistent: Option<u64>) {
+        self.script.clear();
+        self.out.clear();
+        self.expected.clear();
+        self.asked = 0;
+        while let Some(transaction) = self.transactions.front() {
+            if transaction.progress == Progress::Waiting {
+                self.hand_back(0);
+                continue;
+            }
+            let is_complete = transaction.is_complete;
+            let is_inconsistent = inconsistent == Some(transaction.submission.id);
+            if !is_inconsistent {
+                self.settle_refused(0);
+            }
+            let stage = self.transactions[0].stage();
+            let mut trouble = trouble.clone();
+            let verdict: Verdict = if is_complete {
+                trouble.stage = Stage::Final;
+                (State::Unknown, Stage::Final, None, Some(trouble))
+            } else {
+                trouble.stage = stage;
+                (State::Deferred, stage, None, Some(trouble))
+            };
+            self.settle(0, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
+            self.transactions.pop_front();
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! SMTP and LMTP as a client, over any byte stream (RFC 5321, RFC 2033).
+//!
+//! A [`Session`] is a connection that has greeted, secured and logged in; [`Exchange`] holds its transactions and
+//! knows no I/O; [`converse`] moves bytes between the two. Reading never waits for writing. Who decides what is sent
+//! next, and what is written down of it, is above.
+
+mod capabilities;
+mod command;
+mod connection;
+mod converse;
+mod exchange;
+mod output;
+mod reader;
+mod sasl;
+mod session;
+mod terms;
+
+pub use capabilities::Capabilities;
+pub use connection::Listener;
+pub(crate) use converse::changed;
+pub use converse::{Ended, Work, converse};
+pub use exchange::{Awaited, Ending, Exchange, Out, Settlement};
+pub use reader::{ReplyError, ReplyReader};
+pub use session::Session;
+pub use terms::Terms;

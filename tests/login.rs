@@ -1,0 +1,374 @@
+//! Logins: what is said, what is not, and that a secret shows up nowhere.
+
+use std::{fs, time::Duration};
+
+use crate::support::{Run, Sandbox, Server, Talk, authority, finish};
+
+const SECRET: &str = "correct horse battery";
+
+fn arguments<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["--server", url, "-r", "s@x.example", "a@y.example", "--body", "hi"];
+    arguments.extend(more);
+    arguments
+}
+
+/// Sends in the clear, which is allowed here, with the password in the environment.
+fn send(script: impl Fn(&mut Talk) + Send + Sync + 'static, more: &[&str]) -> Run {
+    let server = Server::new(move |talk, number| {
+        assert_eq!(number, 0, "it comes again");
+        script(talk);
+        talk.hear_to_the_end();
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.env("MAILSEND_PASSWORD", SECRET);
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let mut arguments = arguments(&url, more);
+    if !more.contains(&"allow-plaintext-auth=false") {
+        arguments.extend(["-o", "allow-plaintext-auth=true"]);
+    }
+    sandbox.run(&arguments)
+}
+
+fn base64(text: &str) -> String {
+    encodify::base64::STANDARD.encode(text)
+}
+
+#[test]
+fn plain_goes_with_the_command() {
+    send(
+        |talk| {
+            talk.greet("AUTH LOGIN PLAIN");
+            let line = talk.answer("AUTH PLAIN ", "235 welcome");
+            assert_eq!(line, format!("AUTH PLAIN {}", base64("\0ada\0correct horse battery")));
+            talk.take_one(1);
+        },
+        &[],
+    )
+    .exits(0)
+    .silently();
+}
+
+#[test]
+fn login_answers_two_questions() {
+    send(
+        |talk| {
+            talk.greet("AUTH LOGIN");
+            talk.answer("AUTH LOGIN", "334 VXNlcm5hbWU6");
+            assert_eq!(talk.answer("", "334 UGFzc3dvcmQ6"), base64("ada"));
+            assert_eq!(talk.answer("", "235 welcome"), base64(SECRET));
+            talk.take_one(1);
+        },
+        &[],
+    )
+    .exits(0);
+}
+
+#[test]
+fn a_token_goes_by_xoauth2_and_its_refusal_is_read() {
+    send(
+        |talk| {
+            talk.greet("AUTH PLAIN XOAUTH2");
+            let line = talk.answer("AUTH XOAUTH2 ", "235 welcome");
+            assert_eq!(line, format!("AUTH XOAUTH2 {}", base64(&format!("user=ada\x01auth=Bearer {SECRET}\x01\x01"))));
+            talk.take_one(1);
+        },
+        &["-o", "auth=XOAUTH2"],
+    )
+    .exits(0);
+    send(
+        |talk| {
+            talk.greet("AUTH XOAUTH2");
+            talk.answer("AUTH XOAUTH2 ", &format!("334 {}", base64("{\"status\":\"401\"}")));
+            assert_eq!(talk.answer("", "535 5.7.8 no"), "");
+        },
+        &["-o", "auth=XOAUTH2"],
+    )
+    .exits(77)
+    .says("{\"status\":\"401\"}");
+}
+
+#[test]
+fn a_long_token_waits_to_be_asked() {
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH XOAUTH2");
+        talk.answer("AUTH XOAUTH2", "334 ");
+        assert!(talk.answer("", "235 ok").len() > 2_000);
+        assert!(talk.heard.commands.iter().any(|line| line == "AUTH XOAUTH2"));
+        talk.take_one(1);
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.env("MAILSEND_PASSWORD", &"t".repeat(2_000));
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    sandbox.run(&arguments(&url, &["-o", "auth=XOAUTH2", "-o", "allow-plaintext-auth=true"])).exits(0);
+}
+
+#[test]
+fn no_password_goes_over_an_open_connection() {
+    let run = send(
+        |talk| {
+            talk.greet("AUTH PLAIN LOGIN");
+            assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"));
+        },
+        &["-o", "allow-plaintext-auth=false"],
+    );
+    run.exits(69).says("the connection is not protected").says("-o security=starttls");
+}
+
+#[test]
+fn a_refusal_is_final() {
+    for (reply, exit, words) in [
+        ("535 5.7.8 wrong", 77, "the login was refused: 535 5.7.8 wrong"),
+        ("534 5.7.9 stronger", 77, "the login was refused: 534"),
+        ("530 5.7.0 first", 77, "wants a login"),
+        ("454 4.7.0 not now", 75, "does not work now"),
+        ("421 4.7.0 going", 75, "does not work now"),
+    ] {
+        let retry: &[&str] = if exit == 77 { &["--retry", "3"] } else { &[] };
+        let run = send(
+            move |talk| {
+                talk.greet("AUTH PLAIN LOGIN");
+                talk.answer("AUTH PLAIN ", reply);
+                let rest = talk.hear_to_the_end();
+                assert!(rest.iter().all(|line| line == "QUIT"), "{rest:?}");
+            },
+            retry,
+        );
+        run.exits(exit).says(words);
+    }
+}
+
+#[test]
+fn a_mechanism_that_is_none_after_all_leads_to_the_next() {
+    send(
+        |talk| {
+            talk.greet("AUTH PLAIN LOGIN");
+            talk.answer("AUTH PLAIN ", "504 5.5.4 not this one");
+            talk.answer("AUTH LOGIN", "334 VXNlcm5hbWU6");
+            talk.answer("", "334 UGFzc3dvcmQ6");
+            talk.answer("", "235 welcome");
+            talk.take_one(1);
+        },
+        &[],
+    )
+    .exits(0);
+}
+
+#[test]
+fn logins_that_cannot_be_are_told() {
+    send(|talk| talk.greet("8BITMIME"), &[]).exits(69).says("the server offers no login");
+    send(|talk| talk.greet("AUTH GSSAPI NTLM"), &[]).exits(69).says("the server offers GSSAPI, NTLM");
+    send(
+        |talk| {
+            talk.greet("AUTH LOGIN");
+            talk.answer("AUTH LOGIN", "334 YQ==");
+            talk.answer("", "334 YQ==");
+            talk.answer("", "334 YQ==");
+            talk.answer("*", "501 ok");
+        },
+        &[],
+    )
+    .exits(76)
+    .says("asks more than LOGIN can answer");
+}
+
+#[test]
+fn a_server_that_wants_a_login_at_mail_is_no_refusal_of_the_recipient() {
+    let server = Server::new(|talk, _| {
+        talk.greet("PIPELINING, CHUNKING");
+        talk.hear();
+        talk.hear();
+        talk.bdat();
+        talk.say("530 5.7.0 Authentication required\n503 x\n503 x");
+    });
+    let run =
+        Sandbox::new().run(&arguments(&server.url(), &["--format", "json"])).exits(77).says("the server wants a login");
+    assert_eq!(run.records()[0]["state"], "deferred");
+}
+
+#[test]
+fn no_password_names_the_ways_out() {
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"));
+    });
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let run = Sandbox::new().run(&arguments(&url, &["-o", "allow-plaintext-auth=true"])).exits(78);
+    let run = run.says("keyring").says("-o 'password={ file = ").says("{ command = ").says("{ env = ");
+    assert!(run.stderr.contains("not sent to a@y.example"), "{run:#?}");
+}
+
+#[test]
+fn sources_are_taken_in_their_order() {
+    let login = |configure: &dyn Fn(&mut Sandbox, &str) -> Vec<String>| {
+        let server = Server::new(|talk, _| {
+            talk.greet("AUTH PLAIN");
+            talk.answer("AUTH PLAIN ", "235 ok");
+            talk.take_one(1);
+        });
+        let mut sandbox = Sandbox::new();
+        let file = sandbox.file("password", "from file\n");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+        let more = configure(&mut sandbox, &file);
+        let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+        let mut more: Vec<&str> = more.iter().map(String::as_str).collect();
+        more.extend(["-o", "allow-plaintext-auth=true"]);
+        sandbox.run(&arguments(&url, &more)).exits(0);
+        let line = server.only().commands.into_iter().find(|line| line.starts_with("AUTH PLAIN ")).expect("a login");
+        let said = encodify::base64::STANDARD.decode(&line["AUTH PLAIN ".len()..]).expect("Base64");
+        String::from_utf8(said).expect("UTF-8").split('\0').next_back().expect("a password").to_owned()
+    };
+    let words = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    assert_eq!(login(&|_, file| words(&["--password-file", file])), "from file");
+    assert_eq!(login(&|_, _| words(&["--password-command", "printf 'from command'"])), "from command");
+    assert_eq!(
+        login(&|sandbox, _| {
+            sandbox.env("MAILSEND_PASSWORD", "from environment");
+            words(&["--password-command", "printf flag"])
+        }),
+        "flag"
+    );
+    assert_eq!(
+        login(&|sandbox, file| {
+            sandbox.env("MAILSEND_PASSWORD_FILE", file);
+            words(&["-o", "password={ env = \"HOME\" }"])
+        }),
+        "from file"
+    );
+    assert_eq!(
+        login(&|sandbox, _| {
+            sandbox.file("credentials/smtp", "from systemd");
+            sandbox.env("CREDENTIALS_DIRECTORY", sandbox.path("credentials").to_str().expect("UTF-8"));
+            words(&["-o", "password={ credential = \"smtp\" }"])
+        }),
+        "from systemd"
+    );
+}
+
+#[test]
+fn a_descriptor_hands_over_a_password() {
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.answer("AUTH PLAIN ", "235 ok").ends_with(&base64("\0ada\0from fd")));
+        talk.take_one(1);
+    });
+    let sandbox = Sandbox::new();
+    let script = format!(
+        "exec {} --server smtp://ada@127.0.0.1:{} -o allow-plaintext-auth=true --password-fd 3 -r s@x.example a@y.example --body hi 3<<'X'\nfrom fd\nX\n",
+        env!("CARGO_BIN_EXE_mailsend"),
+        server.port
+    );
+    let mut shell = sandbox.command(&[]);
+    let mut command = std::process::Command::new("/bin/sh");
+    command.arg("-c").arg(script).env_clear().current_dir(sandbox.path("."));
+    for (name, value) in shell.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    let child =
+        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("a shell");
+    let _ = &mut shell;
+    finish(child).exits(0);
+}
+
+#[test]
+fn a_password_file_that_others_can_read_is_refused() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("password", SECRET);
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("a mode");
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"));
+    });
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let run = sandbox.run(&arguments(&url, &["-o", "allow-plaintext-auth=true", "--password-file", &file])).exits(78);
+    run.says("is refused: others than its owner can use it").says(&format!("chmod 600 {file}"));
+}
+
+/// Every alignment in which a text can stand in Base64, without the characters its neighbours change.
+fn traces_of(secret: &str) -> Vec<String> {
+    let mut traces = vec![secret.to_owned()];
+    for shift in 0..3 {
+        let encoded = base64(&("x".repeat(shift) + secret));
+        let inner: String = encoded.chars().skip(if shift == 0 { 0 } else { shift + 1 }).collect();
+        traces.push(inner.trim_end_matches('=').chars().rev().skip(2).collect::<String>().chars().rev().collect());
+    }
+    traces
+}
+
+#[test]
+fn a_secret_shows_up_nowhere() {
+    const CANARY: &str = "kanarienvogel-7319";
+    for (auth, script) in [
+        ("PLAIN", (|talk| drop(talk.answer("AUTH", "535 5.7.8 wrong"))) as fn(&mut Talk)),
+        ("LOGIN", |talk| {
+            talk.answer("AUTH", "334 VXNlcm5hbWU6");
+            talk.answer("", "334 UGFzc3dvcmQ6");
+            // Some servers give back what they heard.
+            let heard = talk.hear();
+            talk.say(&format!("535 5.7.8 wrong {}", heard.len()));
+        }),
+        ("XOAUTH2", |talk| {
+            talk.answer("AUTH", "334 e30=");
+            talk.answer("", "535 5.7.8 wrong");
+        }),
+    ] {
+        let server = Server::new(move |talk, _| {
+            talk.greet(&format!("STARTTLS, AUTH {auth}"));
+            talk.answer("STARTTLS", "220 go");
+            assert!(talk.tls(&authority().good));
+            talk.hello(&format!("AUTH {auth}"));
+            script(talk);
+            talk.hear_to_the_end();
+        });
+        let sandbox = Sandbox::new();
+        let ca = format!("tls.ca-file={}", sandbox.file("ca.pem", &authority().ca));
+        let file = sandbox.file("password", CANARY);
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("a mode");
+        let url = format!("smtp://ada@localhost:{}?security=starttls", server.port);
+        let auth = format!("auth={auth}");
+        let more = ["-o", &ca, "-o", &auth, "--password-file", &file, "--trace", "-v", "--report", "run.jsonl"];
+        let mut command = sandbox.command(&arguments(&url, &more));
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        let argv = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap_or_default();
+        let environ = fs::read(format!("/proc/{}/environ", child.id())).unwrap_or_default();
+        let run = finish(child).exits(77);
+        let records = fs::read_to_string(sandbox.path("run.jsonl")).expect("records");
+        assert!(run.stderr.contains("-> AUTH") && run.stderr.contains("***"), "{run:#?}");
+        let everything = [
+            run.stdout,
+            run.stderr,
+            records,
+            String::from_utf8_lossy(&argv).into(),
+            String::from_utf8_lossy(&environ).into(),
+        ]
+        .concat();
+        for trace in traces_of(CANARY) {
+            assert!(!everything.contains(&trace), "{trace} is in {everything}");
+        }
+    }
+}
+
+#[test]
+fn traces_are_found() {
+    // The test above is worth nothing if this fails.
+    let secret = "kanarienvogel-7319";
+    let plain = base64(&format!("\0ada\0{secret}"));
+    let bearer = base64(&format!("user=ada\x01auth=Bearer {secret}\x01\x01"));
+    for encoded in [plain, bearer, base64(secret)] {
+        assert!(traces_of(secret).iter().any(|trace| encoded.contains(trace.as_str())), "{encoded}");
+    }
+}
+
+#[test]
+fn a_slow_password_command_ends() {
+    let run = Sandbox::new();
+    let start = std::time::Instant::now();
+    let url = "smtp://ada@127.0.0.1:1";
+    run.run(&arguments(url, &["--password-command", "exit 1"])).exits(75);
+    assert!(start.elapsed() < Duration::from_secs(10));
+}

@@ -1,0 +1,16 @@
+//! End to end: the real binary in a sealed environment, against scripted servers for faults and real ones for
+//! agreement. What the server received is what is looked at.
+
+mod support;
+
+mod bad_input;
+mod command_line;
+mod composing;
+mod conversation;
+mod doors;
+mod engine;
+mod login;
+mod output;
+mod profiles;
+mod starttls;
+mod tls;

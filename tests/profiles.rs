@@ -1,0 +1,241 @@
+//! Profiles: reading, showing, changing and checking them.
+
+use std::fs;
+
+use crate::support::{Sandbox, Server, authority};
+
+#[test]
+fn a_profile_from_nothing_to_gone() {
+    let sandbox = Sandbox::new();
+    fs::remove_file(sandbox.path("config.toml")).expect("a file");
+    sandbox.run(&["profile", "list"]).exits(66);
+    let run = sandbox
+        .run(&[
+            "profile",
+            "add",
+            "work",
+            "--server",
+            "smtps://ada@mx.example",
+            "--from",
+            "Ada <ada@example.com>",
+            "-o",
+            "timeouts.connect=5s",
+            "-o",
+            "tls.min-version=1.3",
+        ])
+        .exits(0);
+    run.says("added profile 'work'")
+        .says("the one used when none is named")
+        .says("next: mailsend login")
+        .says("next: mailsend profile check");
+    let text = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    assert!(text.starts_with("default-profile = \"work\"\n"), "{text}");
+    sandbox.file("config.toml", format!("# by hand\n{text}"));
+    sandbox.run(&["profile", "add", "test", "--server", "maildir:box"]).exits(0);
+    sandbox.run(&["profile", "add", "work", "--server", "maildir:box"]).exits(64).says("profile remove work");
+    let list = sandbox.run(&["profile", "list"]).exits(0).stdout;
+    assert_eq!(list.lines().count(), 2, "{list}");
+    assert!(list.contains("* work  mx.example:465  from Ada <ada@example.com>"), "{list}");
+    let json: serde_json::Value =
+        serde_json::from_str(&sandbox.run(&["profile", "list", "--json"]).exits(0).stdout).expect("JSON");
+    assert_eq!((json[0]["name"].as_str(), json[1]["default"].as_bool()), (Some("test"), Some(true)));
+    sandbox.run(&["profile", "default", "test"]).exits(0);
+    assert_eq!(sandbox.run(&["profile", "default"]).exits(0).stdout, "test\n");
+    sandbox.run(&["profile", "default", "nonesuch"]).exits(78).says("no profile 'nonesuch'");
+    sandbox.run(&["profile", "remove", "test"]).exits(0).says("it was the default");
+    sandbox.run(&["profile", "remove", "test"]).exits(78).says("no profile 'test'");
+    let text = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    assert!(text.starts_with("# by hand\n") && !text.contains("maildir"), "{text}");
+}
+
+#[test]
+fn a_profile_is_checked_before_it_is_added() {
+    let sandbox = Sandbox::new();
+    for (arguments, words) in [
+        (&["profile", "add", "x"][..], "needs a server"),
+        (&["profile", "add", "x", "--server", "mx.example"], "smtp://HOST"),
+        (&["profile", "add", "x", "--server", "smtp://a:b@mx.example"], "mailsend login"),
+        (&["profile", "add", "x", "--server", "smtp://mx.example", "--from", "nonsense"], "is not an address"),
+        (&["profile", "add", "x", "--server", "smtp://mx.example", "-o", "prot=1"], "unknown key 'prot'"),
+        (&["profile", "add", "x", "--server", "smtp://mx.example", "-o", "password=hunter2"], "mailsend login"),
+        (&["profile", "add", "x", "-o", "host=mx.example", "-o", "port=70000"], "no port"),
+    ] {
+        sandbox.run(arguments).exits(64).says(words);
+    }
+    assert_eq!(fs::read_to_string(sandbox.path("config.toml")).expect("a file"), "");
+}
+
+#[test]
+fn every_value_knows_where_it_comes_from() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config("[defaults]\ntimeouts.connect = \"2s\"\n[profiles.base]\nhost = \"mx.example\"\nport = 587\n[profiles.work]\ninherits = \"base\"\nusername = \"ada\"\n");
+    sandbox.env("MAILSEND_TIMEOUTS_COMMAND", "3s").env("MAILSEND_PROFILE", "work");
+    let run = sandbox.run(&["profile", "show"]).exits(0);
+    for (assignment, origin) in [
+        ("host = \"mx.example\"", "config.toml:4"),
+        ("port = 587", "config.toml:5"),
+        ("username = \"ada\"", "config.toml:8"),
+        ("timeouts.connect = \"2s\"", "config.toml:2"),
+        ("timeouts.command = \"3s\"", "environment MAILSEND_TIMEOUTS_COMMAND"),
+    ] {
+        assert!(
+            run.stdout.lines().any(|line| line.starts_with(assignment) && line.ends_with(origin)),
+            "{assignment} {origin}: {run:#?}"
+        );
+    }
+    assert!(!run.stdout.contains("timeouts.greeting"));
+    let all = sandbox.run(&["profile", "show", "--all"]).exits(0);
+    assert!(all.stdout.contains("timeouts.greeting = \"1m\""), "{all:#?}");
+    let json: serde_json::Value =
+        serde_json::from_str(&sandbox.run(&["profile", "show", "--json"]).exits(0).stdout).expect("JSON");
+    assert_eq!(json["server"], "mx.example:587");
+}
+
+#[test]
+fn a_misspelt_key_names_file_line_and_the_right_one() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[profiles.work]\nhost = \"mx.example\"\nusrname = \"ada\"\n");
+    let run = sandbox.run(&["a@y.example", "--body", "x"]).exits(78);
+    run.says("config.toml:3: unknown key 'usrname' in [profiles.work]").says("did you mean 'username'?");
+    sandbox.config("[profiles.work]\npassword = \"hunter2\"\nhost = \"mx.example\"\n");
+    let run = sandbox.run(&["a@y.example", "--body", "x"]).exits(78).says("mailsend login");
+    assert!(!run.stderr.contains("hunter2"), "{run:#?}");
+    sandbox.config("[profiles.work\n");
+    sandbox.run(&["a@y.example", "--body", "x"]).exits(78).says("config.toml:1");
+}
+
+#[test]
+fn the_environment_sets_settings_not_messages() {
+    let server = Server::new(|talk, _| {
+        talk.greet("");
+        talk.take_one(1);
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox
+        .env("MAILSEND_SERVER", &server.url())
+        .env("MAILSEND_FROM", "s@x.example")
+        .env("MAILSEND_TO", "evil@y.example")
+        .env("MAILSEND_SUBJECT", "evil")
+        .env("MAILSEND_VERBOSE", "1");
+    sandbox.run(&["a@y.example", "--body", "x"]).exits(0).says("accepted a@y.example");
+    let heard = server.only();
+    assert!(!heard.commands.iter().any(|line| line.contains("evil")), "{heard:#?}");
+    sandbox.env("MAILSEND_VERBOSE", "yes");
+    sandbox.run(&["a@y.example", "--body", "x"]).exits(78).says("MAILSEND_VERBOSE");
+}
+
+#[test]
+fn xdg_paths_are_found_without_being_named() {
+    let mut sandbox = Sandbox::new();
+    sandbox.without("MAILSEND_CONFIG");
+    sandbox.file(".config/mailsend/config.toml", "[profiles.home]\nserver = \"maildir:box\"\n");
+    assert!(sandbox.run(&["profile", "list"]).exits(0).stdout.contains("home"));
+    sandbox.file("xdg/mailsend/config.toml", "[profiles.xdg]\nserver = \"maildir:box\"\n");
+    let xdg = sandbox.path("xdg");
+    sandbox.env("XDG_CONFIG_HOME", xdg.to_str().expect("UTF-8"));
+    assert!(sandbox.run(&["profile", "list"]).exits(0).stdout.contains("xdg"));
+    // A relative path starts from the file that names it.
+    sandbox.run(&["a@y.example", "--body", "x"]).exits(0);
+    assert!(sandbox.path("xdg/mailsend/box/new").exists());
+}
+
+#[test]
+fn check_tells_all_it_sees() {
+    let server = Server::new(|talk, _| {
+        talk.greet("STARTTLS, SIZE 100");
+        talk.answer("STARTTLS", "220 go");
+        assert!(talk.tls(&authority().good));
+        talk.hello("SIZE 1000, 8BITMIME, AUTH PLAIN LOGIN");
+        talk.answer("AUTH PLAIN", "235 welcome");
+        talk.hear_or_end();
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.file("ca.pem", &authority().ca);
+    sandbox.config(&format!(
+        "[profiles.work]\nhost = \"localhost\"\nport = {}\nusername = \"ada\"\ntls.ca-file = \"ca.pem\"\n",
+        server.port
+    ));
+    sandbox.env("MAILSEND_PASSWORD", "hunter2");
+    let run = sandbox.run(&["profile", "check", "work"]).exits(0).silently();
+    for text in [
+        "profile       work\n",
+        "security starttls\n",
+        "connected to  127.0.0.1\n",
+        "greeting      220 mx.example ESMTP\n",
+        "before TLS    STARTTLS\n              SIZE 100\n",
+        "TLS           TLSv1.3, TLS13_",
+        "trusted by    tls.ca-file\n",
+        "certificate   CN=localhost\n",
+        "issued by     CN=Test Authority\n",
+        "names         localhost, 127.0.0.1\n",
+        " days left\n",
+        "pin-sha256 = \"",
+        "offers        SIZE 1000\n              8BITMIME\n",
+        "logins        PLAIN, LOGIN\n",
+        "login         ada by PLAIN works\n",
+        "password      from environment variable MAILSEND_PASSWORD\n",
+    ] {
+        assert!(run.stdout.contains(text), "{text} is not in {}", run.stdout);
+    }
+    assert!(!run.stdout.contains("hunter2"));
+}
+
+#[test]
+fn check_tells_what_it_saw_before_it_failed() {
+    let server = Server::new(|talk, _| {
+        talk.greet("STARTTLS");
+        talk.answer("STARTTLS", "220 go");
+        talk.tls(&authority().expired);
+    });
+    let sandbox = Sandbox::new();
+    sandbox.file("ca.pem", &authority().ca);
+    let url = format!("smtp://ada@localhost:{}?security=starttls", server.port);
+    let arguments =
+        ["profile", "check", "--server", &url, "-o", "tls.ca-file=ca.pem", "--password-command", "printf x"];
+    let run = sandbox.run(&arguments).exits(77).says("expired on 2000-01-02");
+    assert!(run.stdout.contains("greeting      220") && run.stdout.contains("ada: not done"), "{run:#?}");
+}
+
+#[test]
+fn check_as_json_and_with_a_test_message() {
+    let server = Server::new(|talk, number| {
+        talk.greet("8BITMIME");
+        if number == 1 {
+            let message = String::from_utf8(talk.take_one(1)).expect("7-bit");
+            assert!(message.contains("Subject: mailsend works"));
+        }
+    });
+    let sandbox = Sandbox::new();
+    let url = server.url();
+    let run = sandbox
+        .run(&["profile", "check", "--server", &url, "--send", "a@y.example", "-o", "from=s@x.example"])
+        .exits(0);
+    assert!(run.stdout.contains("accepted a@y.example: 250"), "{run:#?}");
+    assert_eq!(server.heard().len(), 2);
+
+    let server = Server::new(|talk, _| talk.greet("8BITMIME"));
+    let url = server.url();
+    let run = sandbox.run(&["profile", "check", "--server", &url, "--json"]).exits(0);
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(
+        (json["greeting"].as_str(), json["extensions"][0].as_str()),
+        (Some("220 mx.example ESMTP"), Some("8BITMIME"))
+    );
+    assert!(json["error"].is_null());
+}
+
+#[test]
+fn inherited_passwords_stay_at_home() {
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"), "a password is sent to a stranger");
+    });
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!(
+        "[profiles.base]\nhost = \"mx.example\"\nport = 25\nsecurity = \"none\"\nallow-plaintext-auth = true\nusername = \"ada\"\nfrom = \"s@x.example\"\npassword = {{ command = \"printf hunter2\" }}\n\
+         [profiles.evil]\ninherits = \"base\"\nhost = \"127.0.0.1\"\nport = {}\n",
+        server.port
+    ));
+    let run = sandbox.run(&["-p", "evil", "a@y.example", "--body", "x"]).exits(78);
+    run.says("is for ada@mx.example, not for ada@127.0.0.1");
+}

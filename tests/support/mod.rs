@@ -1,0 +1,9 @@
+//! What all end-to-end tests use: a sealed place to run the binary in, and servers to run it against.
+
+mod certificates;
+mod sandbox;
+mod server;
+
+pub use certificates::{Identity, authority};
+pub use sandbox::{Run, Sandbox, finish};
+pub use server::{Server, Talk};
