@@ -212,9 +212,14 @@ struct Resolver<'a> {
     by_url: bool,
     local: Option<Server>,
     set: BTreeMap<&'static str, (Raw, Origin)>,
+    host_origin: Option<Origin>,
+    user_origin: Option<Origin>,
     /// Host and user that the password source was written for.
-    password_for: Option<(Option<String>, Option<String>)>,
+    password_for: Option<Identity>,
 }
+
+/// Host and user.
+type Identity = [Option<String>; 2];
 
 impl<'a> Resolver<'a> {
     fn new(environment: &'a Environment) -> Self {
@@ -225,6 +230,8 @@ impl<'a> Resolver<'a> {
             by_url: false,
             local: None,
             set: BTreeMap::new(),
+            host_origin: None,
+            user_origin: None,
             password_for: None,
         }
     }
@@ -258,8 +265,11 @@ impl<'a> Resolver<'a> {
         for assignment in layer.iter().filter(|assignment| assignment.key.name != "server") {
             self.assign(assignment)?;
             match assignment.key.name {
-                "host" => (self.local, self.by_url) = (None, false),
-                "password" => self.password_for = None,
+                "host" => {
+                    (self.local, self.by_url) = (None, false);
+                    self.host_origin = Some(assignment.origin.clone());
+                }
+                "username" => self.user_origin = Some(assignment.origin.clone()),
                 _ => {}
             }
         }
@@ -299,6 +309,8 @@ impl<'a> Resolver<'a> {
         self.by_url = true;
         self.parts.profile.username = None;
         (self.parts.host, self.parts.port, self.parts.security) = (None, None, None);
+        self.host_origin = Some(assignment.origin.clone());
+        self.user_origin = Some(assignment.origin.clone());
         match self.parts.url.take() {
             Some(ServerUrl::Network { is_lmtp, username, host, port, security }) => {
                 (self.is_lmtp, self.local) = (is_lmtp, None);
@@ -312,8 +324,8 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn identity(&self) -> (Option<String>, Option<String>) {
-        (self.parts.host.clone(), self.parts.profile.username.clone())
+    fn identity(&self) -> Identity {
+        [self.parts.host.clone(), self.parts.profile.username.clone()]
     }
 
     fn server(&self) -> Option<Server> {
@@ -351,20 +363,18 @@ impl<'a> Resolver<'a> {
     fn check_password(&mut self) {
         let (Some((_, origin)), Some(wanted_for)) = (self.set.get("password"), &self.password_for) else { return };
         let now = self.identity();
-        // [defaults] name no host: their password is for the profiles of the same file.
-        let file_of = |key: &str| match self.set.get(key) {
-            Some((_, Origin::File(path, _))) => Some(path.clone()),
-            _ => None,
+        // Where it stands names no host, or no user: it is for those that the same file names.
+        let is_same_file = |other: &Option<Origin>| {
+            matches!((origin, other), (Origin::File(own, _), Some(Origin::File(other, _))) if own == other)
         };
-        let place = file_of("password");
-        let is_for_file = wanted_for == &(None, None)
-            && place.is_some()
-            && (file_of("host").or_else(|| file_of("server")) == place)
-            && (now.1.is_none() || file_of("username").or_else(|| file_of("server")) == place);
-        if wanted_for == &now || is_for_file {
+        let origins = [&self.host_origin, &self.user_origin];
+        let is_meant = |part: usize| {
+            wanted_for[part] == now[part] || (wanted_for[part].is_none() && is_same_file(origins[part]))
+        };
+        if is_meant(0) && is_meant(1) {
             return;
         }
-        let whose = |(host, user): &(Option<String>, Option<String>)| {
+        let whose = |[host, user]: &Identity| {
             format!("{}@{}", user.as_deref().unwrap_or("nobody"), host.as_deref().unwrap_or("no host"))
         };
         self.parts.profile.dropped_password =
@@ -518,6 +528,23 @@ mod tests {
         };
         assert_eq!(password(&both, "p"), None);
         assert_eq!(password(&both, "s"), Some(SecretSource::Env("X".to_owned())));
+
+        // Half an identity is completed by the file of the password, and by nothing else.
+        let half = files(
+            "[profiles.p]\ninherits = \"s\"\nusername = \"bob\"\n",
+            "[defaults]\nhost = \"mx.example\"\npassword = { env = \"X\" }\n[profiles.s]\nusername = \"ada\"\n\
+             [profiles.url]\nserver = \"smtps://ada@mx.example\"\n",
+        );
+        assert_eq!(password(&half, "s"), Some(SecretSource::Env("X".to_owned())));
+        assert_eq!(password(&half, "url"), Some(SecretSource::Env("X".to_owned())));
+        assert_eq!(password(&half, "p"), None);
+        for (key, value) in [("host", "evil.example"), ("username", "bob"), ("server", "smtps://ada@evil.example")] {
+            for name in ["s", "url"] {
+                let request = Request { profile: Some(name.to_owned()), ..request(None, &[(key, value)]) };
+                let profile = resolve(&request, &half, &Environment::default()).unwrap();
+                assert_eq!(profile.password, None, "{name} with {key}");
+            }
+        }
     }
 
     #[test]
