@@ -77,7 +77,7 @@ fn sendmail_gets_sender_wishes_and_recipients_as_arguments_only() {
 fn exit_codes_of_sendmail_are_understood() {
     let sandbox = Sandbox::new();
     for (body, exit, state) in [
-        ("cat > /dev/null; exit 67", 69, "failed"),
+        ("cat > /dev/null; exit 67", 67, "failed"),
         ("cat > /dev/null; exit 65", 69, "failed"),
         ("cat > /dev/null; echo 'queue full' >&2; exit 75", 75, "deferred"),
         ("cat > /dev/null; exit 78", 75, "deferred"),
@@ -94,6 +94,68 @@ fn exit_codes_of_sendmail_are_understood() {
     let server = script(&sandbox, "cat > /dev/null; sleep 60");
     let run = send(&sandbox, &server, &["a@y.example", "-o", "timeouts.final-reply=200ms"]).exits(1);
     assert_eq!(run.records()[0]["state"], "unknown");
+}
+
+#[test]
+fn a_sendmail_that_leaves_a_daemon_behind_is_not_waited_for() {
+    let sandbox = Sandbox::new();
+    let server = script(&sandbox, "cat > /dev/null; echo 'no room' >&2; sleep 600 & exit 75");
+    let start = std::time::Instant::now();
+    send(&sandbox, &server, &["a@y.example"]).exits(75).says("no room");
+    assert!(start.elapsed() < std::time::Duration::from_secs(20));
+}
+
+/// What a program gets that is killed in the middle must not look like a whole message.
+#[test]
+fn a_sendmail_does_not_see_the_end_of_half_a_message() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("large.bin", vec![7; 1_000_000]);
+    // Its end is seen when the last of its processes has let go of this.
+    let alive = sandbox.path("alive");
+    assert!(std::process::Command::new("mkfifo").arg(&alive).status().expect("mkfifo").success());
+    let gone = std::thread::spawn(move || fs::read(alive));
+    // It stops reading in the middle; a child of its own holds the input, too.
+    let body = "exec 9> alive; (head -c 1000 > /dev/null; sleep 2; cat > /dev/null; echo whole > seen) & wait";
+    let server = script(&sandbox, body);
+    let run = send(&sandbox, &server, &["a@y.example", "-a", &file, "-o", "timeouts.content=200ms"]).exits(75);
+    assert_eq!(run.records()[0]["state"], "deferred");
+    gone.join().expect("a thread").expect("a pipe");
+    assert!(!sandbox.path("seen").exists(), "it has taken half a message");
+}
+
+/// The first signal lets it end, the second does not.
+#[test]
+fn a_second_signal_ends_a_sendmail_too() {
+    let sandbox = Sandbox::new();
+    for (body, file, state) in [
+        // It had everything and has not said what became of it.
+        ("cat > /dev/null; echo > ready; sleep 600", "ready", "unknown"),
+        ("head -c 10 > /dev/null; echo > early; sleep 600", "early", "deferred"),
+    ] {
+        let server = script(&sandbox, body);
+        let large = sandbox.file("large.bin", vec![7; 1_000_000]);
+        let mut child = sandbox
+            .command(&["--server", &server, "-r", "s@x.example", "--format", "json", "--body", "hi", "a@y.example"])
+            .args(["-a", &large])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        while !sandbox.path(file).exists() {
+            assert!(child.try_wait().expect("a child").is_none(), "it ends early");
+            std::thread::yield_now();
+        }
+        let pid = rustix::process::Pid::from_raw(child.id().cast_signed()).expect("a number");
+        for _ in 0..2 {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+            // Two that come together are one.
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let run = crate::support::finish(child);
+        assert_eq!(run.code, -15, "{run:#?}");
+        assert_eq!(run.records()[0]["state"], state, "{run:#?}");
+    }
 }
 
 #[test]

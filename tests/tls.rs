@@ -40,6 +40,9 @@ fn each_wrong_certificate_has_its_own_words() {
         (&authority.wrong_host, "the certificate is not for localhost but for other.example"),
         (&authority.self_signed, "the certificate of localhost is self-signed"),
         (&authority.self_signed_ca, "the certificate of localhost is self-signed"),
+        (&authority.expired_intermediate, "an intermediate certificate behind that of localhost has expired"),
+        (&authority.of_an_authority, "is that of an authority, not of a server"),
+        (&authority.client, "not meant for servers"),
     ] {
         let run = send(identity, false, &["-o", &ca]).exits(77).says(words).says("not sent to a@y.example");
         assert!(run.stderr.contains("hint: "), "{run:#?}");
@@ -71,6 +74,9 @@ fn a_certificate_in_the_ca_file_is_trusted_as_it_stands() {
         let ca = ca(&folder, &identity.chain);
         send(identity, false, &["-o", &ca]).exits(0);
     }
+    // It is no authority: what its key signs is not trusted.
+    let leaf = ca(&folder, &authority().self_signed.chain);
+    send(&authority().signed_by_no_authority, false, &["-o", &leaf]).exits(77).says("an authority not known here");
     let ca = ca(&folder, &authority().wrong_host.chain);
     send(&authority().wrong_host, false, &["-o", &ca]).exits(77).says("not for localhost");
     send(&authority().wrong_host, false, &["-o", &ca, "-o", "tls.server-name=other.example"]).exits(0);

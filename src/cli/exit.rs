@@ -81,16 +81,16 @@ impl Exit {
         if deferred > 0 {
             return Exit::TryAgain;
         }
-        if let Some(trouble) = outcomes.iter().find_map(|outcome| outcome.trouble.as_ref()) {
-            return match trouble.cause {
-                Cause::TooLarge | Cause::Unsupported | Cause::Refused => Exit::Unavailable,
-                Cause::Input => Exit::NoInput,
-                _ => Exit::Data,
-            };
+        // A program that refuses its recipients has no reply to show, but means the same.
+        let refused =
+            |outcome: &Outcome| outcome.trouble.as_ref().is_none_or(|trouble| trouble.cause == Cause::Refused);
+        if outcomes.iter().all(|outcome| outcome.stage == Stage::Rcpt && refused(outcome)) {
+            return Exit::NoUser;
         }
-        match outcomes.iter().all(|outcome| outcome.stage == Stage::Rcpt) {
-            true => Exit::NoUser,
-            false => Exit::Unavailable,
+        match outcomes.iter().find_map(|outcome| outcome.trouble.as_ref()).map(|trouble| trouble.cause) {
+            None | Some(Cause::TooLarge | Cause::Unsupported | Cause::Refused) => Exit::Unavailable,
+            Some(Cause::Input) => Exit::NoInput,
+            Some(_) => Exit::Data,
         }
     }
 }
@@ -149,6 +149,7 @@ mod tests {
             (vec![outcome(Deferred, Stage::Rcpt, None), refused()], Exit::TryAgain),
             (vec![refused(), refused()], Exit::NoUser),
             (vec![refused(), outcome(Failed, Stage::Data, None)], Exit::Unavailable),
+            (vec![outcome(Failed, Stage::Rcpt, Some(Refused))], Exit::NoUser),
             (vec![outcome(Failed, Stage::Mail, None)], Exit::Unavailable),
             (vec![outcome(Failed, Stage::Mail, Some(TooLarge))], Exit::Unavailable),
             (vec![outcome(Failed, Stage::Mail, Some(Unsupported))], Exit::Unavailable),

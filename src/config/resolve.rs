@@ -69,7 +69,9 @@ pub fn profile_names(files: &Files) -> BTreeMap<String, Origin> {
 /// A profile that does not exist, a value that cannot be, profiles that inherit from each other, several profiles
 /// of which none is the default.
 pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> Result<Profile, ConfigError> {
-    let by_url = request.server.is_some() || environment.get("MAILSEND_SERVER").is_some();
+    // A profile that was asked for by hand is not replaced by a server that somebody set for everything.
+    let takes_server = request.profile.is_none();
+    let by_url = request.server.is_some() || (takes_server && environment.get("MAILSEND_SERVER").is_some());
     let name = selected(request, files, environment);
     let name = match name {
         // A URL needs no profile; one that was named must be there all the same.
@@ -85,7 +87,9 @@ pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> R
             layer.retain(|assignment| assignment.key.name == "from");
         }
     }
-    layers.push(environment_layer(environment)?);
+    let mut variables = environment_layer(environment)?;
+    variables.retain(|assignment| takes_server || assignment.key.name != "server");
+    layers.push(variables);
     layers.push(flag_layer(request)?);
 
     let mut profile = Resolver::new(environment).run(layers)?;
@@ -364,13 +368,10 @@ impl<'a> Resolver<'a> {
         let (Some((_, origin)), Some(wanted_for)) = (self.set.get("password"), &self.password_for) else { return };
         let now = self.identity();
         // Where it stands names no host, or no user: it is for those that the same file names.
-        let is_same_file = |other: &Option<Origin>| {
-            matches!((origin, other), (Origin::File(own, _), Some(Origin::File(other, _))) if own == other)
-        };
+        let is_same_file = |other: &Option<Origin>| matches!((origin, other), (Origin::File(own, _), Some(Origin::File(other, _))) if own == other);
         let origins = [&self.host_origin, &self.user_origin];
-        let is_meant = |part: usize| {
-            wanted_for[part] == now[part] || (wanted_for[part].is_none() && is_same_file(origins[part]))
-        };
+        let is_meant =
+            |part: usize| wanted_for[part] == now[part] || (wanted_for[part].is_none() && is_same_file(origins[part]));
         if is_meant(0) && is_meant(1) {
             return;
         }
@@ -484,6 +485,18 @@ mod tests {
         let profile = resolve(&request(Some("smtp://other.example"), &[]), &files, &Environment::default()).unwrap();
         assert_eq!(profile.from.unwrap().to_string(), "ada@example.com");
         assert_eq!((profile.username, profile.password, profile.tls.ca_file, profile.name), (None, None, None, None));
+    }
+
+    #[test]
+    fn a_profile_that_was_asked_for_beats_a_server_of_the_environment() {
+        let files = files("[profiles.p]\nhost = \"mx.example\"\n", "");
+        let environment = Environment::from([("MAILSEND_SERVER", "smtp://other.example")]);
+        let server = |profile: Option<&str>| {
+            let request = Request { profile: profile.map(str::to_owned), ..Request::default() };
+            resolve(&request, &files, &environment).unwrap().server.unwrap().to_string()
+        };
+        assert_eq!(server(None), "other.example:587");
+        assert_eq!(server(Some("p")), "mx.example:465");
     }
 
     #[test]

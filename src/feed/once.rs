@@ -1,6 +1,6 @@
 //! One message: sent, tried again if asked for, and done.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
@@ -49,7 +49,7 @@ pub async fn once(
     let work =
         Work { submissions: Submissions::new(submissions), steps: down, stop: stop.clone(), route: route.clone() };
     let delivery = tokio::spawn(deliver(door, Limits::default(), wants_trace, work));
-    let mut feed = Feed { up, steps, delivery, route };
+    let mut feed = Feed { up, steps, delivery: Some(delivery), route };
     for attempts in 1.. {
         let has_more = attempts <= retry.further_attempts;
         let deferred = feed.attempt(&submission, attempts, has_more, &mut told).await;
@@ -75,7 +75,8 @@ pub async fn once(
 struct Feed {
     up: mpsc::Sender<Submission>,
     steps: mpsc::Receiver<Step>,
-    delivery: JoinHandle<()>,
+    /// `None` once its end was looked at.
+    delivery: Option<JoinHandle<()>>,
     route: Arc<Route>,
 }
 
@@ -88,7 +89,7 @@ impl Feed {
         has_more: bool,
         told: &mut impl FnMut(Told),
     ) -> Vec<(Outcome, Arc<Route>)> {
-        let mut waiting: Vec<_> = submission.envelope.to().to_vec();
+        let mut waiting: HashSet<_> = submission.envelope.to().iter().cloned().collect();
         let mut deferred = Vec::new();
         // If the engine is gone, its end of the steps tells below.
         let _ = self.up.send(submission.clone()).await;
@@ -98,7 +99,7 @@ impl Feed {
                 Some(Step::Commit { ack, .. }) => drop(ack.send(())),
                 Some(Step::Settled { outcomes, route, .. }) => {
                     for outcome in outcomes {
-                        waiting.retain(|address| *address != outcome.recipient);
+                        waiting.remove(&outcome.recipient);
                         if has_more && may_change(&outcome) {
                             deferred.push((outcome, route.clone()));
                         } else {
@@ -111,13 +112,11 @@ impl Feed {
                 None => {
                     self.rethrow().await;
                     let trouble = Trouble::new(Stage::Connect, Cause::Stopped, "stopped by a signal");
-                    let mut rest = submission.clone();
-                    if let Ok(envelope) = Envelope::new(rest.envelope.from().cloned(), std::mem::take(&mut waiting)) {
-                        rest.envelope = envelope;
-                    }
                     let (state, stage) = (State::Deferred, trouble.stage);
-                    for outcome in same_for_all(&rest, state, stage, Some(&trouble), None, Duration::ZERO) {
-                        told(Told::Settled { route: self.route.clone(), outcome, attempts });
+                    for outcome in same_for_all(submission, state, stage, Some(&trouble), None, Duration::ZERO) {
+                        if waiting.remove(&outcome.recipient) {
+                            told(Told::Settled { route: self.route.clone(), outcome, attempts });
+                        }
                     }
                 }
             }
@@ -139,7 +138,8 @@ impl Feed {
 
     /// A defect in the engine is one here: nobody knows what became of the message.
     async fn rethrow(&mut self) {
-        if let Err(error) = (&mut self.delivery).await
+        if let Some(delivery) = self.delivery.take()
+            && let Err(error) = delivery.await
             && error.is_panic()
         {
             std::panic::resume_unwind(error.into_panic());

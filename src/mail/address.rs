@@ -13,7 +13,7 @@ use lettre::Address;
 use self::grammar::{Parser, error, is_atext, quote};
 
 /// One mailbox: an address with an optional display name, unquoted and decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mailbox {
     /// The display name as people read it, never empty.
     pub name: Option<String>,

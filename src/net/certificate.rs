@@ -3,8 +3,9 @@
 use std::{net::IpAddr, time::SystemTime};
 
 use x509_cert::{
+    certificate::Version,
     der::{Decode, Encode},
-    ext::pkix::{SubjectAltName, name::GeneralName},
+    ext::pkix::{BasicConstraints, SubjectAltName, name::GeneralName},
 };
 
 use crate::mail::clean;
@@ -26,6 +27,8 @@ pub struct Certificate {
     pub key_sha256: [u8; 32],
     /// Holder and signer are the same.
     pub is_self_signed: bool,
+    /// It may sign others: it says so, or is of a version in which none could say so.
+    pub is_authority: bool,
 }
 
 impl Certificate {
@@ -47,6 +50,11 @@ impl Certificate {
             not_after: certificate.validity.not_after.to_system_time(),
             key_sha256: digest.as_ref().try_into().ok()?,
             is_self_signed: certificate.subject == certificate.issuer,
+            is_authority: match certificate.get::<BasicConstraints>() {
+                Ok(Some((_, constraints))) => constraints.ca,
+                Ok(None) => certificate.version != Version::V3,
+                Err(_) => false,
+            },
         })
     }
 

@@ -80,7 +80,7 @@ enum Trust {
     /// Authorities, and server certificates that are trusted as they stand: a self-signed one is rarely allowed to
     /// sign, so no chain leads to it.
     File {
-        authorities: Arc<WebPkiServerVerifier>,
+        authorities: Option<Arc<WebPkiServerVerifier>>,
         certificates: Vec<CertificateDer<'static>>,
     },
     /// Mozilla's roots cost 0.02 ms, the platform's some 4 ms: those are read when the first do not suffice.
@@ -102,12 +102,17 @@ impl Tls {
             Some(path) => {
                 let certificates = read_certificates("tls.ca-file", path)?;
                 let mut roots = RootCertStore::empty();
-                for certificate in &certificates {
-                    roots
-                        .add(certificate.clone())
-                        .map_err(|error| setup(format!("tls.ca-file {}: {error}", path.display())))?;
+                for der in &certificates {
+                    let invalid = |what: &str| setup(format!("tls.ca-file {}: {what}", path.display()));
+                    let certificate = Certificate::from_der(der)
+                        .ok_or_else(|| invalid("a block in it is no certificate that can be read"))?;
+                    // What is no authority could sign for every host if it were a root.
+                    if certificate.is_authority {
+                        roots.add(der.clone()).map_err(|error| invalid(&error.to_string()))?;
+                    }
                 }
-                Trust::File { authorities: verifier(roots, &provider)?, certificates }
+                let authorities = if roots.is_empty() { None } else { Some(verifier(roots, &provider)?) };
+                Trust::File { authorities, certificates }
             }
             None => {
                 let mozilla = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -255,12 +260,16 @@ impl ServerCertVerifier for Verifier {
             Trust::File { certificates, .. } if certificates.iter().any(|known| known == end_entity) => {
                 verify_as_it_stands(end_entity, server_name, now)
             }
-            Trust::File { authorities, .. } => verify(authorities),
+            Trust::File { authorities: Some(authorities), .. } => verify(authorities),
+            Trust::File { authorities: None, .. } => Err(CertificateError::UnknownIssuer.into()),
             Trust::Everybody { mozilla, platform } => match verify(mozilla) {
-                Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                    match platform.get_or_init(|| platform_verifier(&self.provider)) {
-                        Some(platform) => verify(platform),
-                        None => Err(CertificateError::UnknownIssuer.into()),
+                // Another root may be the end of another chain, unless the certificate itself is at fault.
+                Err(rustls::Error::InvalidCertificate(reason)) if !is_its_own_fault(&reason, end_entity, now) => {
+                    match platform.get_or_init(|| platform_verifier(&self.provider)).as_deref().map(verify) {
+                        None | Some(Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))) => {
+                            Err(reason.into())
+                        }
+                        Some(verdict) => verdict,
                     }
                 }
                 verdict => verdict,
@@ -291,20 +300,30 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
+/// Whether no authority could make up for it.
+fn is_its_own_fault(reason: &CertificateError, end_entity: &CertificateDer<'_>, now: UnixTime) -> bool {
+    let is_name = matches!(reason, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. });
+    is_name || Certificate::from_der(end_entity).is_none_or(|certificate| check_dates(&certificate, now).is_err())
+}
+
+fn check_dates(certificate: &Certificate, now: UnixTime) -> Result<(), CertificateError> {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+    if now < certificate.not_before {
+        return Err(CertificateError::NotValidYet);
+    }
+    if now > certificate.not_after {
+        return Err(CertificateError::Expired);
+    }
+    Ok(())
+}
+
 /// Verifies name and dates of a certificate that is itself trusted.
 fn verify_as_it_stands(
     certificate: &CertificateDer<'_>,
     server_name: &ServerName<'_>,
     now: UnixTime,
 ) -> Result<ServerCertVerified, rustls::Error> {
-    let dates = Certificate::from_der(certificate).ok_or(CertificateError::BadEncoding)?;
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
-    if now < dates.not_before {
-        return Err(CertificateError::NotValidYet.into());
-    }
-    if now > dates.not_after {
-        return Err(CertificateError::Expired.into());
-    }
+    check_dates(&Certificate::from_der(certificate).ok_or(CertificateError::BadEncoding)?, now)?;
     verify_server_name(&ParsedCertificate::try_from(certificate)?, server_name)?;
     Ok(ServerCertVerified::assertion())
 }
@@ -378,7 +397,21 @@ fn untrusted(reason: &CertificateError, host: &str, certificate: Option<&Certifi
             certificate.pin()
         )
     });
+    let is_in_time = certificate.is_some_and(|certificate| check_dates(certificate, UnixTime::now()).is_ok());
     match reason {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. }
+            if is_in_time =>
+        {
+            let when = match reason {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+                _ => "is not valid yet",
+            };
+            trouble(format!("an intermediate certificate behind that of {host} {when}"))
+                .hint("the server's administrator has to replace it; check this machine's clock, too")
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             let since = certificate.map_or_else(|| "some time ago".to_owned(), |c| format!("on {}", date(c.not_after)));
             trouble(format!("the certificate of {host} expired {since}"))
@@ -410,8 +443,34 @@ fn untrusted(reason: &CertificateError, host: &str, certificate: Option<&Certifi
                     .hint("trust that authority: -o tls.ca-file=FILE.pem");
             pin_hint.into_iter().fold(trouble, Trouble::hint)
         }
-        other => trouble(format!("the certificate of {host} is not valid: {other}")),
+        other => {
+            let what = match other {
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                    "is not meant for servers".to_owned()
+                }
+                CertificateError::Other(_) if certificate.is_some_and(|certificate| certificate.is_authority) => {
+                    "is that of an authority, not of a server".to_owned()
+                }
+                CertificateError::Other(error) => format!("is not valid: {}", words(&format!("{:?}", error.0))),
+                other => format!("is not valid: {}", words(&other.to_string())),
+            };
+            let trouble = trouble(format!("the certificate of {host} {what}"))
+                .hint("trust this certificate alone, saved from the server itself: -o tls.ca-file=FILE.pem");
+            pin_hint.into_iter().fold(trouble, Trouble::hint)
+        }
     }
+}
+
+/// A name out of code as words: "BadSignature" is "bad signature".
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && words.ends_with(|last: char| last.is_ascii_lowercase()) {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 impl fmt::Display for TlsVersion {

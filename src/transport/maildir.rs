@@ -16,7 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{same_for_all, settle};
 use crate::{
-    mail::{Cause, Content, Stage, State, Step, Submission, Trouble},
+    mail::{Cause, Content, Event, Stage, State, Step, Submission, Trouble, clean},
     message::Blocks,
     net::host_name,
     smtp::Work,
@@ -54,7 +54,11 @@ impl Maildir {
         };
         let elapsed = start.elapsed();
         let outcomes = match verdict {
-            Ok(path) => {
+            Ok((path, warning)) => {
+                if let Some(warning) = warning {
+                    // If the feed is gone, there is nobody to tell.
+                    let _ = work.steps.send(Step::Event(Event::Warning(clean(&warning)))).await;
+                }
                 same_for_all(submission, State::Accepted, Stage::Data, None, Some(&path.to_string_lossy()), elapsed)
             }
             Err(trouble) => {
@@ -116,14 +120,16 @@ fn create_private(folder: &Path) -> io::Result<()> {
 }
 
 impl Written {
-    fn publish(self) -> Result<PathBuf, Trouble> {
+    /// Puts the file where it is seen; tells of a folder that may not survive a power loss.
+    fn publish(self) -> Result<(PathBuf, Option<String>), Trouble> {
         let path = self.new.join(&self.name);
         let fail = |error: io::Error| Trouble::new(Stage::Data, Cause::Output, format!("{}: {error}", path.display()));
         self.file.persist_noclobber(&path).map_err(|error| fail(error.error))?;
-        // Without this the name may be gone after a power loss, though the bytes are there.
-        #[cfg(unix)]
-        fs::File::open(&self.new).and_then(|folder| folder.sync_all()).map_err(fail)?;
-        Ok(path)
+        // Without this the name may be gone after a power loss, though the bytes are there. The message is delivered
+        // all the same: whoever took this for a failure would deliver it twice.
+        let synced = if cfg!(unix) { fs::File::open(&self.new).and_then(|folder| folder.sync_all()) } else { Ok(()) };
+        let warning = synced.err().map(|error| format!("{} may be lost with the power: {error}", path.display()));
+        Ok((path, warning))
     }
 }
 
@@ -178,7 +184,7 @@ mod tests {
         drop(write(&maildir, 0, &content).unwrap());
         let count = |name: &str| fs::read_dir(maildir.join(name)).unwrap().count();
         assert_eq!((count("tmp"), count("new"), count("cur")), (0, 0, 0));
-        let path = write(&maildir, 1, &content).unwrap().publish().unwrap();
+        let path = write(&maildir, 1, &content).unwrap().publish().unwrap().0;
         assert_eq!((count("tmp"), count("new")), (0, 1));
         assert_eq!(fs::read(&path).unwrap(), b"Subject: x\n\nhi\n");
         #[cfg(unix)]

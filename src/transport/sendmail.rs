@@ -2,21 +2,30 @@
 //!
 //! Not lettre's own transport: that one wants the whole message in memory and keeps neither exit code nor time limit.
 
-use std::{env, ffi::OsString, fs, io, path::PathBuf, process::Stdio};
+use std::{
+    env,
+    ffi::OsString,
+    fs, io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::{Child, Command},
-    sync::{mpsc, oneshot},
+    process::{Child, ChildStderr, ChildStdin, Command},
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::{Instant, timeout},
 };
 
 use super::{maildir::NativeLines, same_for_all, settle};
 use crate::{
     config::Timeouts,
-    mail::{Cause, Stage, State, Step, Submission, Trouble, clean},
+    mail::{Cause, Stage, State, Step, Stop, Submission, Trouble, clean},
     message::Blocks,
-    smtp::Work,
+    smtp::{Work, changed},
 };
 
 /// Counts programs that call each other in a circle.
@@ -24,6 +33,8 @@ const DEPTH_VARIABLE: &str = "MAILSEND_DEPTH";
 const MAX_DEPTH: u32 = 5;
 /// Most of what a program has to say about its failure.
 const MAX_COMPLAINT: u64 = 4 * 1024;
+/// A daemon that it leaves behind may keep its standard error open for ever.
+const COMPLAINT_WAIT: Duration = Duration::from_secs(1);
 
 /// A sendmail program.
 #[derive(Debug)]
@@ -53,13 +64,13 @@ impl Sendmail {
         Ok(Self { program, depth, timeouts })
     }
 
-    pub(super) async fn carry(&self, submission: &Submission, work: &Work) {
+    pub(super) async fn carry(&self, submission: &Submission, work: &mut Work) {
         let start = Instant::now();
         let (state, trouble) = match self.run(submission, work).await {
             Ok(()) => (State::Accepted, None),
             Err((state, trouble)) => (state, Some(trouble)),
         };
-        let stage = if state == State::Unknown { Stage::Final } else { Stage::Data };
+        let stage = trouble.as_ref().map_or(Stage::Data, |trouble| trouble.stage);
         let mut outcomes = same_for_all(submission, state, stage, trouble.as_ref(), None, start.elapsed());
         for outcome in &mut outcomes {
             outcome.dsn = submission.dsn.is_wanted().then_some(true);
@@ -88,65 +99,82 @@ impl Sendmail {
         arguments
     }
 
-    async fn run(&self, submission: &Submission, work: &Work) -> Result<(), (State, Trouble)> {
+    async fn run(&self, submission: &Submission, work: &mut Work) -> Result<(), (State, Trouble)> {
         let shown = self.program.display().to_string();
-        let deferred = |cause, what: String| (State::Deferred, Trouble::new(Stage::Data, cause, what));
-        let mut child = Command::new(&self.program)
-            .args(self.arguments(submission))
-            .env(DEPTH_VARIABLE, (self.depth + 1).to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| deferred(Cause::Configuration, format!("{shown} cannot be started: {error}")))?;
-        let stderr = child.stderr.take();
-        let complaint = tokio::spawn(async move {
-            let mut bytes = Vec::new();
-            if let Some(stderr) = stderr {
-                // What cannot be read is not shown.
-                let _ = stderr.take(MAX_COMPLAINT).read_to_end(&mut bytes).await;
-            }
-            clean(String::from_utf8_lossy(&bytes).trim())
-        });
-        let fed = self.feed(&mut child, submission, work).await;
-        // Its input is closed by now; without the whole message it must not go on.
-        if fed.is_err() {
-            let _ = child.start_kill();
+        let mut running = Running::start(
+            Command::new(&self.program)
+                .args(self.arguments(submission))
+                .env(DEPTH_VARIABLE, (self.depth + 1).to_string()),
+        )
+        .map_err(|error| {
+            let what = format!("{shown} cannot be started: {error}");
+            (State::Deferred, Trouble::new(Stage::Data, Cause::Configuration, what))
+        })?;
+        let mut stop = work.stop.clone();
+        let ended = tokio::select! {
+            biased;
+            () = given_up(&mut stop) => None,
+            ended = self.talk(&mut running, submission, work) => Some(ended),
+        };
+        let has_left = running.stdin.is_none();
+        let fed = match ended {
+            Some(Ok(status)) => return self.verdict(status, &running.complaint().await),
+            Some(Err(trouble)) => trouble,
+            None => Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal"),
+        };
+        // It must not take the end of its input for the end of the message.
+        let status = running.kill().await;
+        if has_left {
+            return Err((State::Unknown, Trouble { stage: Stage::Final, ..fed }));
         }
-        let status = match timeout(self.timeouts.final_reply, child.wait()).await {
-            Ok(Ok(status)) => status,
-            Ok(Err(error)) => return Err((State::Unknown, Trouble::new(Stage::Final, Cause::Lost, error.to_string()))),
-            Err(_) => {
-                let what = format!("{shown} did not end within {} s", self.timeouts.final_reply.as_secs_f32());
-                return Err((State::Unknown, Trouble::new(Stage::Final, Cause::TimedOut, what)));
-            }
-        };
-        let complaint = complaint.await.unwrap_or_default();
-        let says = |what: &str| match complaint.as_str() {
-            "" => format!("{shown} {what}"),
-            complaint => format!("{shown} {what}: {complaint}"),
-        };
-        match (fed, status.code()) {
-            (Ok(()), Some(0)) => Ok(()),
-            // It took the message whole and was killed: it may have passed it on.
-            (Ok(()), None) => Err((State::Unknown, Trouble::new(Stage::Final, Cause::Lost, says("was killed")))),
-            // Bad data, no such user, no such host (sysexits.h): for good.
-            (_, Some(code @ (65 | 67 | 68))) => {
-                Err((State::Failed, Trouble::new(Stage::Data, Cause::Refused, says(&format!("refused (exit {code})")))))
-            }
-            (_, Some(code @ 1..)) => Err(deferred(Cause::Busy, says(&format!("failed (exit {code})")))),
-            (Err(trouble), _) if trouble.cause == Cause::Input => Err((State::Failed, trouble)),
-            (Err(trouble), _) => Err((State::Deferred, trouble)),
-            (Ok(()), Some(code)) => Err(deferred(Cause::Busy, says(&format!("failed (exit {code})")))),
+        // It may have said why it does not read on.
+        match status.and_then(|status| status.code()) {
+            Some(code) if fed.cause == Cause::Lost => Err(self.refusal(code, &running.complaint().await)),
+            _ if fed.cause == Cause::Input => Err((State::Failed, fed)),
+            _ => Err((State::Deferred, fed)),
         }
     }
 
-    /// Writes the message; the last block waits for the feed's consent.
-    async fn feed(&self, child: &mut Child, submission: &Submission, work: &Work) -> Result<(), Trouble> {
-        let Some(mut stdin) = child.stdin.take() else {
-            return Err(Trouble::new(Stage::Data, Cause::Internal, "the program has no standard input"));
+    /// Gives the whole message and waits for the end.
+    async fn talk(&self, running: &mut Running, submission: &Submission, work: &Work) -> Result<ExitStatus, Trouble> {
+        self.feed(&mut running.stdin, submission, work).await?;
+        match timeout(self.timeouts.final_reply, running.child.wait()).await {
+            Ok(Ok(status)) => Ok(status),
+            Ok(Err(error)) => Err(Trouble::new(Stage::Final, Cause::Lost, error.to_string())),
+            Err(_) => {
+                let limit = self.timeouts.final_reply.as_secs_f32();
+                let what = format!("{} did not end within {limit} s", self.program.display());
+                Err(Trouble::new(Stage::Final, Cause::TimedOut, what))
+            }
+        }
+    }
+
+    fn verdict(&self, status: ExitStatus, complaint: &str) -> Result<(), (State, Trouble)> {
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(code) => Err(self.refusal(code, complaint)),
+            // It took the message whole and was killed: it may have passed it on.
+            None => Err((State::Unknown, Trouble::new(Stage::Final, Cause::Lost, self.says("was killed", complaint)))),
+        }
+    }
+
+    fn refusal(&self, code: i32, complaint: &str) -> (State, Trouble) {
+        let (state, stage, cause, what) = match code {
+            // Bad data, no such user, no such host (sysexits.h): for good.
+            65 | 68 => (State::Failed, Stage::Data, Cause::Refused, "refused"),
+            67 => (State::Failed, Stage::Rcpt, Cause::Refused, "refused"),
+            _ => (State::Deferred, Stage::Data, Cause::Busy, "failed"),
         };
+        (state, Trouble::new(stage, cause, self.says(&format!("{what} (exit {code})"), complaint)))
+    }
+
+    fn says(&self, what: &str, complaint: &str) -> String {
+        let shown = self.program.display();
+        if complaint.is_empty() { format!("{shown} {what}") } else { format!("{shown} {what}: {complaint}") }
+    }
+
+    /// Writes the message; the last block waits for the feed's consent. `stdin` is taken away with its end.
+    async fn feed(&self, stdin: &mut Option<ChildStdin>, submission: &Submission, work: &Work) -> Result<(), Trouble> {
         let mut blocks = native_blocks(submission);
         let mut held: Option<Vec<u8>> = None;
         loop {
@@ -171,16 +199,92 @@ impl Sendmail {
                     let what = format!("{} stopped reading: {error}", self.program.display());
                     Trouble::new(Stage::Data, Cause::Lost, what)
                 };
-                match timeout(self.timeouts.content, stdin.write_all(&block)).await {
+                let writing = async {
+                    match stdin {
+                        Some(stdin) => stdin.write_all(&block).await,
+                        None => Err(io::ErrorKind::BrokenPipe.into()),
+                    }
+                };
+                match timeout(self.timeouts.content, writing).await {
                     Ok(written) => written.map_err(lost)?,
                     Err(_) => return Err(Trouble::new(Stage::Data, Cause::TimedOut, "the program does not read")),
                 }
             }
             if is_last {
+                *stdin = None;
                 return Ok(());
             }
         }
     }
+}
+
+/// The program, its standard input while the message has not left whole, and what it complains of.
+struct Running {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    complaining: JoinHandle<()>,
+    complaint: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Running {
+    /// Starts it in a process group of its own: a signal from the terminal is ours to pass on.
+    fn start(command: &mut Command) -> io::Result<Self> {
+        #[cfg(unix)]
+        command.process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let complaint = Arc::<Mutex<Vec<u8>>>::default();
+        let complaining = tokio::spawn(listen(child.stderr.take(), complaint.clone()));
+        Ok(Self { stdin: child.stdin.take(), child, complaining, complaint })
+    }
+
+    /// Ends it and what it has started, and only then its input. `None` if it was killed, or nobody knows.
+    async fn kill(&mut self) -> Option<ExitStatus> {
+        // One that ends of itself has something to say.
+        let status = match self.child.try_wait() {
+            Ok(Some(status)) => Some(status),
+            _ => timeout(Duration::from_millis(100), self.child.wait()).await.ok().and_then(Result::ok),
+        };
+        #[cfg(unix)]
+        if let Some(group) = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+            // A group that has gone needs no signal.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        // Killed alone, where there are no groups; an error means that it has ended.
+        let _ = self.child.start_kill();
+        self.stdin = None;
+        match status {
+            None => self.child.wait().await.ok(),
+            status => status,
+        }
+    }
+
+    /// What it has said on standard error.
+    async fn complaint(&mut self) -> String {
+        // What has not come by then is not waited for.
+        let _ = timeout(COMPLAINT_WAIT, &mut self.complaining).await;
+        let bytes = std::mem::take(&mut *self.complaint.lock().unwrap_or_else(PoisonError::into_inner));
+        clean(String::from_utf8_lossy(&bytes).trim())
+    }
+}
+
+async fn listen(stderr: Option<ChildStderr>, complaint: Arc<Mutex<Vec<u8>>>) {
+    let Some(stderr) = stderr else { return };
+    let mut stderr = stderr.take(MAX_COMPLAINT);
+    let mut block = [0; 1024];
+    // What cannot be read is not shown.
+    while let Ok(count @ 1..) = stderr.read(&mut block).await {
+        complaint.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&block[..count]);
+    }
+}
+
+/// Waits until what is under way may not go on: some time after the first wish to stop, at once at the second.
+async fn given_up(stop: &mut watch::Receiver<Stop>) {
+    stop.mark_changed();
+    while changed(stop).await == Stop::No {}
+    let again = async { while *stop.borrow() != Stop::Now && changed(stop).await != Stop::Now {} };
+    // Either is the end.
+    let _ = timeout(Stop::DRAIN, again).await;
 }
 
 /// The message with the system's line ends, read on a thread of its own.

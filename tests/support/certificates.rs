@@ -29,6 +29,12 @@ pub struct Authority {
     pub self_signed: Identity,
     /// The same as `openssl req -x509` makes it: allowed to sign.
     pub self_signed_ca: Identity,
+    /// For localhost, signed with the key of `self_signed`.
+    pub signed_by_no_authority: Identity,
+    /// For localhost, signed by an authority under ours that has expired.
+    pub expired_intermediate: Identity,
+    /// An authority's own, for localhost, signed by ours.
+    pub of_an_authority: Identity,
     /// For clients.
     pub client: Identity,
 }
@@ -69,6 +75,22 @@ fn make() -> Authority {
     (premature.not_before, premature.not_after) = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
     let mut own = params("localhost", &LOCAL);
     own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let own_key = KeyPair::generate().expect("a key");
+    let leaf = Issuer::new(params("localhost", &LOCAL), &own_key);
+    let signed_key = KeyPair::generate().expect("a key");
+    let signed_by_leaf = params("Signed", &LOCAL).signed_by(&signed_key, &leaf).expect("a certificate").pem();
+    let own_chain = params("localhost", &LOCAL).self_signed(&own_key).expect("a certificate").pem();
+
+    let between_key = KeyPair::generate().expect("a key");
+    let mut between = params("Between", &[]);
+    between.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    (between.not_before, between.not_after) = (date_time_ymd(1999, 1, 1), date_time_ymd(2000, 1, 2));
+    let between_pem = between.signed_by(&between_key, &issuer).expect("a certificate").pem();
+    let below_key = KeyPair::generate().expect("a key");
+    let below = params("localhost", &LOCAL)
+        .signed_by(&below_key, &Issuer::new(between, between_key))
+        .expect("a certificate")
+        .pem();
     let mut client = params("client", &["client.example"]);
     client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     Authority {
@@ -77,8 +99,11 @@ fn make() -> Authority {
         expired: signed(expired),
         premature: signed(premature),
         wrong_host: signed(params("other.example", &["other.example"])),
-        self_signed: self_signed(params("localhost", &LOCAL)),
-        self_signed_ca: self_signed(own),
+        self_signed: Identity { chain: own_chain, key: own_key.serialize_pem() },
+        self_signed_ca: self_signed(own.clone()),
+        signed_by_no_authority: Identity { chain: signed_by_leaf, key: signed_key.serialize_pem() },
+        expired_intermediate: Identity { chain: below + &between_pem, key: below_key.serialize_pem() },
+        of_an_authority: signed(own),
         client: signed(client),
     }
 }

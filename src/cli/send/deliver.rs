@@ -136,6 +136,7 @@ impl Presenter {
             Told::Event(Event::Progress { sent, total, .. }) => self.progress.advance(sent, total),
             Told::Event(Event::Trace(line)) => self.progress.print(&line),
             Told::Event(Event::Note(line)) if self.is_verbose => self.progress.print(&line),
+            Told::Event(Event::Warning(line)) if !self.is_quiet => self.progress.print(&format!("warning: {line}")),
             Told::Event(Event::Retry { attempt, pause }) if self.is_told => {
                 self.progress.print(&format!("attempt {attempt} follows in {:.1} s", pause.as_secs_f32()));
             }
@@ -214,6 +215,10 @@ fn listen_for_signals(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
     let (sender, stop) = watch::channel(Stop::No);
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     for kind in kinds {
+        // Who started us with nohup, or in the background of a script, wants it so.
+        if is_ignored(kind.as_raw_value()) {
+            continue;
+        }
         let (sender, first) = (sender.clone(), first.clone());
         // A signal that cannot be listened for keeps its default.
         if let Ok(mut signals) = signal(kind) {
@@ -227,6 +232,14 @@ fn listen_for_signals(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
         }
     }
     stop
+}
+
+/// Whether the process was started with this signal ignored. Where the system does not tell, none is.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 #[cfg(not(unix))]
