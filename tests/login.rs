@@ -257,18 +257,106 @@ fn a_descriptor_hands_over_a_password() {
         env!("CARGO_BIN_EXE_mailsend"),
         server.port
     );
-    let mut shell = sandbox.command(&[]);
-    let mut command = std::process::Command::new("/bin/sh");
-    command.arg("-c").arg(script).env_clear().current_dir(sandbox.path("."));
-    for (name, value) in shell.get_envs() {
-        if let Some(value) = value {
-            command.env(name, value);
-        }
-    }
-    let child =
-        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("a shell");
-    let _ = &mut shell;
-    finish(child).exits(0);
+    sandbox.shell(&script).exits(0);
+}
+
+/// What stands in a file before the password has been read by somebody else; a socket cannot be opened by name.
+#[test]
+fn a_descriptor_is_read_from_where_it_stands() {
+    let sandbox = Sandbox::new();
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.answer("AUTH PLAIN ", "235 ok").ends_with(&base64("\0ada\0second")));
+        talk.take_one(1);
+    });
+    sandbox.file("secrets", "first\nsecond\n");
+    let line = format!(
+        "exec 3< secrets; read first <&3; exec {} --server smtp://ada@127.0.0.1:{} -o allow-plaintext-auth=true \
+         --password-fd 3 -r s@x.example a@y.example --body hi",
+        env!("CARGO_BIN_EXE_mailsend"),
+        server.port
+    );
+    sandbox.shell(&line).exits(0).silently();
+
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.answer("AUTH PLAIN ", "235 ok").ends_with(&base64("\0ada\0socket")));
+        talk.take_one(1);
+    });
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    std::io::Write::write_all(&mut ours, b"socket\n").expect("a line");
+    drop(ours);
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let mut command = sandbox.command(&arguments(&url, &["-o", "allow-plaintext-auth=true", "--password-fd", "0"]));
+    command.stdin(std::os::fd::OwnedFd::from(theirs));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    finish(command.spawn().expect("it starts")).exits(0);
+    let url = "smtp://ada@127.0.0.1:1";
+    let closed = sandbox.run(&arguments(url, &["-o", "allow-plaintext-auth=true", "--password-fd", "7"]));
+    assert!(closed.code != 0, "{closed:#?}");
+}
+
+/// Latin-1 in a variable is a password like any other, and no server.
+#[test]
+fn variables_need_not_be_utf8() {
+    use std::os::unix::ffi::OsStrExt;
+    let latin = std::ffi::OsStr::from_bytes(b"gr\xFC\xDFe");
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        let line = talk.answer("AUTH PLAIN ", "235 ok");
+        assert!(line.ends_with(&encodify::base64::STANDARD.encode(b"\0ada\0gr\xFC\xDFe")), "{line}");
+        talk.take_one(1);
+    });
+    let sandbox = Sandbox::new();
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let run = |name: &str| {
+        let mut command = sandbox.command(&arguments(&url, &["-o", "allow-plaintext-auth=true"]));
+        command.env(name, latin).stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        finish(command.spawn().expect("it starts"))
+    };
+    run("MAILSEND_PASSWORD").exits(0);
+    run("MAILSEND_EHLO_NAME").exits(78).says("MAILSEND_EHLO_NAME: it is not UTF-8");
+}
+
+/// A password command that thinks for long does not keep the news that there is no server.
+#[test]
+fn a_password_is_not_waited_for_without_a_server() {
+    let start = std::time::Instant::now();
+    let run = Sandbox::new().run(&arguments(
+        "smtp://ada@127.0.0.1:1",
+        &["-o", "allow-plaintext-auth=true", "--password-command", "exec sleep 30"],
+    ));
+    run.exits(75);
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+/// Ctrl-C at the prompt: the terminal shows again what is typed.
+#[test]
+fn a_prompt_that_is_interrupted_leaves_the_terminal_as_it_was() {
+    const SCRIPT: &str = r#"
+import os, pty, sys, termios, time
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+def shows():
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+said = b""
+while b"Password for" not in said or shows():
+    said += os.read(terminal, 1000) if b"Password for" not in said else b""
+os.write(terminal, b"")
+_, status = os.waitpid(pid, 0)
+assert shows(), "the terminal shows nothing"
+assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == 2, status
+"#;
+    let sandbox = Sandbox::new();
+    let output = std::process::Command::new("python3")
+        .args(["-c", SCRIPT, env!("CARGO_BIN_EXE_mailsend")])
+        .args(arguments("smtp://ada@127.0.0.1:1", &["-o", "allow-plaintext-auth=true"]))
+        .env("HOME", sandbox.path("."))
+        .output()
+        .expect("python3");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -300,17 +388,24 @@ fn traces_of(secret: &str) -> Vec<String> {
 fn a_secret_shows_up_nowhere() {
     const CANARY: &str = "kanarienvogel-7319";
     for (auth, script) in [
-        ("PLAIN", (|talk| drop(talk.answer("AUTH", "535 5.7.8 wrong"))) as fn(&mut Talk)),
+        // Some servers give back what they heard.
+        (
+            "PLAIN",
+            (|talk| {
+                let heard = talk.expect("AUTH");
+                talk.say(&format!("535-5.7.8 wrong: {heard}\n535 5.7.8 ada/{CANARY}"));
+            }) as fn(&mut Talk),
+        ),
         ("LOGIN", |talk| {
             talk.answer("AUTH", "334 VXNlcm5hbWU6");
             talk.answer("", "334 UGFzc3dvcmQ6");
-            // Some servers give back what they heard.
             let heard = talk.hear();
-            talk.say(&format!("535 5.7.8 wrong {}", heard.len()));
+            talk.say(&format!("535 5.7.8 wrong {heard}"));
         }),
         ("XOAUTH2", |talk| {
-            talk.answer("AUTH", "334 e30=");
-            talk.answer("", "535 5.7.8 wrong");
+            let heard = talk.expect("AUTH");
+            talk.say(&format!("334 {}", base64(&format!("{{\"token\":\"{CANARY}\"}}"))));
+            talk.answer("", &format!("535 5.7.8 wrong {heard}"));
         }),
     ] {
         let server = Server::new(move |talk, _| {

@@ -281,6 +281,40 @@ fn a_signal_ends_what_is_under_way_and_is_seen_by_the_caller() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_stays_ignored() {
+    let (told, ready) = std::sync::mpsc::channel();
+    let (go, sent) = std::sync::mpsc::channel();
+    let sent = std::sync::Mutex::new(sent);
+    let server = Server::new(move |talk, _| {
+        talk.greet("");
+        talk.expect("MAIL");
+        told.send(()).expect("the test waits");
+        sent.lock().expect("one connection").recv().expect("the signal is sent");
+        talk.say("250 ok");
+        talk.answer("RCPT", "250 ok");
+        talk.answer("DATA", "354 go");
+        talk.data();
+        talk.say("250 ok");
+    });
+    let sandbox = Sandbox::new();
+    let line = format!(
+        "trap '' HUP; exec {} --server {} -r s@x.example a@y.example --body x",
+        env!("CARGO_BIN_EXE_mailsend"),
+        server.url()
+    );
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", &line]).env("MAILSEND_CONFIG", sandbox.path("config.toml")).env("HOME", sandbox.path("."));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    ready.recv().expect("it connects");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("a signal");
+    }
+    go.send(()).expect("the server waits");
+    finish(child).exits(0).silently();
+}
+
+#[test]
 fn a_signal_before_anything_was_asked_stops_at_once() {
     let (told, ready) = std::sync::mpsc::channel();
     let server = Server::new(move |talk, _| {

@@ -65,6 +65,25 @@ fn a_profile_is_checked_before_it_is_added() {
     assert_eq!(fs::read_to_string(sandbox.path("config.toml")).expect("a file"), "");
 }
 
+/// What is typed as text stays text, paths start from where they were typed, and nobody is left without a parent.
+#[test]
+fn what_is_added_can_be_read_again() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["profile", "add", "p", "--server", "smtp://mx.example", "-o", "username=0123"]).exits(0);
+    let shown = sandbox.run(&["profile", "show", "p"]).exits(0).stdout;
+    assert!(shown.contains("username = \"0123\""), "{shown}");
+    sandbox.run(&["profile", "add", "box", "--server", "maildir:./outbox"]).exits(0);
+    let shown = sandbox.run(&["profile", "show", "box"]).exits(0).stdout;
+    assert!(shown.contains(&format!("maildir:{}", sandbox.path("outbox").display())), "{shown}");
+    let both = ["profile", "add", "both", "--server", "smtp://mx.example", "-o", "port=26"];
+    sandbox.run(&both).exits(64).says("say the same");
+
+    sandbox.config("[profiles.base]\nserver = \"smtp://mx.example\"\n[profiles.child]\ninherits = \"base\"\n");
+    sandbox.run(&["profile", "remove", "base"]).exits(64).says("inherit from: child");
+    sandbox.run(&["profile", "remove", "child"]).exits(0);
+    sandbox.run(&["profile", "remove", "base"]).exits(0);
+}
+
 #[test]
 fn every_value_knows_where_it_comes_from() {
     let mut sandbox = Sandbox::new();

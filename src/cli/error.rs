@@ -68,10 +68,11 @@ impl CliError {
             lines.extend(excerpt.lines().map(|line| format!("    {line}")));
         }
         if let Some(source) = &self.source {
-            lines.extend(source.chain().map(|cause| format!("  caused by: {}", clean(&cause.to_string()))));
+            lines.extend(source.chain().map(|cause| format!("  caused by: {cause}")));
         }
         lines.extend(self.hints.iter().map(|hint| format!("  hint: {hint}")));
-        lines
+        // File names and values may hold anything.
+        lines.iter().map(|line| clean(line)).collect()
     }
 }
 

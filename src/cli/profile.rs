@@ -11,7 +11,7 @@ use super::{
     check, printed, ui,
 };
 use crate::{
-    config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, profile_names, resolve},
+    config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, heirs, profile_names, resolve},
     mail::clean,
 };
 
@@ -206,13 +206,13 @@ fn show(args: &ShowArgs) -> Result<Exit, CliError> {
     let width = assignments.iter().map(|(assignment, _)| assignment.chars().count()).max().unwrap_or(0).min(60);
     let mut text = String::new();
     if let Some(name) = &profile.name {
-        text.push_str(&format!("[profiles.{name}]\n"));
+        text.push_str(&format!("[profiles.{}]\n", clean(name)));
     }
     for (assignment, origin) in assignments {
         text.push_str(&format!("{:<width$}  # {}\n", clean(&assignment), clean(&origin)));
     }
     if let Some(note) = &profile.dropped_password {
-        text.push_str(&format!("# {note}\n"));
+        text.push_str(&format!("# {}\n", clean(note)));
     }
     printed(ui::print(&text))
 }
@@ -269,7 +269,15 @@ fn add(args: &AddArgs) -> Result<Exit, CliError> {
             .hint(format!("mailsend profile add {} --server smtps://USER@HOST --from ADDRESS", args.name)));
     }
     let is_first = profile_names(&context.files).is_empty();
-    edit.add_profile(&args.name, &unfolded(settings));
+    let folder = std::env::current_dir().unwrap_or_default();
+    edit.add_profile(&args.name, &unfolded(settings), &folder);
+    // As it will be read from the file.
+    let files = Files { user: Some(edit.file()?), system: None };
+    let request = Request { profile: Some(args.name.clone()), ..Request::default() };
+    resolve(&request, &files, &Environment::default()).map_err(|error| match error {
+        ConfigError::Value { what, hint, .. } => hint.into_iter().fold(CliError::usage(what), CliError::hint),
+        other => other.into(),
+    })?;
     let is_default = args.default || (is_first && edit.default_profile().is_none());
     if is_default {
         edit.set_default_profile(&args.name);
@@ -322,6 +330,11 @@ fn remove(args: &RemoveArgs) -> Result<Exit, CliError> {
     let (context, mut edit, path) = edit(&args.common)?;
     if !edit.has_profile(&args.name) {
         return Err(no_such_profile(&args.name, &path, &context));
+    }
+    let heirs = heirs(&context.files, &args.name);
+    if !heirs.is_empty() {
+        let what = format!("profile '{}' is what others inherit from: {}", args.name, heirs.join(", "));
+        return Err(CliError::usage(what).hint("remove those first, or give them what they need in the file"));
     }
     let user = selected(&context, Some(&args.name)).ok().and_then(|profile| profile.username);
     let was_default = edit.remove_profile(&args.name);

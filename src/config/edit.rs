@@ -8,7 +8,7 @@ use std::{
 
 use toml_edit::{DocumentMut, Item, RawString, Table, Value};
 
-use super::{ConfigError, ConfigFile, Origin};
+use super::{ConfigError, ConfigFile, KEYS, Origin};
 
 /// A file being changed; [`Edit::save`] puts it in place at once or not at all.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ impl Edit {
         self.document.get("profiles").and_then(|profiles| profiles.get(name)).is_some()
     }
 
-    /// Adds a profile with these keys; a key with a dot goes into its sub-table, a value is TOML or else text.
-    pub fn add_profile(&mut self, name: &str, settings: &[(String, String)]) {
+    /// Adds a profile with these keys; a key with a dot goes into its sub-table. Relative paths start from `folder`.
+    pub fn add_profile(&mut self, name: &str, settings: &[(String, String)], folder: &Path) {
         let mut table = Table::new();
-        for (key, value) in settings {
-            let value = value_of(value);
+        for (key, text) in settings {
+            let value = value_of(key, text, folder);
             match key.split_once('.') {
                 None => drop(table.insert(key, Item::Value(value))),
                 Some((group, key)) => {
@@ -61,6 +61,14 @@ impl Edit {
             Item::Table(profiles)
         });
         profiles[name] = Item::Table(table);
+    }
+
+    /// The file as it will be.
+    ///
+    /// # Errors
+    /// If it is no valid configuration.
+    pub fn file(&self) -> Result<ConfigFile, ConfigError> {
+        ConfigFile::parse(&self.path, &self.document.to_string())
     }
 
     /// Removes a profile, and the default if it is this one; tells whether it was.
@@ -137,12 +145,40 @@ fn first_table(root: &mut Table) -> Option<&mut Table> {
     shown.min_by_key(|table| table.position())
 }
 
-/// Numbers, booleans, lists and tables as such, everything else as a text.
-fn value_of(text: &str) -> Value {
-    match text.parse::<Value>() {
-        Ok(value @ (Value::Integer(_) | Value::Boolean(_) | Value::Array(_) | Value::InlineTable(_))) => value,
-        _ => Value::from(text),
+/// Lists and tables as such, numbers and booleans where the key wants them, everything else as a text.
+fn value_of(key: &str, text: &str, folder: &Path) -> Value {
+    let wanted = KEYS.iter().find(|known| known.name == key).map_or("", |known| known.wanted);
+    match (text.parse::<Value>(), wanted) {
+        (Ok(Value::InlineTable(mut table)), _) => {
+            // A password's file.
+            if let Some(path) = table.get_mut("file")
+                && let Some(text) = path.as_str().map(str::to_owned)
+            {
+                *path = absolute(&text, folder).into();
+            }
+            Value::InlineTable(table)
+        }
+        (Ok(value @ Value::Array(_)), _) => value,
+        (Ok(value @ (Value::Integer(_) | Value::Float(_))), "number") => value,
+        (Ok(value @ Value::Boolean(_)), "true or false") => value,
+        (_, "path") => absolute(text, folder).into(),
+        (_, "URL") => match text.strip_prefix("maildir:") {
+            Some(path) => format!("maildir:{}", absolute(path, folder)).into(),
+            None => text.into(),
+        },
+        _ => text.into(),
     }
+}
+
+/// A path of the command line starts from where that was typed, one in the file from the file's folder.
+fn absolute(path: &str, folder: &Path) -> String {
+    if path.starts_with("~/") {
+        return path.to_owned();
+    }
+    let joined = folder.join(path);
+    let absolute = std::path::absolute(&joined).unwrap_or(joined);
+    // Other paths cannot stand in TOML.
+    absolute.to_str().map_or_else(|| path.to_owned(), str::to_owned)
 }
 
 #[cfg(test)]
@@ -158,21 +194,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sub/config.toml");
         let mut edit = Edit::open(&path).unwrap();
-        edit.add_profile("work", &strings(&[("host", "mx.example"), ("port", "587"), ("tls.ca-file", "ca.pem")]));
+        let settings = [("host", "mx.example"), ("port", "587"), ("username", "0123"), ("tls.ca-file", "ca.pem")];
+        edit.add_profile("work", &strings(&settings), Path::new("/home/ada"));
         edit.set_default_profile("work");
         edit.save().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("# mine\n{text}\n# the end\n")).unwrap();
 
         let mut edit = Edit::open(&path).unwrap();
-        edit.add_profile("home", &strings(&[("server", "maildir:x"), ("password", "{ env = \"X\" }")]));
+        let settings = [("server", "maildir:./x"), ("password", "{ file = \"p\" }"), ("tls.client-key", "~/k.pem")];
+        edit.add_profile("home", &strings(&settings), Path::new("/home/ada"));
         edit.save().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# mine\ndefault-profile = \"work\"\n"), "{text}");
         assert!(text.contains("# the end"), "{text}");
-        assert!(text.contains("[profiles.work]\nhost = \"mx.example\"\nport = 587\n"), "{text}");
-        assert!(text.contains("[profiles.work.tls]\nca-file = \"ca.pem\"\n"), "{text}");
-        assert!(text.contains("[profiles.home]\nserver = \"maildir:x\"\npassword = { env = \"X\" }\n"), "{text}");
+        assert!(text.contains("[profiles.work]\nhost = \"mx.example\"\nport = 587\nusername = \"0123\"\n"), "{text}");
+        assert!(text.contains("[profiles.work.tls]\nca-file = \"/home/ada/ca.pem\"\n"), "{text}");
+        let home = "[profiles.home]\nserver = \"maildir:/home/ada/x\"\npassword = { file = \"/home/ada/p\" }\n";
+        assert!(text.contains(home), "{text}");
+        assert!(text.contains("client-key = \"~/k.pem\""), "{text}");
         ConfigFile::parse(&path, &text).unwrap();
 
         let mut edit = Edit::open(&path).unwrap();

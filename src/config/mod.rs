@@ -20,7 +20,7 @@ pub use keys::{KEYS, Key};
 pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Security, Server, Setting, Timeouts,
 };
-pub use resolve::{Environment, Request, profile_names, resolve};
+pub use resolve::{Environment, Request, heirs, profile_names, resolve};
 pub use server::ServerUrl;
 pub use value::parse_duration;
 

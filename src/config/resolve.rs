@@ -1,6 +1,10 @@
 //! Layers to one profile: default, system's file, user's file, environment, flags, in rising order of precedence.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use super::{
     ConfigError, Files, KEYS, Origin,
@@ -14,28 +18,33 @@ use crate::net::Endpoint;
 
 /// The environment variables, taken once. Tests make their own.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// The process's own; variables that are not UTF-8 are left out.
+    /// The process's own; a variable whose name is not UTF-8 is nobody's.
     pub fn of_process() -> Self {
-        Self(std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect())
+        Self(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect())
     }
 
-    /// A variable that is set and not empty.
+    /// A variable that is set, not empty and UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.value(name)?.to_str()
+    }
+
+    /// A variable that is set and not empty, whatever it holds.
+    pub fn value(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(name).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
     /// The same as a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.get(name).map(PathBuf::from)
+        self.value(name).map(PathBuf::from)
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(variables: [(&str, &str); N]) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
     }
 }
 
@@ -59,6 +68,15 @@ pub fn profile_names(files: &Files) -> BTreeMap<String, Origin> {
         }
     }
     names
+}
+
+/// Names of the profiles that build on this one, in alphabetical order.
+pub fn heirs(files: &Files, name: &str) -> Vec<String> {
+    let inherits = |heir: &String| {
+        let parent = files.profile(heir).and_then(|table| table.inherits.as_ref());
+        parent.is_some_and(|(parent, _)| parent == name)
+    };
+    profile_names(files).into_keys().filter(inherits).collect()
 }
 
 /// Returns the profile that flags, environment and files ask for together.
@@ -175,9 +193,10 @@ fn environment_layer(environment: &Environment) -> Result<Layer, ConfigError> {
         let found = [Some(variable.as_str()), fallback]
             .into_iter()
             .flatten()
-            .find_map(|name| Some((name, environment.get(name)?)));
+            .find_map(|name| Some((name, environment.value(name)?)));
         if let Some((name, value)) = found {
             let origin = Origin::Environment(name.to_owned());
+            let value = value.to_str().ok_or_else(|| value_error(&origin, "it is not UTF-8".to_owned()))?;
             let raw = Raw::from_text(value).map_err(|what| value_error(&origin, what))?;
             layer.push(Assignment { key, raw, origin });
         }

@@ -7,7 +7,7 @@
 mod keyring;
 mod sources;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 pub use keyring::{forget, reach, store};
 pub use sources::prompt;
@@ -73,10 +73,10 @@ impl Wanted {
     /// The source that will be asked; `None` stands for the keyring and then a prompt.
     pub fn source(&self) -> Option<SecretSource> {
         let from_environment = || {
-            if self.environment.get("MAILSEND_PASSWORD").is_some() {
+            if self.environment.value("MAILSEND_PASSWORD").is_some() {
                 return Some(SecretSource::Env("MAILSEND_PASSWORD".to_owned()));
             }
-            self.environment.get("MAILSEND_PASSWORD_FILE").map(|path| SecretSource::File(PathBuf::from(path)))
+            self.environment.path("MAILSEND_PASSWORD_FILE").map(SecretSource::File)
         };
         self.flag.clone().or_else(from_environment).or_else(|| self.profile.clone())
     }

@@ -30,11 +30,9 @@ pub(super) fn read(
     let fail = |error: &dyn std::fmt::Display| SecretError::new(format!("no password from {source}: {error}"));
     match source {
         SecretSource::Keyring => Err(fail(&"the keyring is not a plain source")),
-        SecretSource::Env(name) => match environment.get(name) {
-            Some(value) => one_line(value.as_bytes().to_vec(), source),
-            None => {
-                Err(fail(&"it is not set, or not UTF-8").hint(format!("set it: {name}=… mailsend …, or export it")))
-            }
+        SecretSource::Env(name) => match environment.value(name) {
+            Some(value) => one_line(value.as_encoded_bytes().to_vec(), source),
+            None => Err(fail(&"it is not set").hint(format!("set it: {name}=… mailsend …, or export it"))),
         },
         SecretSource::File(path) => one_line(read_private(path, source)?, source),
         SecretSource::Credential(name) => {
@@ -49,9 +47,9 @@ pub(super) fn read(
             )
         }
         SecretSource::Fd(number) => {
-            let file = File::open(format!("/dev/fd/{number}"))
+            let bytes = read_descriptor(*number)
                 .map_err(|error| fail(&error).hint(format!("open it in the shell: mailsend … {number}< FILE")))?;
-            one_line(read_limited(file).map_err(|error| fail(&error))?, source)
+            one_line(bytes, source)
         }
         SecretSource::Command(command) => run(command, command_limit, source),
     }
@@ -75,6 +73,29 @@ fn read_limited(reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET as usize + 1));
     reader.take(MAX_SECRET + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads an open descriptor from where it stands, whatever it is.
+fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
+    // To open /dev/fd/N opens the file anew on Linux, from its start, and cannot open a socket. A shell hands the
+    // descriptor itself on, but only those of one digit are portable.
+    if number > 9 {
+        return read_limited(File::open(format!("/dev/fd/{number}"))?);
+    }
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", &format!("exec cat <&{number}")])
+        .stdin(if number == 0 { Stdio::inherit() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let read = child.stdout.take().map_or_else(|| Ok(Zeroizing::default()), read_limited);
+    // What was too long is still being written.
+    let _ = child.kill();
+    let status = child.wait()?;
+    match read {
+        Ok(bytes) if bytes.is_empty() && !status.success() => Err(io::Error::other("it is not open")),
+        read => read,
+    }
 }
 
 /// Reads a file that nobody else can read.

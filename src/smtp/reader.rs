@@ -1,6 +1,6 @@
 //! Replies out of bytes: bounded, lenient about what cannot hurt (RFC 5321, 4.2).
 
-use crate::mail::Reply;
+use crate::mail::{Reply, Secret};
 
 /// RFC 5321, 4.5.3.1.5 promises 512 octets; servers send more.
 const MAX_LINE: usize = 4 * 1024;
@@ -14,6 +14,7 @@ pub struct ReplyReader {
     searched: usize,
     lines: Vec<String>,
     size: usize,
+    hidden: Vec<Secret>,
 }
 
 /// Bytes that are no reply.
@@ -31,6 +32,11 @@ impl ReplyReader {
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// From here on these are shown to nobody: a server that repeats what it was told tells a password.
+    pub fn hide(&mut self, secrets: impl IntoIterator<Item = Secret>) {
+        self.hidden.extend(secrets.into_iter().filter(|secret| !secret.is_empty()));
     }
 
     /// Whether nothing is left over: neither a reply nor a part of one.
@@ -55,7 +61,7 @@ impl ReplyReader {
             let line: Vec<u8> = self.bytes.drain(..=end).collect();
             self.searched = 0;
             self.size += line.len();
-            let (code, is_last, text) = parse_line(&line)?;
+            let (code, is_last, text) = parse_line(&conceal(&self.hidden, line))?;
             self.lines.push(text);
             if is_last {
                 self.size = 0;
@@ -64,6 +70,18 @@ impl ReplyReader {
             }
         }
     }
+}
+
+/// Puts asterisks in the place of secrets; the code of a reply stays.
+pub(super) fn conceal(hidden: &[Secret], mut bytes: Vec<u8>) -> Vec<u8> {
+    for secret in hidden {
+        let mut from = if bytes.len() > 3 && bytes[..3].iter().all(u8::is_ascii_digit) { 4 } else { 0 };
+        while let Some(at) = bytes.get(from..).and_then(|rest| memchr::memmem::find(rest, secret.expose())) {
+            bytes.splice(from + at..from + at + secret.expose().len(), *b"***");
+            from += at + 3;
+        }
+    }
+    bytes
 }
 
 /// Code, whether the reply ends here, text. A bare `250` and a missing CR are taken.
@@ -112,6 +130,16 @@ mod tests {
 
     fn texts(bytes: &[u8]) -> Vec<String> {
         read(bytes).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn secrets_are_concealed() {
+        let mut reader = ReplyReader::default();
+        reader.hide([Secret::new(b"hunter2".to_vec()), Secret::new(b"5".to_vec()), Secret::new(Vec::new())]);
+        reader.push(b"535-hunter2 and hunter2\r\n535 is no password, nor 5\r\nhunter2\r\n");
+        let reply = reader.take().unwrap().unwrap();
+        assert_eq!((reply.code, reply.text().as_str()), (535, "*** and *** is no password, nor ***"));
+        assert!(!reader.take().unwrap_err().to_string().contains("hunter2"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use encodify::base64::STANDARD;
 use zeroize::Zeroizing;
 
+use super::reader::conceal;
 use crate::{
     config::{Auth, Mechanism},
     mail::{Cause, Reply, Secret, Stage, Trouble, clean},
@@ -22,6 +23,18 @@ pub(super) struct Login<'a> {
 impl<'a> Login<'a> {
     pub fn new(mechanism: Mechanism, user: &'a str, secret: &'a Secret) -> Self {
         Self { mechanism, user, secret, answered: 0, complaint: None }
+    }
+
+    /// Everything by which the secret could be told: itself, and the characters of Base64 that it alone decides,
+    /// wherever in a text it stands.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let aligned = |shift: usize| {
+            let encoded = base64(&[&[0; 2][..shift], self.secret.expose()]);
+            let whole = (shift + self.secret.expose().len()) * 8 / 6;
+            let inner = encoded.get((shift * 8).div_ceil(6)..whole).unwrap_or_default();
+            Secret::new(inner.as_bytes().to_vec())
+        };
+        (0..3).map(aligned).chain([self.secret.clone()]).collect()
     }
 
     /// What is said with AUTH, in Base64; `None` where the server speaks first.
@@ -45,6 +58,7 @@ impl<'a> Login<'a> {
             // The refusal comes as a challenge with JSON; only after an empty answer the code follows.
             (Mechanism::XOAuth2, 1) => {
                 let json = STANDARD.decode(challenge.trim()).unwrap_or_default();
+                let json = conceal(&self.secrets(), json);
                 self.complaint = Some(clean(&String::from_utf8_lossy(&json)));
                 Some(Zeroizing::default())
             }
@@ -113,6 +127,20 @@ mod tests {
         );
         assert_eq!(bearer.answer(&STANDARD.encode("{\"status\":\"401\"}")).unwrap().as_str(), "");
         assert_eq!(bearer.complaint.as_deref(), Some("{\"status\":\"401\"}"));
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_stands() {
+        for secret in ["kanarienvogel", "kanarienvogel1", "kanarienvogel12"] {
+            let secrets = Login::new(Mechanism::Plain, "ada", &Secret::new(secret.into())).secrets();
+            for before in ["", "a", "ab", "abc"] {
+                for after in ["", "x", "xy"] {
+                    let text = STANDARD.encode(format!("{before}{secret}{after}"));
+                    let concealed = String::from_utf8(conceal(&secrets, format!("334 {text}").into_bytes())).unwrap();
+                    assert!(concealed.contains("***") && concealed.len() < 24, "{text}: {concealed}");
+                }
+            }
+        }
     }
 
     #[test]

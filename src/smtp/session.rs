@@ -182,6 +182,7 @@ impl Session {
     async fn try_login(&mut self, mechanism: Mechanism, user: &str, secret: &Secret) -> Result<Attempt, Trouble> {
         let name = mechanism.as_str();
         let mut login = Login::new(mechanism, user, secret);
+        self.connection.replies.hide(login.secrets());
         let mut initial = login.initial();
         let mut reply = match initial.take_if(|initial| initial.len() <= MAX_INITIAL) {
             Some(initial) => {

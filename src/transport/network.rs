@@ -53,19 +53,19 @@ impl Network {
 
     pub(super) async fn open(&self, depth: usize, listener: &Listener) -> Result<Carrier, Trouble> {
         let mut opening = Opening::new(self);
-        let (connected, secret) = tokio::join!(
+        // Who cannot connect does not wait for a password; who has none may still learn why none would do.
+        let ((), secret) = tokio::try_join!(
             async {
                 opening.connect(listener).await?;
                 opening.secure().await
             },
             async {
-                match &self.wanted {
+                Ok(match &self.wanted {
                     Some(_) => self.secret().await.map(|_| ()),
                     None => Ok(()),
-                }
+                })
             }
-        );
-        connected?;
+        )?;
         if self.wanted.is_some() {
             // Why the login is impossible says more than why there is no password for it.
             opening.check_login()?;

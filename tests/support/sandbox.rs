@@ -78,6 +78,14 @@ impl Sandbox {
         command
     }
 
+    /// Runs a line of shell in the sealed environment.
+    pub fn shell(&self, line: &str) -> Run {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).env_clear().envs(&self.variables).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(command.spawn().expect("a shell"))
+    }
+
     /// Runs with nothing on standard input.
     pub fn run(&self, arguments: &[&str]) -> Run {
         self.run_with(arguments, b"")
