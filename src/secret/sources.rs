@@ -60,12 +60,38 @@ pub(super) fn read(
 /// # Errors
 /// If there is no terminal, or nothing was typed.
 pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
+    // rpassword raises SIGINT before it gives the terminal its echo back: that must not be the end yet.
+    #[cfg(unix)]
+    let _held = Held::new();
     let typed = rpassword::prompt_password(format!("Password for {} at {}: ", clean(user), clean(host)))
         .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
     if typed.is_empty() {
         return Err(SecretError::new("no password was typed"));
     }
     Ok(Secret::new(typed.into_bytes()))
+}
+
+/// Holds SIGINT back until it is dropped; then what has come meanwhile does what it always does.
+#[cfg(unix)]
+struct Held(Option<nix::sys::signal::SigSet>);
+
+#[cfg(unix)]
+impl Held {
+    fn new() -> Self {
+        use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+        let interrupt: SigSet = Signal::SIGINT.into();
+        Self(interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok())
+    }
+}
+
+#[cfg(unix)]
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(before) = self.0 {
+            // It was this thread's mask a moment ago.
+            let _ = before.thread_set_mask();
+        }
+    }
 }
 
 fn read_limited(reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
