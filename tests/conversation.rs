@@ -1,6 +1,10 @@
 //! What goes over the wire, heard by a server that says exactly what the test wants.
 
-use std::time::Duration;
+use std::{
+    process::Stdio,
+    sync::{Mutex, mpsc},
+    time::{Duration, Instant},
+};
 
 use crate::support::{Run, Sandbox, Server, Talk};
 
@@ -139,6 +143,128 @@ fn large_content_waits_until_somebody_wants_it() {
         talk.say("250 ok");
     });
     send_from(&sandbox, &server, A, &["-a", &file]).exits(0);
+}
+
+/// A large message as it lies there ends with a piece of a file; its end is the end of the message.
+#[test]
+fn a_large_raw_message_is_complete_when_its_file_is() {
+    let sandbox = Sandbox::new();
+    let body = "a line of it\n".repeat(20_000);
+    sandbox.file("large.eml", format!("From: s@x.example\nTo: a@y.example\n\n{body}"));
+    for offers in ["PIPELINING, CHUNKING", "CHUNKING", "PIPELINING", ""] {
+        let server = Server::new(move |talk, _| {
+            talk.greet(offers);
+            talk.answer("MAIL", "250 ok");
+            talk.answer("RCPT", "250 ok");
+            if offers.contains("CHUNKING") {
+                talk.bdat();
+            } else {
+                talk.answer("DATA", "354 go");
+                talk.data();
+            }
+            talk.say("250 ok");
+        });
+        sandbox.run(&["--server", &server.url(), "--raw", "large.eml"]).exits(0).silently();
+        let message = server.only().messages.remove(0);
+        assert!(message.ends_with(body.replace('\n', "\r\n").as_bytes()), "{offers}");
+    }
+}
+
+/// A server that does not read is waited for, not read ahead of; what is shown as sent has left.
+#[test]
+fn memory_does_not_grow_with_what_the_server_does_not_take() {
+    let (told, ready) = mpsc::channel();
+    let (gone, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let server = Server::new(move |talk, _| {
+        talk.greet("");
+        talk.answer("MAIL", "250 ok");
+        talk.answer("RCPT", "250 ok");
+        talk.expect("DATA");
+        talk.say("354 go");
+        told.send(()).expect("the test waits");
+        wait.lock().expect("one connection").recv().expect("the test tells");
+    });
+    let sandbox = Sandbox::new();
+    let file = std::fs::File::create(sandbox.path("large.bin")).expect("a file");
+    file.set_len(400_000_000).expect("a large file");
+    let url = server.url();
+    let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "a@y.example"]);
+    command.args(["--body", "x", "-a", "large.bin", "--progress", "json", "--timeout", "1s"]);
+    let start = Instant::now();
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    ready.recv().expect("the message is on its way");
+    let mut peak = 0;
+    // To the end: it gives up after a second.
+    while let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", child.id()))
+        && let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))
+        && start.elapsed() < Duration::from_secs(20)
+    {
+        peak = line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB");
+    }
+    let run = crate::support::finish(child).exits(75);
+    gone.send(()).expect("the server waits");
+    assert!((1..48 * 1024).contains(&peak), "{peak} kB");
+    // A tenth would be 54 MB: no socket holds so much.
+    assert!(!run.stderr.contains("progress"), "{run:#?}");
+}
+
+/// What comes before it was asked for cannot be told from what comes after.
+#[test]
+fn replies_before_their_commands_are_out_of_step() {
+    type Script = fn(&mut Talk);
+    let cases: [(&str, Script); 4] = [
+        ("behind the greeting", |talk| talk.say("220 hi\n250 mx")),
+        ("behind EHLO", |talk| {
+            talk.say("220 hi");
+            talk.answer("EHLO", "250 mx\n250 ok\n250 ok");
+        }),
+        ("behind MAIL", |talk| {
+            talk.greet("");
+            talk.answer("MAIL", "250 ok\n250 ok");
+        }),
+        ("behind RCPT", |talk| {
+            talk.greet("");
+            talk.answer("MAIL", "250 ok");
+            talk.answer("RCPT", "250 ok\n354 go\n250 sent");
+        }),
+    ];
+    for (name, script) in cases {
+        let server = Server::new(move |talk, _| {
+            script(talk);
+            let rest = talk.hear_to_the_end();
+            assert!(!rest.iter().any(|line| line.starts_with("Subject")), "{rest:?}");
+        });
+        let run = send(&server, &["a@y.example"], &[]);
+        assert!(run.code == 76, "{name}: {run:#?}");
+        assert!(states(&run)[0].starts_with("a deferred"), "{name}");
+        run.says("out of step");
+    }
+}
+
+/// Nobody's refusal, wherever the server thinks of it.
+#[test]
+fn a_login_wanted_late_defers() {
+    for reply in ["530 5.7.0 Authentication required", "535 5.7.8 no", "534 5.7.9 too weak"] {
+        for at in ["DATA", "content"] {
+            let server = Server::new(move |talk, _| {
+                talk.greet("");
+                talk.answer("MAIL", "250 ok");
+                talk.answer("RCPT", "250 ok");
+                if at == "DATA" {
+                    talk.answer("DATA", reply);
+                } else {
+                    talk.answer("DATA", "354 go");
+                    talk.data();
+                    talk.say(reply);
+                }
+                talk.hear_to_the_end();
+            });
+            let run = send(&server, &["a@y.example"], &["--retry", "2"]).exits(77);
+            assert!(states(&run)[0].starts_with("a deferred data"), "{reply} at {at}");
+        }
+    }
 }
 
 #[test]

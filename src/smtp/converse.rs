@@ -231,3 +231,117 @@ async fn report(exchange: &mut Exchange, work: &Work) {
 fn stopped() -> Trouble {
     Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Profile,
+        mail::{Content, DsnRequest, Envelope, Mailbox, State},
+        net::TlsInfo,
+        smtp::Listener,
+    };
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    /// A stream that dies once it has carried so many octets, and says nothing. Over TLS the write that dies has
+    /// failed as a whole, though a part of it has left.
+    struct Dying {
+        left: usize,
+        is_tls: bool,
+        is_dead: bool,
+    }
+
+    impl AsyncWrite for Dying {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let count = bytes.len().min(self.left);
+            self.left -= count;
+            if count == 0 || (self.is_tls && count < bytes.len()) {
+                self.is_dead = true;
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Dying {
+        fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            if self.is_dead {
+                return Poll::Ready(Ok(()));
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    }
+
+    fn submission(id: u64, size: usize) -> Submission {
+        let address = Mailbox::parse("a@y.example").unwrap().address;
+        Submission {
+            id,
+            message_id: format!("<{id}@x.example>"),
+            envelope: Envelope::new(None, vec![address]).unwrap(),
+            content: Content::from_bytes(vec![b'x'; size]),
+            dsn: DsnRequest::default(),
+        }
+    }
+
+    /// What becomes of two messages of one window when the connection dies after so many octets.
+    async fn outcomes(left: usize, is_tls: bool) -> Vec<String> {
+        let info = TlsInfo { version: "TLSv1.3", cipher: String::new(), certificate: None, trusted_by: "nobody" };
+        let (steps, mut told) = mpsc::channel(64);
+        let (_keep, stop) = watch::channel(Stop::No);
+        let (up, submissions) = mpsc::channel(2);
+        let minute = Duration::from_secs(60);
+        let timeouts =
+            Timeouts { connect: minute, greeting: minute, command: minute, content: minute, final_reply: minute };
+        let route = Arc::new(Route { profile: None, server: String::new() });
+        let mut work = Work { submissions: Submissions::new(submissions), steps: steps.clone(), stop, route };
+        let listener = Listener { steps, wants_trace: false };
+        let stream = Box::new(Dying { left, is_tls, is_dead: false });
+        let session = Session::new(stream, is_tls.then_some(info), None, false, &Profile::default(), listener);
+        let terms = Terms { pipelining: true, chunking: true, depth: 2, ..Terms::default() };
+        up.send(submission(2, 60_000)).await.unwrap();
+        let telling = async {
+            let mut outcomes = Vec::new();
+            while outcomes.len() < 2 {
+                match told.recv().await {
+                    Some(Step::Commit { ack, .. }) => ack.send(()).unwrap(),
+                    Some(Step::Settled { id, outcomes: all, .. }) => {
+                        outcomes.extend(all.iter().map(|outcome| (id, outcome.state, outcome.stage)));
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            outcomes
+        };
+        let conversation = converse(session, terms, &timeouts, submission(1, 40_000), &mut work);
+        let (ended, mut outcomes) = tokio::join!(conversation, telling);
+        assert!(matches!(ended, Ended::Broken(_)), "{ended:?}");
+        outcomes.sort_by_key(|(id, ..)| *id);
+        assert!(outcomes.iter().all(|(_, state, _)| *state != State::Accepted));
+        outcomes.into_iter().map(|(id, state, stage)| format!("{id} {state} {stage}")).collect()
+    }
+
+    /// The truth does not depend on what the octets were wrapped in.
+    #[tokio::test]
+    async fn what_has_left_whole_is_known_however_it_was_written() {
+        for is_tls in [false, true] {
+            assert_eq!(outcomes(70_000, is_tls).await, ["1 unknown final", "2 deferred mail"], "TLS: {is_tls}");
+            assert_eq!(outcomes(10_000, is_tls).await, ["1 deferred mail", "2 deferred mail"], "TLS: {is_tls}");
+        }
+        // The last octet has left with a write that has failed as a whole: both are in doubt.
+        assert_eq!(outcomes(41_000, false).await, ["1 unknown final", "2 deferred mail"]);
+    }
+}
