@@ -88,6 +88,14 @@ fn files_that_cannot_be() {
     let sandbox = Sandbox::new();
     refused(&sandbox, &[A, "-a", "nonesuch.pdf"]).exits(66).says("nonesuch.pdf");
     refused(&sandbox, &[A, "-a", "."]).exits(66).says("directory");
+    let charset = ["--body", "x", "--html", "<p>x", "--inline", "Cargo.toml;charset=a b"];
+    sandbox.file("Cargo.toml", "");
+    refused(&sandbox, &[&[A], &charset[2..]].concat()).exits(65).says("--inline: 'a b' is no charset");
+    let latin = sandbox.file("latin.md", b"gr\xFC\xDFe");
+    let markdown = format!("@{latin};charset=klingon");
+    sandbox.run(&["-r", "s@x.example", A, "--markdown", &markdown, "--dry-run"]).exits(65).says("'klingon'");
+    sandbox.file("nobody.eml", "From:\nTo: a@y.example\n\nx\n");
+    sandbox.run(&["--raw", "nobody.eml", "-r", "s@x.example", "--dry-run"]).exits(65).says("From: it names nobody");
     refused(&sandbox, &[A, "--body", "@nonesuch.txt"]).exits(66);
     refused(&sandbox, &["--to", "@nonesuch.txt"]).exits(66);
     refused(&sandbox, &[A, "-C", "nonesuch.toml"]).exits(66);
@@ -109,6 +117,14 @@ fn headers_that_cannot_be() {
         ("Message-ID: nonsense", "no Message-ID"),
     ] {
         refused(&sandbox, &[A, "-s", "x", "-H", header]).exits(65).says(words);
+    }
+    for twice in [
+        &["-H", "From: b@x.example", "-H", "From: c@x.example"][..],
+        &["-H", "Sender: b@x.example", "-H", "sender: c@x.example"],
+        &["--priority", "high", "-H", "Importance: low"],
+        &["--mdn", "-H", "Disposition-Notification-To: b@x.example"],
+    ] {
+        refused(&sandbox, &[&[A], twice].concat()).exits(65).says("given twice");
     }
 }
 

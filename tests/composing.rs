@@ -482,3 +482,32 @@ fn reply_to_and_sender_from_the_environment() {
         "{run:#?}"
     );
 }
+
+/// A link stays a link, a pipe is written to, and what was there before is whole or gone.
+#[test]
+fn eml_goes_where_it_was_told() {
+    let sandbox = Sandbox::new();
+    let arguments = |target| ["-r", "a@b.example", "c@d.example", "--body", "hi", "--eml", target];
+    sandbox.file("old.eml", "old");
+    std::os::unix::fs::symlink(sandbox.path("old.eml"), sandbox.path("link.eml")).expect("a link");
+    sandbox.run(&arguments("link.eml")).exits(0).silently();
+    assert!(fs::symlink_metadata(sandbox.path("link.eml")).expect("a link").is_symlink());
+    assert!(fs::read_to_string(sandbox.path("old.eml")).expect("a message").ends_with("\r\nhi\r\n"));
+    let shown = sandbox.run(&arguments("/dev/stdout")).exits(0).stdout;
+    assert!(shown.ends_with("\r\nhi\r\n"), "{shown}");
+    sandbox.run(&arguments("/nonesuch/m.eml")).exits(73).says("/nonesuch/m.eml cannot be created");
+    for what in [&["--report", "r.jsonl"][..], &["--format", "json"]] {
+        sandbox.run(&[&arguments("m.eml")[..], what].concat()).exits(64);
+    }
+}
+
+/// In a container nobody tells who the user is: the system's list does.
+#[test]
+fn a_sender_without_environment_is_the_user() {
+    let mut sandbox = Sandbox::new();
+    sandbox.without("LOGNAME");
+    let id = std::process::Command::new("id").arg("-un").output().expect("id").stdout;
+    let user = String::from_utf8(id).expect("a name").trim().to_owned();
+    let plan = sandbox.run(&["--server", "maildir:./box", "a@b.example", "--body", "x", "--dry-run"]).exits(0).stdout;
+    assert!(plan.contains(&format!("return path {user}@")), "{plan}");
+}

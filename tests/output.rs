@@ -147,7 +147,10 @@ fn a_full_disk_is_told_and_nothing_half_is_left() {
         assert_eq!(fs::read_dir(format!("{folder}/box/{part}")).expect("a folder").count(), 0);
     }
     let eml = format!("{folder}/out.eml");
+    let files = || fs::read_dir(&folder).expect("a folder").count();
+    let before = files();
     sandbox.run(&[&base[..], &["--eml", &eml]].concat()).exits(74).says("No space left");
+    assert_eq!(files(), before, "half a message is left");
     // A pipe that is spooled there.
     sandbox.env("TMPDIR", &folder);
     let server = Server::uncalled();
@@ -158,7 +161,6 @@ fn a_full_disk_is_told_and_nothing_half_is_left() {
         .exits(74)
         .says("TMPDIR=");
     // The configuration stays what it was.
-    fs::remove_file(&eml).expect("a file");
     let config = format!("{folder}/c.toml");
     let old = format!("# {}\n", "x".repeat(700_000));
     fs::write(&config, &old).expect("room");

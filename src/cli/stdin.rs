@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use super::{CliError, Exit};
-use crate::message::{AttachmentSpec, Input, Text};
+use crate::message::{AttachmentSpec, Input, Text, checked_charset};
 
 /// Who reads standard input.
 #[derive(Debug, Default)]
@@ -50,12 +50,12 @@ impl Stdin {
                 if spec.input == Input::Stdin {
                     self.claim(option)?;
                 }
-                if let Some(charset) = &spec.charset
-                    && !charset.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:+".contains(&b))
-                {
-                    return Err(CliError::new(Exit::Data, format!("{option}: '{charset}' is no charset")));
+                if spec.name.is_some() || spec.media_type.is_some() || spec.cid.is_some() {
+                    return Err(CliError::usage(format!("{option}: only ;charset= may follow the file of a text"))
+                        .hint("a file that travels as such: --attach 'FILE;type=…'"));
                 }
-                Ok(Text { bytes: spec.input.read()?, charset: spec.charset })
+                let charset = spec.charset.map(|charset| checked_charset(option, &charset)).transpose()?;
+                Ok(Text { bytes: spec.input.read()?, charset })
             }
             None => Ok(Text::from(value)),
         }
@@ -105,6 +105,7 @@ mod tests {
         assert_eq!((text.bytes.as_slice(), text.charset.as_deref()), (&b"gr\xFC\xDFe"[..], Some("iso-8859-1")));
         assert_eq!(stdin.text("--body", "@@x").unwrap(), Text::from("@x"));
         assert_eq!(stdin.text("--body", "").unwrap(), Text::from(""));
+        assert_eq!(stdin.text("--body", &format!("@{};type=text/html", path.display())).unwrap_err().exit, Exit::Usage);
         assert_eq!(stdin.text("--body", "@/nonesuch").unwrap_err().exit, Exit::NoInput);
         fs::write(&path, "\u{feff}a@b.example\r\n\n  C <c@d.example>  \n").unwrap();
         let list = stdin.list("--to", &format!("@{}", path.display())).unwrap().unwrap();

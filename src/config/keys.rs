@@ -133,8 +133,8 @@ pub const KEYS: &[Key] = &[
         name: "auth",
         wanted: "auto, or a list",
         default: Some("auto"),
-        doc: "Mechanisms to log in with, of PLAIN, LOGIN and XOAUTH2. auto takes PLAIN, then LOGIN, whichever is \
-              offered first. With XOAUTH2 the secret is an access token.",
+        doc: "Mechanisms to log in with, of PLAIN, LOGIN and XOAUTH2. auto takes PLAIN where it is offered, else \
+              LOGIN. With XOAUTH2 the secret is an access token.",
         set: |parts, input| {
             let words = input.list()?;
             parts.profile.auth = match words.as_slice() {

@@ -1,6 +1,6 @@
 //! The bytes of a message as data: what is in memory, and what is still in a file.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc, time::SystemTime};
 
 /// Base64 lines carry 57 octets in 76 characters (RFC 2045, 6.8).
 const LINE_INPUT: u64 = 57;
@@ -41,8 +41,13 @@ pub enum Piece {
 /// A file that can be read more than once.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A regular file, opened when its turn comes.
-    Path(PathBuf),
+    /// A regular file, opened when its turn comes. One that was written to meanwhile is another.
+    Path {
+        /// Where it is.
+        path: PathBuf,
+        /// When it was last written to; `None` where nobody keeps that.
+        modified: Option<SystemTime>,
+    },
     /// A copy of what could be read only once: standard input, a pipe.
     Spooled(Arc<File>),
 }

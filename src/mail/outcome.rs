@@ -20,8 +20,6 @@ pub enum State {
 /// How far things had gone when a state was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The message was being made.
-    Compose,
     /// Name look-up and connection.
     Connect,
     /// The server's 220 and the reply to EHLO.
@@ -56,7 +54,6 @@ impl Stage {
     /// The word used in records.
     pub fn as_str(self) -> &'static str {
         match self {
-            Stage::Compose => "compose",
             Stage::Connect => "connect",
             Stage::Greeting => "greeting",
             Stage::Tls => "tls",

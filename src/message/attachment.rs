@@ -7,8 +7,15 @@ use mail_builder::{
     mime::{BodyPart, MimePart},
 };
 
-use super::{ComposeError, Input, field::check_value, spool::Data, text::charset_of};
+use super::{ComposeError, Input, field::check_value, lines::Census, spool::Data, text::charset_of};
 use crate::mail::Piece;
+
+/// A longer name of a charset is none (RFC 2978, 2.3).
+const MAX_CHARSET: usize = 40;
+/// Of a type and of a subtype (RFC 6838, 4.2).
+const MAX_NAME: usize = 127;
+/// With its angle brackets it must fit into a line of 998 octets; what is longer than a Message-ID may be is none.
+const MAX_CID: usize = 250;
 
 /// `FILE;name=…;type=…;cid=…;charset=…` as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub struct Attachment {
     charset: Option<String>,
     cid: Option<String>,
     data: Data,
+    /// A message goes as it is, in so many octets.
+    plain_length: Option<u64>,
 }
 
 impl AttachmentSpec {
@@ -58,12 +67,11 @@ impl AttachmentSpec {
         spec
     }
 
-    /// Opens the file and finds out what is not said.
+    /// Opens the file, given behind `option`, and finds out what is not said.
     ///
     /// # Errors
     /// If the file cannot be read, or a mark holds what cannot be in a message.
-    pub fn open(&self) -> Result<Attachment, ComposeError> {
-        let option = "--attach";
+    pub fn open(&self, option: &str) -> Result<Attachment, ComposeError> {
         let name = match (&self.name, &self.input) {
             (Some(name), _) => name.clone(),
             (None, Input::Stdin) => "attachment".to_owned(),
@@ -82,17 +90,18 @@ impl AttachmentSpec {
             None => mime_guess::from_path(&name).first_raw().unwrap_or("application/octet-stream").to_owned(),
         };
         let charset = match &self.charset {
-            Some(charset) if is_token(charset) => Some(charset.clone()),
-            Some(charset) => return Err(ComposeError::value(option, format!("'{charset}' is no charset"))),
+            Some(charset) => Some(checked_charset(option, charset)?),
             None if media_type.starts_with("text/") => Some(find_charset(&data)?),
             None => None,
         };
         if let Some(cid) = &self.cid
-            && (cid.is_empty() || !cid.bytes().all(|b| b.is_ascii_graphic() && !b"<>()\"\\".contains(&b)))
+            && (cid.is_empty()
+                || cid.len() > MAX_CID
+                || !cid.bytes().all(|b| b.is_ascii_graphic() && !b"<>()\"\\".contains(&b)))
         {
-            return Err(ComposeError::value("cid", format!("'{cid}' is no Content-ID")));
+            return Err(ComposeError::value(option, format!("'{cid}' is no Content-ID")));
         }
-        let mut attachment = Attachment { name, media_type, charset, cid: self.cid.clone(), data };
+        let mut attachment = Attachment { name, media_type, charset, cid: self.cid.clone(), data, plain_length: None };
         attachment.settle_message_type()?;
         Ok(attachment)
     }
@@ -102,12 +111,25 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&b))
 }
 
+/// Returns the charset if its name can be one (RFC 2978, 2.3).
+///
+/// # Errors
+/// If it cannot.
+pub fn checked_charset(option: &str, charset: &str) -> Result<String, ComposeError> {
+    if is_token(charset) && charset.len() <= MAX_CHARSET {
+        return Ok(charset.to_owned());
+    }
+    Err(ComposeError::value(option, format!("'{charset}' is no charset")))
+}
+
 fn checked_media_type(option: &str, text: &str) -> Result<String, ComposeError> {
     match text.split_once('/') {
-        Some((kind, subtype)) if is_token(kind) && is_token(subtype) => match kind.to_ascii_lowercase().as_str() {
-            "multipart" => Err(ComposeError::value(option, format!("'{text}' is not the type of a file"))),
-            _ => Ok(text.to_ascii_lowercase()),
-        },
+        Some((kind, subtype)) if [kind, subtype].iter().all(|name| is_token(name) && name.len() <= MAX_NAME) => {
+            match kind.to_ascii_lowercase().as_str() {
+                "multipart" => Err(ComposeError::value(option, format!("'{text}' is not the type of a file"))),
+                _ => Ok(text.to_ascii_lowercase()),
+            }
+        }
         _ => Err(ComposeError::value(option, format!("'{text}' is no media type: type/subtype is wanted"))),
     }
 }
@@ -164,14 +186,13 @@ impl Attachment {
     /// like any other.
     fn settle_message_type(&mut self) -> Result<(), ComposeError> {
         if self.media_type.starts_with("message/") {
-            let Data::Memory(bytes) = &self.data else {
-                self.media_type = "application/octet-stream".to_owned();
-                return Ok(());
-            };
-            let encoded = super::Text { bytes: bytes.to_vec(), charset: Some("us-ascii".to_owned()) }.encode();
-            if encoded.transfer_encoding == "7bit" {
-                self.data = Data::Memory(encoded.body.into());
-            } else {
+            let mut census = Census::default();
+            self.data.for_each_block(|block| {
+                census.write(block);
+                Ok(())
+            })?;
+            self.plain_length = census.plain_length();
+            if self.plain_length.is_none() {
                 self.media_type = "application/octet-stream".to_owned();
             }
         }
@@ -193,11 +214,9 @@ impl Attachment {
         if let Some(cid) = cid {
             part = part.header("Content-ID", Raw::new(format!("<{cid}>")));
         }
-        match &self.data {
-            Data::Memory(bytes) if self.media_type.starts_with("message/") => {
-                (part.transfer_encoding("7bit"), Piece::Bytes(bytes.clone()))
-            }
-            data => (part.transfer_encoding("base64"), data.base64_piece()),
+        match self.plain_length {
+            Some(length) => (part.transfer_encoding("7bit"), self.data.crlf_piece(0, length)),
+            None => (part.transfer_encoding("base64"), self.data.base64_piece()),
         }
     }
 }
@@ -210,6 +229,7 @@ fn default_cid(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::Encoding;
     use std::fs;
 
     #[test]
@@ -230,7 +250,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, bytes).unwrap();
-        AttachmentSpec::parse(&format!("{}{marks}", path.display())).open()
+        AttachmentSpec::parse(&format!("{}{marks}", path.display())).open("--attach")
     }
 
     #[test]
@@ -258,6 +278,10 @@ mod tests {
         assert_eq!(clean.media_type, "message/rfc822");
         let (_, piece) = clean.part(false, "-");
         assert!(matches!(piece, Piece::Bytes(bytes) if *bytes == *b"Subject: x\r\n\r\nhello\r\n"));
+        let large = open("a.eml", "Subject: x\n\nhello\n".repeat(5_000).as_bytes(), "").unwrap();
+        let (_, piece) = large.part(false, "-");
+        assert!(matches!(piece, Piece::File { encoding: Encoding::Crlf, .. }), "{piece:?}");
+        assert_eq!(piece.len(), 5_000 * 21);
         assert_eq!(open("a.eml", "Subject: ü\n\n".as_bytes(), "").unwrap().media_type, "application/octet-stream");
     }
 
@@ -270,6 +294,9 @@ mod tests {
             ";type=text/html\r\nX: y",
             ";charset=a;b",
             ";cid=a b",
+            &format!(";cid={}", "x".repeat(251)),
+            &format!(";charset={}", "x".repeat(41)),
+            &format!(";type=x/{}", "x".repeat(128)),
             ";cid=",
             ";name=a\r\nBcc: x@y.example",
             ";name=a\0b",

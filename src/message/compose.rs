@@ -79,6 +79,10 @@ pub struct Message {
     pub content: Content,
 }
 
+/// Fields of which a message has one (RFC 5322, 3.6; RFC 8098, 2.1).
+const SINGLE_FIELDS: [&str; 5] =
+    ["Sender", "Disposition-Notification-To", "Importance", "X-Priority", "Auto-Submitted"];
+
 impl Draft {
     /// An empty draft.
     pub fn new(from: Mailbox) -> Self {
@@ -145,9 +149,16 @@ impl Draft {
                 twice(!self.references.is_empty())?;
                 self.references = message_ids(name, &field.value)?;
             }
-            _ => self.fields.push(field),
+            _ => {
+                twice(SINGLE_FIELDS.iter().any(|single| field.is(single)) && self.has_field(&field.name))?;
+                self.fields.push(field);
+            }
         }
         Ok(())
+    }
+
+    fn has_field(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.is(name))
     }
 
     /// Whether there is neither text nor file.
@@ -240,7 +251,11 @@ fn fields(draft: &Draft, stamp: &Stamp, id: &str) -> Result<Vec<(String, HeaderT
         add("Disposition-Notification-To", addresses(&[Entry::Mailbox(draft.from.clone())]));
     }
     for field in &draft.fields {
-        add(&field.name, field.header()?);
+        let is_taken = SINGLE_FIELDS.iter().any(|single| field.is(single));
+        if is_taken && fields.iter().any(|(name, _)| field.is(name)) {
+            return Err(ComposeError::value(&field.name, "it is given twice: as a field and by its option"));
+        }
+        fields.push((field.name.clone(), field.header()?));
     }
     Ok(fields)
 }
@@ -249,7 +264,7 @@ fn body(draft: &Draft, stamp: &mut Stamp, assembly: &mut Assembly) -> Result<Mim
     let mut text = draft.text.clone();
     let mut html = draft.html.clone();
     if let Some(markdown) = &draft.markdown {
-        html = Some(html_from_markdown(markdown));
+        html = Some(html_from_markdown(markdown)?);
         text = Some(markdown.clone());
     }
     if let (None, Some(html)) = (&text, &html) {
@@ -383,7 +398,7 @@ mod tests {
     fn attachment(name: &str, content: &[u8], marks: &str) -> Attachment {
         let folder = tempfile::tempdir().unwrap().keep();
         fs::write(folder.join(name), content).unwrap();
-        AttachmentSpec::parse(&format!("{}{marks}", folder.join(name).display())).open().unwrap()
+        AttachmentSpec::parse(&format!("{}{marks}", folder.join(name).display())).open("--attach").unwrap()
     }
 
     #[test]
@@ -479,6 +494,25 @@ mod tests {
         draft.to = parse_addresses("To", "a@example.com").unwrap();
         draft.bcc = parse_addresses("Bcc", "jürgen@example.com").unwrap();
         assert!(!compose(&draft, &mut Stamp::fixed(0, 0)).unwrap().content.has_utf8_headers);
+    }
+
+    #[test]
+    fn what_a_message_has_once_cannot_be_given_twice() {
+        let field = |text: &str| Field::parse(text).unwrap();
+        let mut draft = draft();
+        draft.add_field(field("Sender: a@b.example")).unwrap();
+        assert!(draft.add_field(field("sender: c@d.example")).unwrap_err().to_string().contains("given twice"));
+        draft.add_field(field("X-Any: 1")).unwrap();
+        draft.add_field(field("X-Any: 2")).unwrap();
+        for (option, text) in [("mdn", "Disposition-Notification-To: a@b.example"), ("priority", "importance: low")] {
+            let mut draft = draft.clone();
+            draft.add_field(field(text)).unwrap();
+            assert!(compose(&draft, &mut Stamp::fixed(0, 0)).is_ok());
+            draft.wants_read_receipt = option == "mdn";
+            draft.priority = (option == "priority").then_some(Priority::High);
+            let error = compose(&draft, &mut Stamp::fixed(0, 0)).unwrap_err().to_string();
+            assert!(error.contains("given twice"), "{error}");
+        }
     }
 
     #[test]

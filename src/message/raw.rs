@@ -1,11 +1,11 @@
 //! Messages that exist already: checked, their header made fit for sending, their body left alone.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
-use super::{ComposeError, Input, Stamp, field::parse_addresses, lines::with_crlf, spool::Data};
-use crate::mail::{Address, Content, Encoding, Entry, Piece};
+use super::{ComposeError, Input, Stamp, field::parse_addresses, lines::MAX_LINE, spool::Data};
+use crate::mail::{Address, Content, Entry, Piece};
 
-const MAX_LINE: usize = 998;
+const BARE_CR: &str = "it contains a bare CR; mail ends lines with CRLF or LF";
 /// A header that is longer is an attack or no header.
 const MAX_HEADER: usize = 1024 * 1024;
 
@@ -42,7 +42,10 @@ pub fn read_raw(
     let header = Header::parse(&scan.header, &place)?;
 
     let from = match header.value("From") {
-        Some(value) => first_address(&place, "From", &value)?,
+        Some(value) => Some(
+            first_address(&place, "From", &value)?
+                .ok_or_else(|| ComposeError::value(format!("{place}: From"), "it names nobody"))?,
+        ),
         None => None,
     };
     let recipients = if recipients_wanted { header.recipients(&place)? } else { Vec::new() };
@@ -70,7 +73,8 @@ pub fn read_raw(
             out.extend_from_slice(&scan.header[field.lines.clone()]);
         }
     }
-    let has_utf8_headers = !out.is_ascii();
+    // Octets of an old charset are 8-bit and no more: SMTPUTF8 would make them no better.
+    let has_utf8_headers = !out.is_ascii() && std::str::from_utf8(&out).is_ok();
     out.extend_from_slice(b"\r\n");
     let mut content = Content::from_bytes(out);
     if let Some(body) = scan.body_piece(&data) {
@@ -125,7 +129,7 @@ impl<'a> Scan<'a> {
         for &byte in block {
             self.at += 1;
             if self.last == b'\r' && byte != b'\n' {
-                return Err(self.fail("it contains a bare CR; mail ends lines with CRLF or LF"));
+                return Err(self.fail(BARE_CR));
             }
             match byte {
                 0 => return Err(self.fail("it contains a NUL")),
@@ -167,7 +171,7 @@ impl<'a> Scan<'a> {
 
     fn end(&mut self) -> Result<(), ComposeError> {
         if self.last == b'\r' {
-            return Err(self.fail("it contains a bare CR; mail ends lines with CRLF or LF"));
+            return Err(self.fail(BARE_CR));
         }
         if self.column > 0 {
             self.end_of_line();
@@ -179,18 +183,7 @@ impl<'a> Scan<'a> {
     }
 
     fn body_piece(&self, data: &Data) -> Option<Piece> {
-        let length = self.at - self.body_at;
-        match data {
-            _ if length == 0 => None,
-            Data::Memory(bytes) => Some(Piece::Bytes(with_crlf(&bytes[self.body_at as usize..]).into())),
-            Data::File { source, offset, .. } => Some(Piece::File {
-                source: source.clone(),
-                offset: offset + self.body_at,
-                length,
-                encoding: Encoding::Crlf,
-                encoded_length: self.body_length,
-            }),
-        }
+        (self.at > self.body_at).then(|| data.crlf_piece(self.body_at, self.body_length))
     }
 }
 
@@ -256,6 +249,7 @@ impl Header {
         let resent = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
         let is_resent = resent.iter().any(|name| self.values(name).next().is_some());
         let names = if is_resent { resent } else { ["To", "Cc", "Bcc"] };
+        let mut seen = HashSet::new();
         let mut recipients: Vec<Address> = Vec::new();
         for name in names {
             // Of several resent blocks the first is the newest.
@@ -263,7 +257,7 @@ impl Header {
             for value in self.values(name).take(count) {
                 for entry in parse_addresses(&format!("{place}: {name}"), value)? {
                     for mailbox in entry.mailboxes() {
-                        if !recipients.contains(&mailbox.address) {
+                        if seen.insert(mailbox.address.clone()) {
                             recipients.push(mailbox.address.clone());
                         }
                     }
@@ -343,6 +337,8 @@ mod tests {
             (b"", "it has no header"),
             (b"\nTo: a@b.example\n", "it has no header"),
             (b"To: a b@c.example\n\n", "To: 'a b@c.example' is not an address"),
+            (b"From:\nTo: a@b.example\n\n", "From: it names nobody"),
+            (b"From: Nobody:;\nTo: a@b.example\n\n", "From: it names nobody"),
         ] {
             let error = read(bytes).unwrap_err();
             assert!(error.contains(why), "{error}");
@@ -357,6 +353,8 @@ mod tests {
         assert!(message.content.is_8bit && !message.content.has_utf8_headers);
         let (message, _) = read("From: a@b.example\nTo: a@b.example\nSubject: ü\n\n".as_bytes()).unwrap();
         assert!(message.content.has_utf8_headers);
+        let (message, _) = read(b"From: a@b.example\nTo: a@b.example\nSubject: \xFC\n\n").unwrap();
+        assert!(message.content.is_8bit && !message.content.has_utf8_headers);
     }
 
     proptest! {

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::ComposeError;
+use super::{ComposeError, lines::with_crlf};
 use crate::mail::{Encoding, Piece, Source};
 
 /// What is not larger is kept in memory.
@@ -72,18 +72,16 @@ impl Input {
     fn try_open(&self) -> Result<Data, SpoolError> {
         match self {
             Input::Path(path) => {
-                let metadata = fs::metadata(path)?;
-                if metadata.is_dir() {
+                if fs::metadata(path)?.is_dir() {
                     return Err(io::Error::other("it is a directory").into());
                 }
                 let file = File::open(path)?;
-                if !metadata.is_file() {
+                let metadata = file.metadata()?;
+                if !metadata.is_file() || metadata.len() <= SMALL {
                     return spool(file);
                 }
-                if metadata.len() <= SMALL {
-                    return spool(file);
-                }
-                Ok(Data::File { source: Source::Path(path.clone()), offset: 0, length: metadata.len() })
+                let source = Source::Path { path: path.clone(), modified: metadata.modified().ok() };
+                Ok(Data::File { source, offset: 0, length: metadata.len() })
             }
             Input::Stdin => open_stdin(),
         }
@@ -167,6 +165,20 @@ impl Data {
         }
     }
 
+    /// The piece that sends it as text from the `from`th octet on; `encoded_length` octets go out.
+    pub fn crlf_piece(&self, from: u64, encoded_length: u64) -> Piece {
+        match self {
+            Data::Memory(bytes) => Piece::Bytes(with_crlf(&bytes[from as usize..]).into()),
+            Data::File { source, offset, length } => Piece::File {
+                source: source.clone(),
+                offset: offset + from,
+                length: length - from,
+                encoding: Encoding::Crlf,
+                encoded_length,
+            },
+        }
+    }
+
     /// Calls `each` with the octets, block by block.
     pub fn for_each_block(&self, mut each: impl FnMut(&[u8]) -> Result<(), ComposeError>) -> Result<(), ComposeError> {
         match self {
@@ -196,7 +208,7 @@ impl Data {
 
 fn source_error(source: &Source, error: io::Error) -> ComposeError {
     let path = match source {
-        Source::Path(path) => path.clone(),
+        Source::Path { path, .. } => path.clone(),
         Source::Spooled(_) => PathBuf::from("standard input"),
     };
     ComposeError::File { path, error }

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     sync::Arc,
+    time::SystemTime,
 };
 
 use super::lines::Crlf;
@@ -75,6 +76,7 @@ impl Iterator for Blocks {
 impl Current {
     fn block(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.left == 0 {
+            self.reader.check()?;
             return match (self.encoded_left, self.reader.read(&mut [0])?) {
                 (0, 0) => Ok(None),
                 _ => Err(changed()),
@@ -121,19 +123,29 @@ pub(super) struct PlainReader {
     file: Arc<File>,
     at: u64,
     end: Option<u64>,
+    modified: Option<SystemTime>,
 }
 
 impl PlainReader {
     pub fn new(piece: &Piece) -> io::Result<Self> {
         match piece {
             Piece::Bytes(_) => Err(io::Error::other("not a file")),
-            Piece::File { source: Source::Path(path), offset, .. } => {
-                Ok(Self { file: Arc::new(File::open(path)?), at: *offset, end: None })
+            Piece::File { source: Source::Path { path, modified }, offset, .. } => {
+                let reader = Self { file: Arc::new(File::open(path)?), at: *offset, end: None, modified: *modified };
+                reader.check().map(|()| reader)
             }
             // A spooled file may have been appended to behind what was counted; what was counted is the message.
             Piece::File { source: Source::Spooled(file), offset, length, .. } => {
-                Ok(Self { file: file.clone(), at: *offset, end: Some(offset + length) })
+                Ok(Self { file: file.clone(), at: *offset, end: Some(offset + length), modified: None })
             }
+        }
+    }
+
+    /// Whether the file is still the one that was looked at when the message was made.
+    pub fn check(&self) -> io::Result<()> {
+        match self.modified {
+            Some(modified) if self.file.metadata()?.modified().ok() != Some(modified) => Err(changed()),
+            _ => Ok(()),
         }
     }
 }
@@ -162,12 +174,13 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, path::PathBuf};
+    use std::fs;
 
-    fn file(folder: &tempfile::TempDir, bytes: &[u8]) -> PathBuf {
+    fn file(folder: &tempfile::TempDir, bytes: &[u8]) -> Source {
         let path = folder.path().join("f");
         fs::write(&path, bytes).unwrap();
-        path
+        let modified = fs::metadata(&path).unwrap().modified().ok();
+        Source::Path { path, modified }
     }
 
     fn all(content: &Content) -> io::Result<Vec<u8>> {
@@ -180,7 +193,7 @@ mod tests {
         for length in [1, 56, 57, 58, BASE64_BLOCK - 1, BASE64_BLOCK, BASE64_BLOCK + 1, 3 * BASE64_BLOCK + 5] {
             let bytes: Vec<u8> = (0..length).map(|n| (n * 7 + n / 251) as u8).collect();
             let mut content = Content::from_bytes(b"head\r\n".to_vec());
-            content.push(Piece::base64(Source::Path(file(&folder, &bytes)), 0, length as u64));
+            content.push(Piece::base64(file(&folder, &bytes), 0, length as u64));
             content.push(Piece::Bytes(b"\r\ntail\r\n"[..].into()));
             let sent = all(&content).unwrap();
             assert_eq!(sent.len() as u64, content.len(), "{length}");
@@ -194,10 +207,19 @@ mod tests {
     fn a_changed_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut content = Content::default();
-        content.push(Piece::base64(Source::Path(file(&folder, &[1; 100_000])), 0, 100_000));
+        let Source::Path { path, modified } = file(&folder, &[1; 100_000]) else { panic!("no file") };
+        // Where nobody keeps the time, the length has to tell.
+        content.push(Piece::base64(Source::Path { path: path.clone(), modified: None }, 0, 100_000));
         assert!(all(&content).is_ok());
+        let mut dated = Content::default();
+        dated.push(Piece::base64(Source::Path { path: path.clone(), modified }, 0, 100_000));
+        assert!(all(&dated).is_ok());
+        // The same length, another time.
+        let later = modified.unwrap() + std::time::Duration::from_secs(1);
+        fs::File::open(&path).unwrap().set_modified(later).unwrap();
+        assert!(all(&dated).unwrap_err().to_string().contains("changed"));
         for length in [0, 99_999, 100_001] {
-            fs::write(folder.path().join("f"), vec![1; length]).unwrap();
+            fs::write(&path, vec![1; length]).unwrap();
             assert!(all(&content).unwrap_err().to_string().contains("changed"), "{length}");
         }
         fs::remove_file(folder.path().join("f")).unwrap();

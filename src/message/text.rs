@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::{ComposeError, lines::with_crlf};
+use encoding_rs::Encoding;
 
-/// A line must not be longer than this without its end (RFC 5322, 2.1.1).
-const MAX_LINE: usize = 998;
+use super::{
+    ComposeError,
+    lines::{Census, with_crlf},
+};
+
 /// Elements nested deeper than this make the conversion to text very slow.
 const MAX_HTML_DEPTH: usize = 1_000;
 /// Width of the text that is made from HTML.
@@ -40,16 +43,26 @@ impl Text {
         self.bytes.iter().all(u8::is_ascii_whitespace)
     }
 
-    /// The text as Unicode, for conversions: UTF-8, UTF-16 with its mark, else Latin-1.
-    pub(super) fn decoded(&self) -> Cow<'_, str> {
+    /// The text as Unicode, for conversions: in the charset that was told, else UTF-8, UTF-16 with its mark, Latin-1.
+    ///
+    /// # Errors
+    /// If the charset is not known.
+    pub(super) fn decoded(&self, option: &str) -> Result<Cow<'_, str>, ComposeError> {
+        if let Some(charset) = &self.charset {
+            let encoding = Encoding::for_label(charset.as_bytes()).ok_or_else(|| {
+                let what = format!("'{charset}' is no charset that can be converted; give the text in UTF-8");
+                ComposeError::value(option, what)
+            })?;
+            return Ok(encoding.decode(&self.bytes).0);
+        }
         if let Some(text) = utf16(&self.bytes) {
-            return text.into();
+            return Ok(text.into());
         }
         let bytes = self.bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.bytes);
-        match std::str::from_utf8(bytes) {
+        Ok(match std::str::from_utf8(bytes) {
             Ok(text) => text.into(),
             Err(_) => bytes.iter().map(|&byte| char::from(byte)).collect::<String>().into(),
-        }
+        })
     }
 
     /// Chooses charset and encoding. Never fails: what cannot stand in a message as it is gets encoded.
@@ -108,19 +121,16 @@ fn utf16(bytes: &[u8]) -> Option<String> {
     if rest.is_empty() { String::from_utf16(&units).ok() } else { None }
 }
 
-/// Whether the text can go as it is: 7-bit, no NUL, no bare CR, no line too long.
+/// Whether the text can go as it is.
 fn is_plain(text: &[u8]) -> bool {
-    text.is_ascii()
-        && !text.contains(&0)
-        && text.split(|&byte| byte == b'\n').all(|line| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            line.len() <= MAX_LINE && !line.contains(&b'\r')
-        })
+    let mut census = Census::default();
+    census.write(text);
+    census.plain_length().is_some()
 }
 
 /// Makes the text alternative of an HTML body.
 pub(super) fn text_from_html(html: &Text) -> Result<Text, ComposeError> {
-    let html = html.decoded();
+    let html = html.decoded("--html")?;
     if html_depth(&html) > MAX_HTML_DEPTH {
         let what = "its elements are nested too deeply to make a text of it; give the text with --body";
         return Err(ComposeError::value("--html", what));
@@ -152,15 +162,18 @@ fn html_depth(html: &str) -> usize {
 }
 
 /// Makes HTML of Markdown (CommonMark with tables, strikethrough, task lists and footnotes).
-pub(super) fn html_from_markdown(markdown: &Text) -> Text {
+///
+/// # Errors
+/// If its charset is not known.
+pub(super) fn html_from_markdown(markdown: &Text) -> Result<Text, ComposeError> {
     use pulldown_cmark::{Options, Parser, html};
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS | Options::ENABLE_FOOTNOTES;
-    let markdown = markdown.decoded();
+    let markdown = markdown.decoded("--markdown")?;
     let mut out = String::from("<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head><body>\n");
     html::push_html(&mut out, Parser::new_ext(&markdown, options));
     out.push_str("</body></html>\n");
-    Text::from(out.as_str())
+    Ok(Text::from(out.as_str()))
 }
 
 #[cfg(test)]
@@ -225,8 +238,19 @@ mod tests {
     }
 
     #[test]
+    fn conversions_read_the_charset_that_was_told() {
+        let told = |bytes: &[u8], charset: &str| Text { bytes: bytes.to_vec(), charset: Some(charset.to_owned()) };
+        let text = |text: Text| String::from_utf8(text.bytes).unwrap();
+        let html = told(b"<p>\xCF\xF0\xE8\xE2\xE5\xF2 \xA4</p>", "windows-1251");
+        assert_eq!(text(text_from_html(&html).unwrap()).trim(), "Привет ¤");
+        assert!(text(html_from_markdown(&told(b"# \xA4", "iso-8859-15")).unwrap()).contains("<h1>€</h1>"));
+        let error = html_from_markdown(&told(b"x", "klingon")).unwrap_err().to_string();
+        assert!(error.starts_with("--markdown: 'klingon' is no charset"), "{error}");
+    }
+
+    #[test]
     fn markdown_gets_its_html() {
-        let html = html_from_markdown(&Text::from("# Grüße\n\n| a | b |\n|---|---|\n| 1 | ~~2~~ |\n"));
+        let html = html_from_markdown(&Text::from("# Grüße\n\n| a | b |\n|---|---|\n| 1 | ~~2~~ |\n")).unwrap();
         let html = String::from_utf8(html.bytes).unwrap();
         for part in ["<h1>Grüße</h1>", "<td>1</td>", "<del>2</del>"] {
             assert!(html.contains(part), "{html}");

@@ -98,7 +98,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Cause::Unsupported`] if it is not offered or refused, [`Cause::Protocol`] if there is anything behind the
-    /// server's consent: somebody put it there (RFC 3207, 5). Nothing was sent in the clear but EHLO.
+    /// server's consent: somebody put it there (RFC 3207, 4.2 and 6). Nothing was sent in the clear but EHLO.
     pub async fn starttls(&mut self, tls: &Tls, host: &str) -> Result<(), Trouble> {
         if !self.capabilities.has("STARTTLS") {
             let what = "the server does not offer STARTTLS, so nothing is sent to it";

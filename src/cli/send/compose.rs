@@ -1,5 +1,7 @@
 //! From the options to a message with its envelope.
 
+use std::collections::HashSet;
+
 use super::{DsnReturnArg, MessageArgs, PriorityArg};
 use crate::{
     cli::{CliError, Exit, args::Context, stdin::Stdin, ui},
@@ -139,8 +141,11 @@ fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Ma
         Some(Server::Sendmail { .. } | Server::Maildir { .. }) => true,
         None => false,
     };
-    let user = ["LOGNAME", "USER"].iter().find_map(|name| context.environment.get(name)).unwrap_or("root");
-    if is_local && let Ok(mailbox) = Mailbox::parse(&format!("{user}@{}", host_name())) {
+    let named = ["LOGNAME", "USER"].iter().find_map(|name| context.environment.get(name)).map(str::to_owned);
+    if is_local
+        && let Some(user) = named.or_else(user_name)
+        && let Ok(mailbox) = Mailbox::parse(&format!("{user}@{}", host_name()))
+    {
         return Ok(mailbox);
     }
     let error = CliError::new(Exit::Configuration, "nobody is named as the sender").hint("name one: --from ADDRESS");
@@ -153,6 +158,20 @@ fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Ma
             error.hint("or set up an account: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS")
         }
     })
+}
+
+/// The user's name where the environment does not tell: in containers and services.
+fn user_name() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let id = rustix::process::geteuid().as_raw().to_string();
+        let users = std::fs::read_to_string("/etc/passwd").ok()?;
+        // name:password:id:… (passwd(5))
+        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        fields.into_iter().find(|user| user.get(2) == Some(&id.as_str())).map(|user| user[0].to_owned())
+    }
+    #[cfg(not(unix))]
+    None
 }
 
 fn return_path(args: &MessageArgs, from: Option<&Address>) -> Result<Option<Address>, CliError> {
@@ -185,10 +204,11 @@ fn fields(args: &MessageArgs, profile: &Profile, draft: &mut Draft) -> Result<()
         PriorityArg::Low => Priority::Low,
     });
     draft.wants_read_receipt = args.mdn;
+    let mut has_from = args.from.is_some();
     for header in &args.header {
         let field = Field::parse(header)?;
-        // The sender was taken from it already, or --from is there and wins over nothing: both is one too many.
-        if field.name.eq_ignore_ascii_case("From") && args.from.is_some() {
+        // The sender was taken from the first already.
+        if field.name.eq_ignore_ascii_case("From") && std::mem::replace(&mut has_from, true) {
             return Err(CliError::new(Exit::Data, "From: it is given twice"));
         }
         draft.add_field(field)?;
@@ -218,7 +238,7 @@ fn files(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin) -> Result<(),
             if spec.input == Input::Stdin {
                 stdin.claim(option)?;
             }
-            attachments.push(spec.open()?);
+            attachments.push(spec.open(option)?);
         }
         Ok::<_, CliError>(attachments)
     };
@@ -262,12 +282,10 @@ fn raw_letter(
         None => profile.from.clone(),
     };
     let message = read_raw(&input, from.as_ref(), named.is_empty(), stamp)?;
-    let mut recipients: Vec<Address> = Vec::new();
-    for mailbox in named.iter().flat_map(Entry::mailboxes) {
-        if !recipients.contains(&mailbox.address) {
-            recipients.push(mailbox.address.clone());
-        }
-    }
+    let mut seen = HashSet::new();
+    let mut recipients: Vec<Address> =
+        named.iter().flat_map(Entry::mailboxes).map(|mailbox| mailbox.address.clone()).collect();
+    recipients.retain(|address| seen.insert(address.clone()));
     if recipients.is_empty() {
         recipients = message.recipients;
     }

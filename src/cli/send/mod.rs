@@ -5,8 +5,8 @@ mod deliver;
 mod plan;
 
 use std::{
-    fs::File,
-    io::{BufWriter, Write},
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -151,11 +151,11 @@ struct MessageArgs {
     priority: Option<PriorityArg>,
 
     /// Print what would be sent, and to whom; send nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["report", "format"])]
     dry_run: bool,
 
     /// Write the message to FILE, - for standard output; send nothing
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["report", "format"])]
     eml: Option<PathBuf>,
 
     /// Without text and file send nothing, and be content
@@ -230,23 +230,40 @@ fn stamp(context: &Context, profile: &Profile, is_shown: bool) -> Result<Stamp, 
     Ok(Stamp::fixed(seconds, number("MAILSEND_SEED", seed)?.cast_unsigned()))
 }
 
+/// Writes the message to standard output, or to a file that is there whole or not at all.
 fn write_message(path: &Path, content: &Content) -> Result<(), CliError> {
-    let shown = path.display().to_string();
-    let fail = |error: std::io::Error| CliError::new(Exit::Io, format!("{shown} cannot be written")).source(error);
-    let is_stdout = path == Path::new("-");
-    let mut file =
-        match is_stdout {
-            true => None,
-            false => Some(BufWriter::new(File::create(path).map_err(|error| {
-                CliError::new(Exit::CannotCreate, format!("{shown} cannot be created")).source(error)
-            })?)),
-        };
-    for block in Blocks::new(content) {
-        let block = block.map_err(|error| CliError::no_input("a file of the message", error))?;
-        match &mut file {
-            Some(file) => file.write_all(&block).map_err(fail)?,
-            None => drop(printed(ui::print_bytes(&block))?),
+    let blocks =
+        Blocks::new(content).map(|block| block.map_err(|error| CliError::no_input("a file of the message", error)));
+    if path == Path::new("-") {
+        for block in blocks {
+            printed(ui::print_bytes(&block?))?;
         }
+        return Ok(());
     }
-    file.map_or(Ok(()), |mut file| file.flush()).map_err(fail)
+    let shown = path.display().to_string();
+    let no_place =
+        |error: io::Error| CliError::new(Exit::CannotCreate, format!("{shown} cannot be created")).source(error);
+    let fail = |error: io::Error| CliError::new(Exit::Io, format!("{shown} cannot be written")).source(error);
+    let write = |file: &File| {
+        let mut file = BufWriter::new(file);
+        for block in blocks {
+            file.write_all(&block?).map_err(fail)?;
+        }
+        file.flush().map_err(fail)
+    };
+    // A device or a pipe is written to as it is; a link stays one.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
+        return write(&OpenOptions::new().write(true).open(&target).map_err(no_place)?);
+    }
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder).map_err(no_place)?;
+    if let Ok(metadata) = fs::metadata(&target) {
+        file.as_file().set_permissions(metadata.permissions()).map_err(no_place)?;
+    }
+    write(file.as_file())?;
+    file.persist(&target).map(|_| ()).map_err(|error| no_place(error.error))
 }
