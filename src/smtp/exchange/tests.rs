@@ -343,6 +343,22 @@ fn a_refused_rset_believes_acceptances_only() {
     assert!(dialogue.exchange.is_retiring() && dialogue.exchange.is_idle());
 }
 
+/// LMTP answers a content once per recipient of a transaction that nobody knows any more: nothing of it is sent.
+#[test]
+fn lmtp_that_refuses_rset_gets_nothing_more() {
+    let mut dialogue = Dialogue::new("pl");
+    dialogue.send(1, A);
+    dialogue.out();
+    dialogue.reply("250|550|503");
+    assert_eq!(dialogue.outcomes(), ["1a failed rcpt"]);
+    dialogue.send(2, A);
+    assert_eq!(dialogue.out(), "RSET MAIL RCPT DATA");
+    dialogue.reply("500 what");
+    assert_eq!((dialogue.outcomes(), &dialogue.back), (vec![], &vec![2]));
+    assert!(matches!(dialogue.exchange.ending(), Some(Ending::Broken(_))));
+    assert_eq!(dialogue.out(), "");
+}
+
 #[test]
 fn replies_that_do_not_fit_are_out_of_step() {
     let broken = |dialogue: &Dialogue| matches!(dialogue.exchange.ending(), Some(Ending::Broken(trouble)) if trouble.cause == Cause::Protocol);
