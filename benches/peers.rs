@@ -122,7 +122,7 @@ impl Peers {
         let mut command = Command::new(path.expect("a program that is there"));
         command
             .env_clear()
-            .envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LOGNAME", "bench"), ("TZ", "UTC")])
+            .envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LOGNAME", "bench")])
             .env("HOME", self.folder.path())
             .env("MAILSEND_CONFIG", self.path("empty.toml"))
             .current_dir(self.folder.path())
