@@ -1,5 +1,7 @@
 //! What makes two messages of the same draft differ: the time, and random marks.
 
+use std::{env, fs};
+
 use jiff::{Timestamp, Zoned, fmt::rfc2822, tz::TimeZone};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -19,7 +21,7 @@ enum Marks {
 impl Stamp {
     /// The present, in the local time zone, and marks that nobody can guess.
     pub fn now() -> Self {
-        Self { now: Zoned::now(), marks: Marks::System(SystemRandom::new()) }
+        Self { now: Timestamp::now().to_zoned(local_zone()), marks: Marks::System(SystemRandom::new()) }
     }
 
     /// A given second since 1970 in UTC, and marks that follow from `seed`: the same message every time.
@@ -62,6 +64,13 @@ fn splitmix64(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+/// The local time zone. Only its offset is of interest, for which the system's own file suffices; to know the zone's
+/// name, jiff would walk through the folders of all zones.
+fn local_zone() -> TimeZone {
+    let own = || TimeZone::tzif("local", &fs::read("/etc/localtime").ok()?).ok();
+    if env::var_os("TZ").is_some() { TimeZone::system() } else { own().unwrap_or_else(TimeZone::system) }
 }
 
 fn format_date(time: &Zoned) -> String {
@@ -114,6 +123,14 @@ mod tests {
             ["", "tomorrow", "@", "@99999999999999", "2026-13-01T00:00:00Z", "Mon, 23 Nov 2026 10:00:00 +0100\r\nX: y"]
         {
             assert!(parse_date(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_local_zone_is_the_system_s() {
+        for text in ["2026-01-23T12:00:00Z", "2026-07-23T12:00:00Z"] {
+            let time: Timestamp = text.parse().unwrap();
+            assert_eq!(time.to_zoned(local_zone()).offset(), time.to_zoned(TimeZone::system()).offset());
         }
     }
 

@@ -26,6 +26,8 @@ struct Current {
     left: u64,
     encoded_left: u64,
     lines: Crlf,
+    /// Room for what is read, used again for each block: fresh room would be cleared each time.
+    input: Vec<u8>,
 }
 
 impl Blocks {
@@ -64,6 +66,7 @@ impl Iterator for Blocks {
                             left: length,
                             encoded_left: encoded_length,
                             lines: Crlf::default(),
+                            input: Vec::new(),
                         });
                     }
                     Err(error) => return Some(Err(error)),
@@ -86,15 +89,16 @@ impl Current {
             Encoding::Base64 => BASE64_BLOCK,
             Encoding::Crlf => PLAIN_BLOCK,
         };
-        let mut input = vec![0; size.min(usize::try_from(self.left).unwrap_or(size))];
-        self.reader.read_exact(&mut input).map_err(|error| match error.kind() {
+        self.input.resize(size.min(usize::try_from(self.left).unwrap_or(size)), 0);
+        let input = &mut self.input[..];
+        self.reader.read_exact(input).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => changed(),
             _ => error,
         })?;
         self.left -= input.len() as u64;
         let output = match self.encoding {
             Encoding::Base64 => {
-                let mut output = encodify::base64::MIME.encode(&input).into_bytes();
+                let mut output = encodify::base64::MIME.encode(&*input).into_bytes();
                 if self.left == 0 {
                     output.truncate(output.trim_ascii_end().len());
                 }
@@ -102,7 +106,7 @@ impl Current {
             }
             Encoding::Crlf => {
                 let mut output = Vec::with_capacity(input.len() + input.len() / 16 + 2);
-                self.lines.write(&input, &mut output);
+                self.lines.write(input, &mut output);
                 if self.left == 0 {
                     self.lines.finish(&mut output);
                 }

@@ -111,7 +111,7 @@ pub async fn converse(
                 continue;
             }
         };
-        let (has_bytes, needs_flush, has_room) = (output.has_bytes(), output.needs_flush(), output.has_room());
+        let (has_bytes, needs_flush, wants_block) = (output.has_bytes(), output.needs_flush(), output.wants_block());
         let (consent, blocks, bytes) = output.parts();
         let happening = tokio::select! {
             biased;
@@ -119,7 +119,7 @@ pub async fn converse(
             read = reader.read(&mut buffer) => Happening::Read(read),
             given = given(consent) => Happening::Consent(given),
             taken = work.submissions.next(), if more_comes && exchange.room() > 0 => Happening::Taken(taken),
-            block = block(blocks), if has_room => Happening::Block(block),
+            block = block(blocks), if wants_block => Happening::Block(block),
             written = async {
                 if has_bytes {
                     Happening::Written(writer.write(bytes).await)

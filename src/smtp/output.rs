@@ -97,9 +97,15 @@ impl Output {
         self.has_bytes() || self.needs_flush() || self.blocks.is_some()
     }
 
-    /// Whether a block of a file has its place. What the socket does not take is not read ahead.
-    pub fn has_room(&self) -> bool {
+    /// Whether commands and small contents have their place.
+    fn has_room(&self) -> bool {
         self.bytes.len() - self.written < WRITE_SIZE
+    }
+
+    /// Whether a block of a file has its place: only where nothing else is, which makes it the buffer as it stands.
+    /// Behind a rest it would have to be copied, and a buffer that is never empty grows to the size of the file.
+    pub fn wants_block(&self) -> bool {
+        self.written == self.bytes.len()
     }
 
     /// What the next happening may come from.
@@ -161,9 +167,11 @@ impl Output {
     /// A block of a file has come, or its end.
     pub fn block(&mut self, block: Option<io::Result<Vec<u8>>>, exchange: &mut Exchange) {
         match block {
-            Some(Ok(block)) => {
-                self.put_content(&block);
+            Some(Ok(block)) if self.wants_block() && self.takes_as_it_is(&block) => {
+                self.queued += block.len() as u64;
+                (self.bytes, self.written) = (block, 0);
             }
+            Some(Ok(block)) => self.put_content(&block),
             Some(Err(error)) => {
                 let id = self.content.as_ref().map(|content| content.id);
                 exchange.abort(id, &unfinished(&error.to_string()));
@@ -184,7 +192,7 @@ impl Output {
             let _ = self.listener.steps.try_send(Step::Event(Event::Progress { id, sent, total: length }));
             self.shown.take_if(|_| sent == length);
         }
-        if self.written == self.bytes.len() {
+        if self.wants_block() {
             self.bytes.clear();
             self.bytes.shrink_to(2 * WRITE_SIZE);
             self.written = 0;
@@ -213,6 +221,16 @@ impl Output {
     fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.queued += bytes.len() as u64;
+    }
+
+    /// Counts a block of the content that no dot must be put into.
+    fn takes_as_it_is(&mut self, block: &[u8]) -> bool {
+        let Some(content) = &mut self.content else { return true };
+        let takes = content.dots.as_mut().is_none_or(|dots| dots.pass(block));
+        if takes {
+            content.done += block.len() as u64;
+        }
+        takes
     }
 
     fn put_content(&mut self, bytes: &[u8]) {
@@ -266,11 +284,23 @@ impl Default for Dots {
 }
 
 impl Dots {
+    /// Takes note of bytes in which no line begins with a dot; false, and nothing is noted, if one does.
+    fn pass(&mut self, bytes: &[u8]) -> bool {
+        let is_clear = memchr::memchr_iter(b'.', bytes).all(|at| !self.is_dot_of_line(bytes, at));
+        if is_clear && let Some(&last) = bytes.last() {
+            self.is_line_start = last == b'\n';
+        }
+        is_clear
+    }
+
+    fn is_dot_of_line(&self, bytes: &[u8], at: usize) -> bool {
+        if at == 0 { self.is_line_start } else { bytes[at - 1] == b'\n' }
+    }
+
     fn stuff(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let mut copied = 0;
         for at in memchr::memchr_iter(b'.', bytes) {
-            let is_line_start = if at == 0 { self.is_line_start } else { bytes[at - 1] == b'\n' };
-            if is_line_start {
+            if self.is_dot_of_line(bytes, at) {
                 out.extend_from_slice(&bytes[copied..=at]);
                 out.push(b'.');
                 copied = at + 1;
@@ -291,7 +321,12 @@ mod tests {
     fn stuffed(parts: &[&[u8]]) -> Vec<u8> {
         let mut dots = Dots::default();
         let mut out = Vec::new();
-        parts.iter().for_each(|part| dots.stuff(part, &mut out));
+        for part in parts {
+            match dots.pass(part) {
+                true => out.extend_from_slice(part),
+                false => dots.stuff(part, &mut out),
+            }
+        }
         out
     }
 
