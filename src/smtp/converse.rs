@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    connection::{lost, protocol, timed_out, unasked},
+    connection::{Connection, lost, protocol, timed_out, unasked},
     exchange::{Awaited, Ending, Exchange},
     output::{Consent, FileBlocks, Output},
     session::Session,
@@ -71,54 +71,81 @@ pub async fn converse(
     first: Submission,
     work: &mut Work,
 ) -> Ended {
-    let is_tls = session.tls.is_some();
-    let mut connection = session.into_connection();
-    let mut exchange = Exchange::new(terms);
-    exchange.take(first);
-    if !connection.replies.is_empty() {
-        exchange.end(unasked(Stage::Mail));
-    }
-    let mut output = Output::new(connection.listener.clone(), is_tls);
-    let mut buffer = vec![0; READ_SIZE];
-    let mut activity = Instant::now();
-    let mut more_comes = true;
-    let mut drain_until = None;
+    let mut conversation = Conversation::new(session, terms, *timeouts, first);
     work.stop.mark_changed();
-    loop {
-        report(&mut exchange, work).await;
-        if exchange.ending().is_some() || (exchange.is_idle() && (exchange.is_retiring() || !more_comes)) {
-            break;
+    while conversation.goes_on(work).await {
+        match conversation.next(work).await {
+            Ok(happening) => conversation.take(happening).await,
+            Err(trouble) => conversation.exchange.end(trouble),
         }
+    }
+    conversation.close(work).await
+}
+
+/// The exchange, the bytes on their way, and the clock.
+struct Conversation {
+    connection: Connection,
+    exchange: Exchange,
+    output: Output,
+    timeouts: Timeouts,
+    buffer: Vec<u8>,
+    /// When something has happened last that a time limit counts from.
+    activity: Instant,
+    more_comes: bool,
+    drain_until: Option<Instant>,
+}
+
+impl Conversation {
+    fn new(session: Session, terms: Terms, timeouts: Timeouts, first: Submission) -> Self {
+        let is_tls = session.tls.is_some();
+        let connection = session.into_connection();
+        let output = Output::new(connection.listener.clone(), is_tls);
+        let mut exchange = Exchange::new(terms);
+        exchange.take(first);
+        if !connection.replies.is_empty() {
+            exchange.end(unasked(Stage::Mail));
+        }
+        Self {
+            connection,
+            exchange,
+            output,
+            timeouts,
+            buffer: vec![0; READ_SIZE],
+            activity: Instant::now(),
+            more_comes: true,
+            drain_until: None,
+        }
+    }
+
+    /// Tells what is settled, and whether anything is left to do.
+    async fn goes_on(&mut self, work: &Work) -> bool {
+        report(&mut self.exchange, work).await;
+        let is_done = self.exchange.is_idle() && (self.exchange.is_retiring() || !self.more_comes);
+        self.exchange.ending().is_none() && !is_done
+    }
+
+    /// Prepares what can be sent, and waits for what comes next.
+    async fn next(&mut self, work: &mut Work) -> Result<Happening, Trouble> {
         // What is ready goes into the same window, and under the same consent.
-        while exchange.room() > 0
+        while self.exchange.room() > 0
             && let Some(submission) = work.submissions.ready()
         {
-            exchange.take(submission);
+            self.exchange.take(submission);
         }
-        output.fill(&mut exchange, &work.steps).await;
-        let limit = match exchange.awaited() {
-            _ if output.failure.is_some() => Some(AFTERMATH),
-            _ if output.is_under_way() => Some(timeouts.content),
-            Some(Awaited::Command) => Some(timeouts.command),
-            Some(Awaited::FinalReply) => Some(timeouts.final_reply),
-            None => None,
-        };
-        let deadline = [limit.map(|limit| activity + limit), drain_until].into_iter().flatten().min();
-        let (reader, writer, replies) = match connection.halves() {
-            Ok(halves) => halves,
-            Err(trouble) => {
-                exchange.end(trouble);
-                continue;
-            }
-        };
+        self.output.fill(&mut self.exchange, &work.steps).await;
+        let deadline = [self.limit().map(|limit| self.activity + limit), self.drain_until];
+        let deadline = deadline.into_iter().flatten().min();
+        let takes_more = self.more_comes && self.exchange.room() > 0;
+        let (reader, writer, _) = self.connection.halves()?;
+        let output = &mut self.output;
         let (has_bytes, needs_flush, wants_block) = (output.has_bytes(), output.needs_flush(), output.wants_block());
         let (consent, blocks, bytes) = output.parts();
-        let happening = tokio::select! {
+        Ok(tokio::select! {
             biased;
             stop = changed(&mut work.stop) => Happening::Stop(stop),
-            read = reader.read(&mut buffer) => Happening::Read(read),
+            read = reader.read(&mut self.buffer) => Happening::Read(read),
             given = given(consent) => Happening::Consent(given),
-            taken = work.submissions.next(), if more_comes && exchange.room() > 0 => Happening::Taken(taken),
+            taken = work.submissions.next(), if takes_more => Happening::Taken(taken),
             block = block(blocks), if wants_block => Happening::Block(block),
             written = async {
                 if has_bytes {
@@ -128,69 +155,93 @@ pub async fn converse(
                 }
             }, if has_bytes || needs_flush => written,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Happening::Deadline,
-        };
+        })
+    }
+
+    /// How long the server may still take.
+    fn limit(&self) -> Option<Duration> {
+        match self.exchange.awaited() {
+            _ if self.output.failure.is_some() => Some(AFTERMATH),
+            _ if self.output.is_under_way() => Some(self.timeouts.content),
+            Some(Awaited::Command) => Some(self.timeouts.command),
+            Some(Awaited::FinalReply) => Some(self.timeouts.final_reply),
+            None => None,
+        }
+    }
+
+    async fn take(&mut self, happening: Happening) {
         match happening {
             Happening::Stop(Stop::No) => {}
             Happening::Stop(Stop::Drain) => {
-                exchange.retire();
-                drain_until = Some(Instant::now() + Stop::DRAIN);
+                self.exchange.retire();
+                self.drain_until = Some(Instant::now() + Stop::DRAIN);
             }
-            Happening::Stop(Stop::Now) => exchange.end(stopped()),
-            Happening::Read(Ok(0)) => exchange.end(output.failure.take().unwrap_or_else(|| lost(Stage::Data, None))),
-            Happening::Read(Ok(count)) => {
-                replies.push(&buffer[..count]);
-                while exchange.ending().is_none() {
-                    match connection.replies.take() {
-                        Ok(Some(reply)) => {
-                            activity = Instant::now();
-                            connection.listener.trace_reply(&reply).await;
-                            exchange.reply(reply);
-                        }
-                        Ok(None) => break,
-                        Err(error) => exchange.end(protocol(Stage::Data, &error)),
-                    }
-                }
-            }
-            Happening::Read(Err(error)) => {
-                exchange.end(output.failure.take().unwrap_or_else(|| lost(Stage::Data, Some(&error))));
-            }
+            Happening::Stop(Stop::Now) | Happening::Consent(false) => self.exchange.end(stopped()),
+            Happening::Read(Ok(0)) => self.end_of_stream(lost(Stage::Data, None)),
+            Happening::Read(Ok(count)) => self.read(count).await,
+            Happening::Read(Err(error)) => self.end_of_stream(lost(Stage::Data, Some(&error))),
             Happening::Consent(true) => {
-                output.consented();
-                activity = Instant::now();
+                self.output.consented();
+                self.activity = Instant::now();
             }
-            Happening::Consent(false) => exchange.end(stopped()),
             Happening::Taken(Some(submission)) => {
-                if exchange.is_idle() {
-                    activity = Instant::now();
+                if self.exchange.is_idle() {
+                    self.activity = Instant::now();
                 }
-                exchange.take(submission);
+                self.exchange.take(submission);
             }
-            Happening::Taken(None) => more_comes = false,
-            Happening::Block(block) => output.block(block, &mut exchange),
+            Happening::Taken(None) => self.more_comes = false,
+            Happening::Block(block) => self.output.block(block, &mut self.exchange),
             Happening::Written(Ok(count)) if count > 0 => {
-                activity = Instant::now();
-                output.wrote(count, &mut exchange);
+                self.activity = Instant::now();
+                self.output.wrote(count, &mut self.exchange);
             }
-            Happening::Written(Ok(_)) => output.failed(lost(Stage::Data, None)),
+            Happening::Written(Ok(_)) => self.output.failed(lost(Stage::Data, None)),
             Happening::Written(Err(error)) | Happening::Flushed(Err(error)) => {
-                output.failed(lost(Stage::Data, Some(&error)));
-                activity = Instant::now();
+                self.output.failed(lost(Stage::Data, Some(&error)));
+                self.activity = Instant::now();
             }
-            Happening::Flushed(Ok(())) => output.flushed(),
-            Happening::Deadline if drain_until.is_some_and(|until| until <= Instant::now()) => exchange.end(stopped()),
+            Happening::Flushed(Ok(())) => self.output.flushed(),
+            Happening::Deadline if self.drain_until.is_some_and(|until| until <= Instant::now()) => {
+                self.exchange.end(stopped());
+            }
             Happening::Deadline => {
-                let trouble = output.failure.take();
-                exchange.end(trouble.unwrap_or_else(|| timed_out(Stage::Data, limit.unwrap_or_default())));
+                let limit = self.limit().unwrap_or_default();
+                self.end_of_stream(timed_out(Stage::Data, limit));
             }
         }
     }
-    report(&mut exchange, work).await;
-    match exchange.ending() {
-        Some(Ending::Broken(trouble)) => Ended::Broken(trouble.clone()),
-        Some(Ending::Stop(trouble)) => Ended::Stop(trouble.clone()),
-        None => {
-            connection.quit().await;
-            if more_comes && drain_until.is_none() { Ended::Replace } else { Ended::Drained }
+
+    /// Nothing comes any more. A write that has failed before says why.
+    fn end_of_stream(&mut self, trouble: Trouble) {
+        self.exchange.end(self.output.failure.take().unwrap_or(trouble));
+    }
+
+    async fn read(&mut self, count: usize) {
+        self.connection.replies.push(&self.buffer[..count]);
+        while self.exchange.ending().is_none() {
+            match self.connection.replies.take() {
+                Ok(Some(reply)) => {
+                    self.activity = Instant::now();
+                    self.connection.listener.trace_reply(&reply).await;
+                    self.exchange.reply(reply);
+                }
+                Ok(None) => break,
+                Err(error) => self.exchange.end(protocol(Stage::Data, &error)),
+            }
+        }
+    }
+
+    /// Says farewell where there is somebody to say it to.
+    async fn close(mut self, work: &Work) -> Ended {
+        report(&mut self.exchange, work).await;
+        match self.exchange.ending() {
+            Some(Ending::Broken(trouble)) => Ended::Broken(trouble.clone()),
+            Some(Ending::Stop(trouble)) => Ended::Stop(trouble.clone()),
+            None => {
+                self.connection.quit().await;
+                if self.more_comes && self.drain_until.is_none() { Ended::Replace } else { Ended::Drained }
+            }
         }
     }
 }
