@@ -86,7 +86,7 @@ fn a_domain_beyond_ascii_is_delivered() {
     let desk = Desk::at_postfix(postfix);
     let run = desk.trace(&["post@bücher.test", "--body", "hi"], b"").exits(0);
     run.says("RCPT TO:<post@xn--bcher-kva.test>");
-    postfix.postfix.mail_for("post@xn--bcher-kva.test");
+    postfix.postfix.wait_for("post@xn--bcher-kva.test");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_delivery_report_comes_back() {
         .says(&format!(" ORCPT=rfc822;{to}"));
     let records = fs::read_to_string(desk.sandbox.path("run.jsonl")).expect("records");
     assert!(records.contains("\"dsn\":true"), "{records}");
-    postfix.postfix.mail_for(&to);
+    postfix.postfix.wait_for(&to);
     let report = postfix.postfix.mail_for(&desk.user);
     assert!(report.header("content-type").starts_with("multipart/report"), "{report:#?}");
     let status = report.parts.iter().find(|part| part["type"] == "message/delivery-status").expect("a status");
@@ -141,7 +141,21 @@ fn a_message_as_it_stands_arrives_as_it_stands() {
 }
 
 #[test]
-fn two_that_do_not_wait_are_one_transaction() {
+fn hidden_recipients_of_a_message_as_it_stands_stay_hidden() {
+    let Some(postfix) = postfix() else { return };
+    let desk = Desk::at_postfix(postfix);
+    let (to, bcc) = (unique("raw"), unique("bcc"));
+    let message = format!("From: {}\nTo: {to}\nBcc: Hidden\n <{bcc}>\nSubject: hi\n\nText\n", desk.user);
+    desk.trace(&["--raw", "-"], message.as_bytes()).exits(0);
+    for recipient in [&to, &bcc] {
+        let mail = postfix.postfix.mail_for(recipient);
+        assert_eq!(mail.all("bcc"), [""; 0]);
+        assert_eq!((mail.header("to"), mail.text()), (to.as_str(), "Text\n"));
+    }
+}
+
+#[test]
+fn a_session_is_as_short_as_can_be() {
     let Some(postfix) = postfix() else { return };
     let desk = Desk::at_postfix(postfix);
     let to = unique("session");

@@ -27,7 +27,7 @@ fn a_password_is_kept_used_and_forgotten() {
     desk.trace(&[&to, "--body", "hi"], b"").exits(78).says("the keyring holds no password").says("mailsend login");
     desk.run_with(&["login"], format!("{PASSWORD}\n").as_bytes()).exits(0).says("the keyring holds the password of");
     desk.trace(&[&to, "--body", "hi"], b"").exits(0);
-    postfix.postfix.mail_for(&to);
+    postfix.postfix.wait_for(&to);
     let run = desk.run_with(&["profile", "check"], b"").exits(0);
     assert!(run.stdout.contains("password      from keyring"), "{run:#?}");
     desk.run_with(&["logout"], b"").exits(0).says("holds no password any more");

@@ -30,14 +30,13 @@ fn every_mechanism_works_on_every_port() {
 #[test]
 fn a_wrong_password_is_tried_once() {
     let Some(postfix) = postfix() else { return };
-    let desk = Desk::at_postfix(postfix);
-    let mut sandbox_desk = desk;
-    sandbox_desk.sandbox.env("MAILSEND_PASSWORD", "wrong");
+    let mut desk = Desk::at_postfix(postfix);
+    desk.sandbox.env("MAILSEND_PASSWORD", "wrong");
     let to = unique("nobody");
-    let run = sandbox_desk.trace(&[&to, "--body", "hi", "--retry", "3"], b"").exits(77);
+    let run = desk.trace(&[&to, "--body", "hi", "--retry", "3"], b"").exits(77);
     run.says("the login was refused: 535").says(&format!("not sent to {to}"));
-    assert_eq!(sandbox_desk.outcome(&to).0, "deferred");
-    let user = format!("({}", sandbox_desk.user);
+    assert_eq!(desk.outcome(&to).0, "deferred");
+    let user = format!("({}", desk.user);
     let attempts = postfix.dovecot.log("dovecot.log", &user);
     let attempts: Vec<_> =
         attempts.iter().filter(|line| line.contains(&user) && line.to_lowercase().contains("mismatch")).collect();

@@ -13,8 +13,8 @@ fn the_others_get_it() {
     assert_eq!(desk.outcome(&first), ("accepted".into(), "data".into(), 250));
     assert_eq!(desk.outcome(&refused), ("failed".into(), "rcpt".into(), 550));
     assert_eq!(desk.outcome(&last), ("accepted".into(), "data".into(), 250));
-    postfix.postfix.mail_for(&first);
-    postfix.postfix.mail_for(&last);
+    postfix.postfix.wait_for(&first);
+    postfix.postfix.wait_for(&last);
 }
 
 #[test]

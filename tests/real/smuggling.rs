@@ -6,8 +6,9 @@ use crate::support::real::{Real, exim, opensmtpd, postfix};
 fn send(server: &Real, desk: &Desk, can_chunk: bool) {
     let forms: &[&str] = if can_chunk { &["prefer", "off"] } else { &["off"] };
     for chunking in forms {
+        let mut sent = Vec::new();
         for end in ["\n.\r\n", "\r\n.\n", "\n.\n", "\r\n.\r\n", "\r.\r", "\r.\r\n", "\n\0.\r\n", "\r\n.\r"] {
-            let (to, victim, next) = (unique("smuggle"), unique("victim"), unique("next"));
+            let (to, victim) = (unique("smuggle"), unique("victim"));
             let smuggled = format!(
                 "MAIL FROM:<{}>\r\nRCPT TO:<{victim}>\r\nDATA\r\nSubject: smuggled\r\n\r\nbad\r\n.\r\n",
                 desk.user
@@ -19,9 +20,13 @@ fn send(server: &Real, desk: &Desk, can_chunk: bool) {
             assert_eq!(mail.parts.len(), 1);
             let normal = |text: &str| text.replace("\r\n", "\n");
             assert_eq!(normal(mail.text()).trim_end_matches('\n'), normal(&text), "{end:?}");
-            // What had been smuggled would have come before this.
-            desk.trace(&[&next, "--body", "hi"], b"").exits(0);
-            server.mail_for(&next);
+            sent.push((end, to, victim));
+        }
+        // What had been smuggled would have come before this.
+        let next = unique("next");
+        desk.trace(&[&next, "--body", "hi"], b"").exits(0);
+        server.wait_for(&next);
+        for (end, to, victim) in sent {
             assert_eq!((server.mails_for(&to).len(), server.mails_for(&victim).len()), (1, 0), "{end:?}");
         }
     }

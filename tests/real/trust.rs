@@ -23,15 +23,20 @@ fn only_what_is_trusted_gets_mail() {
     assert!(postfix.postfix.mails_for(&to).is_empty());
     send("wrong-host", &["-o", &pin]).exits(77).says("is none of tls.pin-sha256");
     send("submission", &["-o", &pin]).exits(0);
-    postfix.postfix.mail_for(&to);
+    postfix.postfix.wait_for(&to);
 }
 
 #[test]
 fn both_versions_of_tls_are_spoken() {
     let Some(postfix) = postfix() else { return };
-    let desk = Desk::at_postfix(postfix);
-    let to = unique("tls");
-    desk.trace(&[&to, "--body", "hi", "-o", "tls.min-version=1.3"], b"").exits(0).says("** TLSv1.3");
-    let received = postfix.postfix.mail_for(&to).all("received").join("\n");
-    assert!(received.contains("TLSv1.3"), "{received}");
+    for (port, version) in [("submission", "TLSv1.3"), ("old", "TLSv1.2")] {
+        let desk = Desk::new(&format!("smtp://USER@localhost:{}?security=starttls", postfix.postfix.said(port)));
+        let to = unique("tls");
+        desk.trace(&[&to, "--body", "hi"], b"").exits(0).says(&format!("** {version} "));
+        let received = postfix.postfix.mail_for(&to).all("received").join("\n");
+        assert!(received.contains(&format!("using {version} with cipher")), "{received}");
+    }
+    let desk = Desk::new(&format!("smtp://USER@localhost:{}?security=starttls", postfix.postfix.said("old")));
+    let run = desk.trace(&["you@example.test", "--body", "hi", "-o", "tls.min-version=1.3"], b"").exits(69);
+    assert!(!run.stderr.contains("-> AUTH"), "{run:#?}");
 }

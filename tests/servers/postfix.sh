@@ -5,7 +5,7 @@
 . "$(dirname "$0")/common.sh"
 login=$2
 
-smtp=$(free_port) submission=$(free_port) submissions=$(free_port) wrong_host=$(free_port)
+smtp=$(free_port) submission=$(free_port) submissions=$(free_port) wrong_host=$(free_port) old=$(free_port)
 mkdir -p "$state"/{etc,data,mail/all}
 for folder in active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace; do
     mkdir -p "$state/queue/$folder"
@@ -69,6 +69,8 @@ relay='smtpd_relay_restrictions=permit_sasl_authenticated,reject'
     echo "127.0.0.1:$submissions inet n - n - - smtpd -o smtpd_tls_wrappermode=yes -o smtpd_sasl_auth_enable=yes -o $relay"
     echo "127.0.0.1:$wrong_host inet n - n - - smtpd -o smtpd_tls_security_level=encrypt" \
         "-o smtpd_tls_cert_file=$inside/wrong-host.pem -o smtpd_tls_key_file=$inside/wrong-host.key"
+    echo "127.0.0.1:$old inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes -o $relay" \
+        "-o smtpd_tls_mandatory_protocols=TLSv1.2"
     echo "cleanup unix n - n - 0 cleanup"
     echo "qmgr unix n - n 300 1 qmgr"
     echo "pickup unix n - n 60 1 pickup"
@@ -86,11 +88,12 @@ relay='smtpd_relay_restrictions=permit_sasl_authenticated,reject'
     echo "postlog unix-dgram n - n - 1 postlogd"
 } > "$state/etc/master.cf"
 run /usr/lib/postfix/sbin/master -c "$inside/etc"
-for port in "$smtp" "$submission" "$wrong_host"; do
+for port in "$smtp" "$submission" "$wrong_host" "$old"; do
     until_true greets "$port"
 done
 echo "smtp $smtp"
 echo "submission $submission"
 echo "submissions $submissions"
 echo "wrong-host $wrong_host"
+echo "old $old"
 ready

@@ -151,10 +151,16 @@ impl Real {
     /// The only mail for this address, once it is there.
     #[track_caller]
     pub fn mail_for(&self, address: &str) -> Mail {
+        read_mail(&self.wait_for(address))
+    }
+
+    /// The file of the only mail for this address, once it is there.
+    #[track_caller]
+    pub fn wait_for(&self, address: &str) -> PathBuf {
         let start = Instant::now();
         loop {
             if let [file] = &self.mails_for(address)[..] {
-                return read_mail(file);
+                return file.clone();
             }
             assert!(start.elapsed() < PATIENCE, "{} mails for {address}", self.mails_for(address).len());
             thread::sleep(Duration::from_millis(50));
