@@ -39,15 +39,18 @@ fn a_password_is_kept_used_and_forgotten() {
 fn a_password_can_be_typed() {
     let Some(keyring) = keyring("open") else { return };
     let desk = desk(&keyring, "smtp://USER@localhost:587");
-    // A terminal of its own, which shows what is typed unless somebody turns that off.
+    // A terminal of its own, which shows what is typed unless somebody turns that off. That comes after the question.
     let typist = r#"
-import os, pty, sys
+import os, pty, sys, termios, time
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
 shown = b""
-while b": " not in shown and b"?" not in shown:
+while b": " not in shown:
     shown += os.read(terminal, 1000)
+deadline = time.monotonic() + 20
+while termios.tcgetattr(terminal)[3] & termios.ECHO and time.monotonic() < deadline:
+    time.sleep(0.01)
 os.write(terminal, sys.stdin.buffer.read() + b"\n")
 try:
     while True:

@@ -13,6 +13,8 @@ fn the_others_get_it() {
     assert_eq!(desk.outcome(&first), ("accepted".into(), "data".into(), 250));
     assert_eq!(desk.outcome(&refused), ("failed".into(), "rcpt".into(), 550));
     assert_eq!(desk.outcome(&last), ("accepted".into(), "data".into(), 250));
+    let records = std::fs::read_to_string(desk.sandbox.path("run.jsonl")).expect("records");
+    assert!(records.contains("\"enhanced\":\"5.1.1\"") && records.contains("\"enhanced\":\"2.0.0\""), "{records}");
     postfix.postfix.wait_for(&first);
     postfix.postfix.wait_for(&last);
 }

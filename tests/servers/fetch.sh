@@ -7,6 +7,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+if [ "$(id -u)" != 0 ]; then
+    echo "tests/run: the servers of the tests run by chroot, which needs root" >&2
+    exit 1
+fi
+
 # One line per group; what is in two groups may conflict as packages. The later wins a file that two of them bring.
 groups=(
     "exim4-daemon-light"
@@ -22,10 +27,6 @@ flock 9
 wanted=$(sha256sum < tests/servers/fetch.sh)
 if [ "$(cat "$servers/root/fetched" 2> /dev/null)" = "$wanted" ]; then
     exit 0
-fi
-if [ "$(id -u)" != 0 ]; then
-    echo "tests/run: the servers of the tests run by chroot, which needs root" >&2
-    exit 1
 fi
 if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
     echo "tests/run: the servers of the tests are Debian packages; there is no apt-get here" >&2

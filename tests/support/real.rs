@@ -78,9 +78,9 @@ fn is_fetched() -> bool {
 fn is_here(server: &str, is_here: bool) -> bool {
     if !is_here {
         let test = thread::current().name().unwrap_or("a test").to_owned();
-        let line = format!("{test} is skipped: no {server} here; as root, tests/run fetches it\n");
-        assert!(env::var_os("MAILSEND_TEST_SERVERS").is_none_or(|value| value != "require"), "{line}");
-        io::stderr().write_all(line.as_bytes()).expect("standard error");
+        let reason = format!("{test} needs {server}, which is not here; as root, tests/run fetches it");
+        assert!(env::var_os("MAILSEND_TEST_SERVERS").is_none_or(|value| value != "require"), "{reason}");
+        io::stderr().write_all(format!("skipped: {reason}\n").as_bytes()).expect("standard error");
     }
     is_here
 }
