@@ -10,6 +10,10 @@ case $state in
     *) root='' inside=$state ;;
 esac
 server=
+if [ -n "$root" ]; then
+    exec 8< "$root/../lock"
+    flock --shared 8
+fi
 
 within() {
     ${root:+chroot "$root"} "$@"
@@ -25,7 +29,7 @@ free_port() {
 # Runs a server in the background.
 run() {
     # A signal must reach the server itself, so no function stands in between.
-    ${root:+chroot "$root"} "$@" < /dev/null >> "$state/output" 2>&1 &
+    ${root:+chroot "$root"} "$@" < /dev/null >> "$state/output" 2>&1 8>&- &
     server=$!
 }
 

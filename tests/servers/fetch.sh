@@ -19,13 +19,19 @@ groups=(
     "postfix dovecot-lmtpd gnome-keyring dbus-daemon dbus-bin libsecret-tools coreutils dash"
 )
 servers=target/servers
-mkdir -p "$servers"
-exec 9> "$servers/lock"
-flock 9
-
 # Whoever changes this file fetches anew.
 wanted=$(sha256sum < tests/servers/fetch.sh)
-if [ "$(cat "$servers/root/fetched" 2> /dev/null)" = "$wanted" ]; then
+is_fetched() {
+    [ "$(cat "$servers/root/fetched" 2> /dev/null)" = "$wanted" ]
+}
+if is_fetched; then
+    exit 0
+fi
+mkdir -p "$servers"
+# Each server that runs holds a share in this lock.
+exec 9> "$servers/lock"
+flock 9
+if is_fetched; then
     exit 0
 fi
 if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then

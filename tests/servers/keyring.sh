@@ -31,7 +31,7 @@ until_true is_on_the_bus org.freedesktop.DBus
 # The password makes the collection "login"; the daemon ends with its bus.
 printf keys > "$state/keys"
 ${root:+chroot "$root"} gnome-keyring-daemon --foreground --unlock --components=secrets \
-    < "$state/keys" >> "$state/output" 2>&1 &
+    < "$state/keys" >> "$state/output" 2>&1 8>&- &
 until_true is_on_the_bus org.freedesktop.secrets
 if [ "${2:-open}" = locked ]; then
     within dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
