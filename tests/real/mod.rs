@@ -163,3 +163,12 @@ fn noise(length: usize) -> Vec<u8> {
         })
         .collect()
 }
+
+#[test]
+fn the_password_would_be_found() {
+    // What every test here looks for is worth nothing if this fails.
+    for user in ["a", "ad", "ada"] {
+        let encoded = encodify::base64::STANDARD.encode(format!("\0{user}\0{PASSWORD}"));
+        assert!(traces_of(PASSWORD).iter().any(|trace| encoded.contains(trace.as_str())), "{encoded}");
+    }
+}

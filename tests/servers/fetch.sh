@@ -83,10 +83,11 @@ for group in "${groups[@]}"; do
 done
 rm -rf "$apt"
 
-mknod -m 666 "$root/dev/null" c 1 3
-mknod -m 666 "$root/dev/zero" c 1 5
-mknod -m 666 "$root/dev/random" c 1 8
-mknod -m 666 "$root/dev/urandom" c 1 9
+mknod "$root/dev/null" c 1 3
+mknod "$root/dev/zero" c 1 5
+mknod "$root/dev/random" c 1 8
+mknod "$root/dev/urandom" c 1 9
+chmod 666 "$root"/dev/*
 chmod 1777 "$root/tmp"
 chmod 711 "$root/var/spool/smtpd"
 cat > "$root/etc/passwd" << 'END'
