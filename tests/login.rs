@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::support::{Run, Sandbox, Server, Talk, authority, finish};
+use crate::support::{Run, Sandbox, Server, Talk, authority, finish, traces_of};
 
 const SECRET: &str = "correct horse battery";
 
@@ -371,17 +371,6 @@ fn a_password_file_that_others_can_read_is_refused() {
     let url = format!("smtp://ada@127.0.0.1:{}", server.port);
     let run = sandbox.run(&arguments(&url, &["-o", "allow-plaintext-auth=true", "--password-file", &file])).exits(78);
     run.says("is refused: others than its owner can use it").says(&format!("chmod 600 {file}"));
-}
-
-/// Every alignment in which a text can stand in Base64, without the characters its neighbours change.
-fn traces_of(secret: &str) -> Vec<String> {
-    let mut traces = vec![secret.to_owned()];
-    for shift in 0..3 {
-        let encoded = base64(&("x".repeat(shift) + secret));
-        let inner: String = encoded.chars().skip(if shift == 0 { 0 } else { shift + 1 }).collect();
-        traces.push(inner.trim_end_matches('=').chars().rev().skip(2).collect::<String>().chars().rev().collect());
-    }
-    traces
 }
 
 #[test]

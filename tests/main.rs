@@ -12,5 +12,6 @@ mod engine;
 mod login;
 mod output;
 mod profiles;
+mod real;
 mod starttls;
 mod tls;
