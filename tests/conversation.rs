@@ -550,8 +550,6 @@ fn hangs_end_at_their_limit() {
                 talk.greet("PIPELINING");
                 talk.expect("MAIL");
                 talk.say("250 ok\n250 ok\n354 go");
-                // Does not read: the socket fills up.
-                std::thread::sleep(Duration::from_millis(600));
             },
             75,
             "a deferred data null",
@@ -573,8 +571,14 @@ fn hangs_end_at_their_limit() {
     let sandbox = Sandbox::new();
     let large = sandbox.file("large.bin", vec![1; 20_000_000]);
     for (key, limit, script, exit, state) in cases {
+        let (ended, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
         let server = Server::new(move |talk, _| {
             script(talk);
+            // Does not read: the socket fills up.
+            if key == "content" {
+                let _ = wait.lock().expect("one connection").recv();
+            }
             talk.hear_to_the_end_or_reset();
         });
         let option = format!("timeouts.{key}={limit}");
@@ -583,6 +587,7 @@ fn hangs_end_at_their_limit() {
             more.extend(["-a", &large]);
         }
         let run = send_from(&sandbox, &server, A, &more).exits(exit);
+        drop(ended);
         assert_eq!(states(&run), [state], "{key}");
         assert!(run.stderr.contains("within 0.2 s"), "{run:#?}");
     }
