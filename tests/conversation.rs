@@ -674,6 +674,51 @@ fn deferred_recipients_alone_are_tried_again() {
     assert_eq!(server.heard().len(), 2);
 }
 
+/// A server that takes three recipients at once gets a message as often as it takes, in the same session.
+#[test]
+fn too_many_recipients_are_taken_in_turns() {
+    for reply in ["452 4.5.3 Too many recipients", "452 too many", "552 too many"] {
+        let server = Server::new(move |talk, number| {
+            assert_eq!(number, 0, "it comes again");
+            talk.greet("PIPELINING");
+            for (willing, rest) in [(3, 4), (3, 1), (1, 0)] {
+                talk.answer("MAIL", "250 ok");
+                for _ in 0..willing {
+                    talk.answer("RCPT", "250 ok");
+                }
+                for _ in 0..rest {
+                    talk.answer("RCPT", reply);
+                }
+                talk.answer("DATA", "354 go");
+                talk.data();
+                talk.say("250 ok");
+            }
+        });
+        let recipients: Vec<String> = (0..7).map(|number| format!("{number}@y.example")).collect();
+        let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+        let run = send(&server, &recipients, &[]).exits(0);
+        assert!(run.records().iter().all(|record| record["attempts"] == 1), "{run:#?}");
+        assert_eq!(run.records().len(), 7);
+    }
+    // A full mailbox is not that, and who takes nobody is not asked again.
+    for (first, reply, out) in [("250 ok", "452 4.2.2 full", 1), ("550 no", "452 4.5.3 too many", 75)] {
+        let server = Server::new(move |talk, _| {
+            talk.greet("");
+            talk.answer("MAIL", "250 ok");
+            talk.answer("RCPT", first);
+            talk.answer("RCPT", reply);
+            if first == "250 ok" {
+                talk.answer("DATA", "354 go");
+                talk.data();
+                talk.say("250 ok");
+            }
+            assert!(!talk.hear_to_the_end().iter().any(|line| line.starts_with("MAIL")));
+        });
+        let run = send(&server, &["a@y.example", "b@y.example"], &[]).exits(out);
+        assert!(states(&run).contains(&"b deferred rcpt 452".to_owned()), "{run:#?}");
+    }
+}
+
 #[test]
 fn what_will_not_change_is_not_tried_again() {
     let server = Server::new(|talk, number| {

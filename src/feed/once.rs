@@ -51,25 +51,57 @@ pub async fn once(
     let delivery = tokio::spawn(deliver(door, Limits::default(), wants_trace, work));
     let mut feed = Feed { up, steps, delivery: Some(delivery), route };
     for attempts in 1.. {
-        let has_more = attempts <= retry.further_attempts;
-        let deferred = feed.attempt(&submission, attempts, has_more, &mut told).await;
-        let Ok(envelope) = Envelope::new(
-            submission.envelope.from().cloned(),
-            deferred.iter().map(|(outcome, _)| outcome.recipient.clone()).collect(),
-        ) else {
+        let attempt = Attempt { number: attempts, has_more: attempts <= retry.further_attempts };
+        let deferred = feed.attempt(&mut submission, attempt, &mut told).await;
+        if !narrow(&mut submission, &deferred) {
             break;
-        };
-        submission.envelope = envelope;
+        }
         let pause = retry.pause_after(attempts, random()).unwrap_or_default();
         told(Told::Event(Event::Retry { attempt: attempts + 1, pause }));
         if !wait(pause, &mut stop).await {
-            for (outcome, route) in deferred {
-                told(Told::Settled { route, outcome, attempts });
-            }
+            deferred.into_iter().for_each(|held| told(held.told(attempts)));
             break;
         }
     }
     feed.close(&mut told).await;
+}
+
+/// An outcome that is not the last word.
+struct Held {
+    outcome: Outcome,
+    route: Arc<Route>,
+}
+
+impl Held {
+    fn told(self, attempts: u32) -> Told {
+        Told::Settled { route: self.route, outcome: self.outcome, attempts }
+    }
+}
+
+/// Which attempt it is, from 1, and whether another may follow.
+#[derive(Clone, Copy)]
+struct Attempt {
+    number: u32,
+    has_more: bool,
+}
+
+/// What is left of a transaction whose other recipients are settled and told.
+#[derive(Default)]
+struct Rest {
+    /// The server takes no more recipients at once.
+    overflow: Vec<Held>,
+    deferred: Vec<Held>,
+    has_accepted: bool,
+}
+
+/// Leaves only the held recipients in the envelope; false if there are none.
+fn narrow(submission: &mut Submission, held: &[Held]) -> bool {
+    let recipients = held.iter().map(|held| held.outcome.recipient.clone()).collect();
+    match Envelope::new(submission.envelope.from().cloned(), recipients) {
+        Ok(envelope) => submission.envelope = envelope,
+        Err(_) => return false,
+    }
+    true
 }
 
 struct Feed {
@@ -81,16 +113,31 @@ struct Feed {
 }
 
 impl Feed {
-    /// Makes one attempt. Tells what is settled, returns what is deferred and may be tried again.
+    /// Makes one attempt: as many transactions as the server wants, as long as each gets on (RFC 5321, 4.5.3.1.10).
+    /// Returns what is deferred and may be tried again.
     async fn attempt(
         &mut self,
-        submission: &Submission,
-        attempts: u32,
-        has_more: bool,
+        submission: &mut Submission,
+        attempt: Attempt,
         told: &mut impl FnMut(Told),
-    ) -> Vec<(Outcome, Arc<Route>)> {
-        let mut waiting: HashSet<_> = submission.envelope.to().iter().cloned().collect();
+    ) -> Vec<Held> {
         let mut deferred = Vec::new();
+        loop {
+            let rest = self.transaction(submission, attempt, told).await;
+            deferred.extend(rest.deferred);
+            if rest.has_accepted && narrow(submission, &rest.overflow) {
+                continue;
+            }
+            for held in rest.overflow {
+                if attempt.has_more { deferred.push(held) } else { told(held.told(attempt.number)) }
+            }
+            return deferred;
+        }
+    }
+
+    async fn transaction(&mut self, submission: &Submission, attempt: Attempt, told: &mut impl FnMut(Told)) -> Rest {
+        let mut waiting: HashSet<_> = submission.envelope.to().iter().cloned().collect();
+        let mut rest = Rest::default();
         // If the engine is gone, its end of the steps tells below.
         let _ = self.up.send(submission.clone()).await;
         while !waiting.is_empty() {
@@ -100,10 +147,14 @@ impl Feed {
                 Some(Step::Settled { outcomes, route, .. }) => {
                     for outcome in outcomes {
                         waiting.remove(&outcome.recipient);
-                        if has_more && may_change(&outcome) {
-                            deferred.push((outcome, route.clone()));
+                        rest.has_accepted |= outcome.state == State::Accepted;
+                        let held = Held { outcome, route: route.clone() };
+                        if is_one_too_many(&held.outcome) {
+                            rest.overflow.push(held);
+                        } else if attempt.has_more && may_change(&held.outcome) {
+                            rest.deferred.push(held);
                         } else {
-                            told(Told::Settled { route: route.clone(), outcome, attempts });
+                            told(held.told(attempt.number));
                         }
                     }
                 }
@@ -115,13 +166,13 @@ impl Feed {
                     let (state, stage) = (State::Deferred, trouble.stage);
                     for outcome in same_for_all(submission, state, stage, Some(&trouble), None, Duration::ZERO) {
                         if waiting.remove(&outcome.recipient) {
-                            told(Told::Settled { route: self.route.clone(), outcome, attempts });
+                            told(Held { outcome, route: self.route.clone() }.told(attempt.number));
                         }
                     }
                 }
             }
         }
-        deferred
+        rest
     }
 
     /// Lets the session say farewell, and shows its last events.
@@ -145,6 +196,15 @@ impl Feed {
             std::panic::resume_unwind(error.into_panic());
         }
     }
+}
+
+/// Whether the server would take this recipient in a transaction of its own (RFC 5321, 4.5.3.1.10; RFC 3463, 3.6).
+fn is_one_too_many(outcome: &Outcome) -> bool {
+    let Some(reply) = &outcome.reply else { return false };
+    outcome.state == State::Deferred
+        && outcome.stage == Stage::Rcpt
+        && matches!(reply.code, 452 | 552)
+        && reply.enhanced().is_none_or(|status| (status.subject, status.detail) == (5, 3))
 }
 
 /// Whether a later attempt may end better: 4xx, connection, time-out; never a refused login or what lacks for good.
