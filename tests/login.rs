@@ -342,8 +342,9 @@ if pid == 0:
 def shows():
     return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 said = b""
-while b"Password for" not in said or shows():
-    said += os.read(terminal, 1000) if b"Password for" not in said else b""
+while b"Password for" not in said:
+    said += os.read(terminal, 1000)
+assert not shows(), "it asks before the terminal is silent"
 os.write(terminal, b"")
 _, status = os.waitpid(pid, 0)
 assert shows(), "the terminal shows nothing"

@@ -60,9 +60,8 @@ pub(super) fn read(
 /// # Errors
 /// If there is no terminal, or nothing was typed.
 pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
-    // rpassword raises SIGINT before it gives the terminal its echo back: that must not be the end yet.
     #[cfg(unix)]
-    let _held = Held::new();
+    let _silence = Silence::new();
     let typed = rpassword::prompt_password(format!("Password for {} at {}: ", clean(user), clean(host)))
         .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
     if typed.is_empty() {
@@ -71,23 +70,43 @@ pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
     Ok(Secret::new(typed.into_bytes()))
 }
 
-/// Holds SIGINT back until it is dropped; then what has come meanwhile does what it always does.
+/// A terminal that shows nothing of what is typed, and Ctrl-C held back; until it is dropped.
+///
+/// rpassword does both, but writes its question before, and raises SIGINT while the terminal is still silent.
 #[cfg(unix)]
-struct Held(Option<nix::sys::signal::SigSet>);
+struct Silence {
+    terminal: Option<(File, rustix::termios::Termios)>,
+    signals: Option<nix::sys::signal::SigSet>,
+}
 
 #[cfg(unix)]
-impl Held {
+impl Silence {
     fn new() -> Self {
         use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let interrupt: SigSet = Signal::SIGINT.into();
-        Self(interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok())
+        let signals = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
+        let terminal = File::open("/dev/tty").ok().and_then(|file| Some((tcgetattr(&file).ok()?, file)));
+        let terminal = terminal.map(|(before, file)| {
+            let mut silent = before.clone();
+            // Ctrl-C has to reach rpassword as a character: another thread could take the signal.
+            silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+            // A terminal that cannot be changed fails in rpassword, too, which says so.
+            let _ = tcsetattr(&file, OptionalActions::Now, &silent);
+            (file, before)
+        });
+        Self { terminal, signals }
     }
 }
 
 #[cfg(unix)]
-impl Drop for Held {
+impl Drop for Silence {
     fn drop(&mut self) {
-        if let Some(before) = self.0 {
+        if let Some((terminal, before)) = &self.terminal {
+            // Nobody is left to tell.
+            let _ = rustix::termios::tcsetattr(terminal, rustix::termios::OptionalActions::Now, before);
+        }
+        if let Some(before) = self.signals {
             // It was this thread's mask a moment ago.
             let _ = before.thread_set_mask();
         }
