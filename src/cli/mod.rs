@@ -15,6 +15,7 @@ mod ui;
 
 use std::{
     ffi::OsString,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
 };
@@ -132,9 +133,12 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
 
 /// Help and version go to standard output; everything else is a wrong command line.
 fn usage(error: &clap::Error) -> Result<Exit, CliError> {
-    // A closed standard output ends printing.
-    let _ = error.print();
-    Ok(if error.use_stderr() { Exit::Usage } else { Exit::Success })
+    if error.use_stderr() {
+        // There is nobody to tell if that fails.
+        let _ = error.print();
+        return Ok(Exit::Usage);
+    }
+    printed(ui::written(error.print().and_then(|()| std::io::stdout().flush())))
 }
 
 /// A word on the command line that stands where an address belongs.

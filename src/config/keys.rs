@@ -251,7 +251,7 @@ pub const KEYS: &[Key] = &[
         default: Some("15s"),
         doc: "Limit for the name look-up and the connection.",
         set: |parts, input| {
-            parts.profile.timeouts.connect = input.duration()?;
+            parts.profile.timeouts.connect = input.limit()?;
             Ok(())
         },
     },
@@ -261,7 +261,7 @@ pub const KEYS: &[Key] = &[
         default: Some("1m"),
         doc: "Limit for the server's greeting.",
         set: |parts, input| {
-            parts.profile.timeouts.greeting = input.duration()?;
+            parts.profile.timeouts.greeting = input.limit()?;
             Ok(())
         },
     },
@@ -271,7 +271,7 @@ pub const KEYS: &[Key] = &[
         default: Some("2m"),
         doc: "Limit for each reply to a command.",
         set: |parts, input| {
-            parts.profile.timeouts.command = input.duration()?;
+            parts.profile.timeouts.command = input.limit()?;
             Ok(())
         },
     },
@@ -281,7 +281,7 @@ pub const KEYS: &[Key] = &[
         default: Some("3m"),
         doc: "Limit for each block of the message that is sent.",
         set: |parts, input| {
-            parts.profile.timeouts.content = input.duration()?;
+            parts.profile.timeouts.content = input.limit()?;
             Ok(())
         },
     },
@@ -292,7 +292,7 @@ pub const KEYS: &[Key] = &[
         doc: "Limit for the reply to the whole message. What is not answered by then is unknown; --timeout never \
               shortens it.",
         set: |parts, input| {
-            parts.profile.timeouts.final_reply = input.duration()?;
+            parts.profile.timeouts.final_reply = input.limit()?;
             Ok(())
         },
     },

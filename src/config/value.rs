@@ -133,6 +133,14 @@ impl Input<'_> {
         }
     }
 
+    /// A time that something may take: nothing can be done in none.
+    pub fn limit(&self) -> Result<Duration, String> {
+        match self.duration()? {
+            Duration::ZERO => Err("a time above 0 is wanted".to_owned()),
+            limit => Ok(limit),
+        }
+    }
+
     /// A list, or a text split at commas.
     pub fn list(&self) -> Result<Vec<String>, String> {
         match self.raw {

@@ -172,6 +172,11 @@ impl Attachment {
         &self.name
     }
 
+    /// The name by which the HTML shows it, if it is an image there.
+    pub fn content_id(&self) -> String {
+        self.cid.clone().unwrap_or_else(|| default_cid(&self.name))
+    }
+
     /// Its media type.
     pub fn media_type(&self) -> &str {
         &self.media_type
@@ -210,8 +215,7 @@ impl Attachment {
         let mut part = MimePart::raw(BodyPart::Binary(placeholder.as_bytes().to_vec().into()))
             .header("Content-Type", media_type)
             .header("Content-Disposition", ContentType::new(disposition).attribute("filename", self.name.clone()));
-        let cid = self.cid.clone().or_else(|| is_inline.then(|| default_cid(&self.name)));
-        if let Some(cid) = cid {
+        if let Some(cid) = self.cid.clone().or_else(|| is_inline.then(|| self.content_id())) {
             part = part.header("Content-ID", Raw::new(format!("<{cid}>")));
         }
         match self.plain_length {

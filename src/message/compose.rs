@@ -270,6 +270,11 @@ fn body(draft: &Draft, stamp: &mut Stamp, assembly: &mut Assembly) -> Result<Mim
     if let (None, Some(html)) = (&text, &html) {
         text = Some(text_from_html(html)?);
     }
+    let mut ids = HashSet::new();
+    if let Some(twice) = draft.inline.iter().map(Attachment::content_id).find(|id| !ids.insert(id.clone())) {
+        let what = format!("two images have the Content-ID '{twice}'; name one otherwise: 'FILE;cid=…'");
+        return Err(ComposeError::value("--inline", what));
+    }
     if html.is_none() && !draft.inline.is_empty() {
         return Err(ComposeError::value(
             "--inline",
@@ -533,6 +538,9 @@ mod tests {
         draft.attachments.clear();
         assert!(bytes(&draft).ends_with(b"\r\n\r\n"));
         draft.inline.push(attachment("a.png", b"x", ""));
+        draft.inline.push(attachment("a.png", b"y", ""));
+        assert!(compose(&draft, &mut Stamp::fixed(0, 0)).unwrap_err().to_string().contains("Content-ID 'a.png'"));
+        draft.inline.pop();
         assert!(compose(&draft, &mut Stamp::fixed(0, 0)).unwrap_err().to_string().contains("--html"));
     }
 

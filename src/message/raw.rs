@@ -69,7 +69,8 @@ pub fn read_raw(
         out.extend_from_slice(format!("From: <{}>\r\n", from.address).as_bytes());
     }
     for field in &header.fields {
-        if !["bcc", "resent-bcc"].contains(&field.name.to_ascii_lowercase().as_str()) {
+        // The last server writes the Return-Path (RFC 5321, 4.4).
+        if !["bcc", "resent-bcc", "return-path"].contains(&field.name.to_ascii_lowercase().as_str()) {
             out.extend_from_slice(&scan.header[field.lines.clone()]);
         }
     }

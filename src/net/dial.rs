@@ -106,9 +106,8 @@ async fn race(endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(TcpStrea
     let mut waiting = addresses.iter().copied();
     let mut running: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
     let mut failures = Vec::new();
-    let mut start_next = true;
     loop {
-        if start_next && let Some(address) = waiting.next() {
+        if let Some(address) = waiting.next() {
             running.spawn(async move { (address, TcpStream::connect(address).await) });
         }
         let may_start_more = waiting.len() > 0;
@@ -121,7 +120,6 @@ async fn race(endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(TcpStrea
             },
             () = sleep(ATTEMPT_DELAY), if may_start_more => {}
         }
-        start_next = true;
     }
 }
 

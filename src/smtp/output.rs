@@ -18,7 +18,8 @@ use crate::{
 const WRITE_SIZE: usize = 64 * 1024;
 /// Blocks read ahead of the buffer.
 const BLOCKS_AHEAD: usize = 2;
-/// Over TLS a write is one record. A larger one may fail after a part of it has left, and nobody tells which.
+/// Over TLS a write that may hold the end of a message is one record. A larger one may fail after a part of it has
+/// left, and nobody tells which.
 const RECORD: usize = 16 * 1024;
 
 pub(super) type Consent = Pin<Box<dyn Future<Output = bool> + Send>>;
@@ -42,7 +43,7 @@ pub(super) struct Output {
     blocks: Option<FileBlocks>,
     content: Option<Content>,
     shown: Option<Shown>,
-    largest_write: usize,
+    is_tls: bool,
     is_unflushed: bool,
     /// Why nothing more can be written.
     pub failure: Option<Trouble>,
@@ -68,7 +69,7 @@ impl Output {
         Self {
             listener,
             shown: None,
-            largest_write: if is_tls { RECORD } else { usize::MAX },
+            is_tls,
             bytes: Vec::new(),
             written: 0,
             queued: 0,
@@ -110,8 +111,11 @@ impl Output {
 
     /// What the next happening may come from.
     pub fn parts(&mut self) -> (&mut Option<Consent>, &mut Option<FileBlocks>, &[u8]) {
+        let is_middle =
+            self.marks.is_empty() && self.content.as_ref().is_some_and(|content| content.done < content.length);
+        let largest = if self.is_tls && !is_middle { RECORD } else { usize::MAX };
         let bytes = &self.bytes[self.written..];
-        (&mut self.consent, &mut self.blocks, &bytes[..bytes.len().min(self.largest_write)])
+        (&mut self.consent, &mut self.blocks, &bytes[..bytes.len().min(largest)])
     }
 
     /// Takes from the exchange what may go out by now, up to a good size for one write.

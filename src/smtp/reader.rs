@@ -39,6 +39,11 @@ impl ReplyReader {
         self.hidden.extend(secrets.into_iter().filter(|secret| !secret.is_empty()));
     }
 
+    /// The login is over: what comes now is not changed. A short password stands in many a word.
+    pub fn hide_nothing(&mut self) {
+        self.hidden.clear();
+    }
+
     /// Whether nothing is left over: neither a reply nor a part of one.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.lines.is_empty()

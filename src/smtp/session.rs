@@ -142,6 +142,7 @@ impl Session {
                         .listener
                         .note(format!("logged in as {} by {}", clean(user), mechanism.as_str()))
                         .await;
+                    self.connection.replies.hide_nothing();
                     self.login = Some(mechanism);
                     return Ok(());
                 }

@@ -93,7 +93,8 @@ impl<'a> Parser<'a> {
         let mut last = None;
         loop {
             match self.peek() {
-                Some(' ' | '\t') => drop(self.next()),
+                // Between the parts of a name other spaces stand, too: U+3000 in Japan. They become plain ones.
+                Some(c) if matches!(c, ' ' | '\t') || (!c.is_ascii() && c.is_whitespace()) => drop(self.next()),
                 Some('(') => last = Some(self.comment()?),
                 _ => return Ok(last),
             }

@@ -67,8 +67,8 @@ impl Exchange {
             && !self.script.iter().any(|&(_, id, expect)| is_rcpt((id, expect)));
         // With a group that holds DATA or the content, the next reply tells how it goes on.
         let is_group =
-            self.transactions[at].progress == Progress::Content || self.expected.contains(&(id, Expect::Data));
-        if is_last && !is_group {
+            || self.transactions[at].progress == Progress::Content || self.expected.contains(&(id, Expect::Data));
+        if is_last && !is_group() {
             self.after_recipients(at);
         }
     }
@@ -135,7 +135,10 @@ impl Exchange {
         if transaction.is_suspect && !is_positive {
             return self.hand_back(at);
         }
-        self.settle_refused(at);
+        // LMTP has thousands of answers; the refused are settled with the first.
+        if self.transactions[at].settled_before == 0 {
+            self.settle_refused(at);
+        }
         if self.terms.lmtp {
             self.settle_next_willing(at, &reply);
         } else {

@@ -39,7 +39,7 @@ pub(super) struct Transaction {
     pub progress: Progress,
     pub mail: Option<Reply>,
     pub had_willing: bool,
-    /// LMTP: the next answer to the content is for nobody before this one.
+    /// LMTP: all before this one are settled; the next answer to the content is for one behind them.
     pub settled_before: usize,
     /// The last byte was handed to the socket.
     pub is_complete: bool,
@@ -100,7 +100,7 @@ impl Transaction {
     }
 
     pub fn willing(&self) -> impl Iterator<Item = &Address> {
-        self.recipients
+        self.recipients[self.settled_before..]
             .iter()
             .filter(|(_, recipient)| matches!(recipient, Recipient::Willing))
             .map(|(address, _)| address)
@@ -111,7 +111,7 @@ impl Transaction {
     }
 
     pub fn is_open(&self) -> bool {
-        self.recipients.iter().any(|(_, recipient)| !matches!(recipient, Recipient::Settled))
+        self.recipients[self.settled_before..].iter().any(|(_, recipient)| !matches!(recipient, Recipient::Settled))
     }
 
     /// How far its replies say it has come.
