@@ -142,12 +142,15 @@ impl Output {
                 Out::Piece(piece) => self.blocks = Some(read_ahead(piece)),
                 Out::End(id) => {
                     let content = self.content.take();
-                    if content.is_some_and(|content| content.done != content.length) {
+                    if content.as_ref().is_some_and(|content| content.done != content.length) {
                         // Its length was announced: nothing may stand where the rest belongs.
                         return exchange.abort(Some(id), &unfinished("its files are shorter than they were"));
                     }
-                    self.marks.push_back((self.queued, id));
-                    self.pass_marks(exchange);
+                    // Without dots the last octet of the content is that of the message: it has its mark.
+                    if content.is_none_or(|content| content.dots.is_some() || content.length == 0) {
+                        self.marks.push_back((self.queued, id));
+                        self.pass_marks(exchange);
+                    }
                 }
             }
         }
@@ -174,6 +177,7 @@ impl Output {
             Some(Ok(block)) if self.wants_block() && self.takes_as_it_is(&block) => {
                 self.queued += block.len() as u64;
                 (self.bytes, self.written) = (block, 0);
+                self.mark_end();
             }
             Some(Ok(block)) => self.put_content(&block),
             Some(Err(error)) => {
@@ -252,6 +256,16 @@ impl Output {
             }
         }
         self.queued += (self.bytes.len() - before) as u64;
+        self.mark_end();
+    }
+
+    /// A chunk is complete with its last octet, and its answer may come before anything else is looked at.
+    fn mark_end(&mut self) {
+        if let Some(Content { id, length, done, dots: None }) = self.content
+            && done == length
+        {
+            self.marks.push_back((self.queued, id));
+        }
     }
 }
 
