@@ -282,6 +282,46 @@ fn a_signal_ends_what_is_under_way_and_is_seen_by_the_caller() {
     assert!(records.contains("\"state\":\"unknown\"") && records.contains("stopped by a signal"), "{records}");
 }
 
+/// A reader that pauses holds neither the conversation nor a signal.
+#[test]
+fn an_output_that_nobody_reads_stops_nothing() {
+    let (told, ready) = std::sync::mpsc::channel();
+    let server = Server::new(move |talk, _| {
+        talk.greet("PIPELINING");
+        talk.expect("MAIL");
+        talk.say("250 ok");
+        for _ in 0..2_000 {
+            talk.answer("RCPT", "250 ok");
+        }
+        talk.answer("DATA", "354 go");
+        talk.data();
+        talk.say("250 ok");
+        talk.expect("QUIT");
+        told.send(()).expect("the test waits");
+    });
+    let sandbox = Sandbox::new();
+    let list: String = (0..2_000).map(|number| format!("{number}@y.example\n")).collect();
+    sandbox.file("list.txt", list);
+    let url = server.url();
+    let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "--bcc", "@list.txt", "--body", "x"]);
+    command.args(["--format", "json"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // All is said and done, while the records of some 800 KB wait for a reader.
+    ready.recv().expect("the message was sent");
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+    let start = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "no signal ends it");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
+}
+
 #[test]
 fn a_signal_that_was_ignored_stays_ignored() {
     let (told, ready) = std::sync::mpsc::channel();

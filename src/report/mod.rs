@@ -38,7 +38,7 @@ pub enum Target {
 
 /// Writes records. After the first error it is silent, and tells it at the end.
 pub struct Records {
-    out: Box<dyn Write>,
+    out: Box<dyn Write + Send>,
     format: Format,
     needs_names: bool,
     target: Target,
@@ -51,7 +51,7 @@ impl Records {
     /// # Errors
     /// If the file cannot be opened for writing.
     pub fn open(target: Target, format: Option<Format>) -> io::Result<Self> {
-        let (out, default, is_empty): (Box<dyn Write>, _, _) = match &target {
+        let (out, default, is_empty): (Box<dyn Write + Send>, _, _) = match &target {
             Target::Stdout => (Box::new(io::stdout()), Format::Human, true),
             Target::File(path) => {
                 let file = File::options().append(true).create(true).open(path)?;

@@ -5,10 +5,12 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
+        mpsc,
     },
+    thread,
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::compose::Letter;
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
     message::Stamp,
     report::{Progress, Record, Records, Target, human_line, is_attended, paint},
     secret::{self, Wanted},
+    smtp::changed,
     transport::Door,
 };
 
@@ -78,14 +81,24 @@ pub(super) fn deliver(
     let runtime = runtime()?;
     let wants_trace = context.wants_trace;
     let presenter = runtime.block_on(async {
-        let stop = listen_for_signals(signal.clone());
-        let mut presenter = presenter;
-        once(submission, retry, door, wants_trace, stop, |told| presenter.told(told)).await;
-        presenter
+        let mut stop = listen_for_signals(signal.clone());
+        let (telling, presented) = present(presenter);
+        // The presenter has ended early only by a defect, which shows below.
+        once(submission, retry, door, wants_trace, stop.clone(), |told| drop(telling.send(told))).await;
+        drop(telling);
+        stop.mark_unchanged();
+        tokio::select! {
+            presenter = presented => Some(presenter),
+            _ = changed(&mut stop) => None,
+        }
     });
-    // A thread that still reads or waits for a keyring is not waited for.
+    // A thread that still reads, writes or waits for a keyring is not waited for.
     runtime.shutdown_background();
-    let exit = presenter.finish();
+    let exit = match presenter {
+        Some(Ok(presenter)) => presenter.finish(),
+        Some(Err(_)) => Err(CliError::new(Exit::Internal, "what became of the message could not be shown")),
+        None => Ok(Exit::TryAgain),
+    };
     match signal.load(Ordering::Relaxed) {
         0 => exit,
         number => {
@@ -96,6 +109,19 @@ pub(super) fn deliver(
             exit
         }
     }
+}
+
+/// Lets the presenter work on a thread of its own: a reader that pauses must not hold the conversation, its time limits
+/// or a signal. It comes back when everything is told.
+fn present(mut presenter: Presenter) -> (mpsc::Sender<Told>, oneshot::Receiver<Presenter>) {
+    let (telling, told) = mpsc::channel();
+    let (done, presented) = oneshot::channel();
+    thread::spawn(move || {
+        told.into_iter().for_each(|told| presenter.told(told));
+        // Nobody waits any more after a signal.
+        let _ = done.send(presenter);
+    });
+    (telling, presented)
 }
 
 fn no_server() -> CliError {
