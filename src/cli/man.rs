@@ -142,10 +142,8 @@ fn leaves(command: &Command, path: &str) -> Vec<String> {
         let is_shared = |arg: &clap::Arg| arg.get_help_heading().is_some_and(|heading| SHARED.contains(&heading));
         let own =
             sub.clone().mut_args(|arg| if is_shared(&arg) || arg.get_id() == "help" { arg.hide(true) } else { arg });
-        let arguments: Vec<String> = own
-            .get_positionals()
-            .map(|arg| if arg.is_required_set() { format!("{arg}") } else { format!("[{arg}]") })
-            .collect();
+        // What need not be given stands in brackets already.
+        let arguments: Vec<String> = own.get_positionals().map(ToString::to_string).collect();
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         let usage = [vec![path], vec!["[OPTIONS]".to_owned()], arguments].concat().join(" ");
         pages.push(format!(".SS {}\n{}.\n{}", escape(&usage), escape(&about), options(&own)));
