@@ -152,6 +152,7 @@ fn command_lines_that_cannot_be() {
     refused(&sandbox, &[A, "-o", "timeouts.conect=1s"]).exits(64).says("did you mean 'timeouts.connect'?");
     refused(&sandbox, &[A, "-o", "timeouts.connect"]).exits(64).says("has no '='");
     refused(&sandbox, &[A, "--timeout", "soon"]).exits(64);
+    refused(&sandbox, &[A, "-o", "timeouts.final-reply=0s"]).exits(64).says("a time above 0");
     refused(&sandbox, &[A, "-o", "password=hunter2"]).exits(64).says("mailsend login");
     refused(&sandbox, &[A, "--dsn-notify", "always"]).exits(64);
     let run =

@@ -48,6 +48,21 @@ fn plain_goes_with_the_command() {
     .silently();
 }
 
+/// A password that stands in every reply is no reason to change them once the login is over.
+#[test]
+fn replies_behind_the_login_are_the_server_s_words() {
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN ", "235 2.7.0 ok");
+        talk.take_one(1);
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.env("MAILSEND_PASSWORD", "2");
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let run = sandbox.run(&arguments(&url, &["-o", "allow-plaintext-auth=true", "--format", "json"])).exits(0);
+    assert_eq!(run.records()[0]["reply"], "2.0.0 Ok: queued as 4F2");
+}
+
 #[test]
 fn login_answers_two_questions() {
     send(

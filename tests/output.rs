@@ -383,6 +383,8 @@ fn version_and_help_are_what_was_asked_for() {
     assert!(version.stdout.starts_with("mailsend "));
     let short = sandbox.run(&["-h"]).exits(0).silently().stdout;
     let long = sandbox.run(&["--help"]).exits(0).silently().stdout;
+    let full = sandbox.shell(&format!("exec {} --help > /dev/full", env!("CARGO_BIN_EXE_mailsend")));
+    full.exits(74).says("No space left");
     assert!(long.len() > short.len() && long.contains("Examples:"));
     assert!(!short.contains("--password "), "there is no password option");
     let mut out = String::new();

@@ -130,6 +130,14 @@ mod tests {
     }
 
     #[test]
+    fn spaces_of_other_scripts_stand_in_names_only() {
+        let mailbox = Mailbox::parse("山田\u{3000}太郎 <a@b.example>").unwrap();
+        assert_eq!(mailbox.name.as_deref(), Some("山田 太郎"));
+        assert!(Mailbox::parse("a\u{a0}b@c.example").is_err());
+        assert!(Mailbox::parse("a@b\u{3000}c.example").is_err());
+    }
+
+    #[test]
     fn forms_that_people_type() {
         for (input, expected) in [
             ("ada@example.com", "|ada@example.com"),

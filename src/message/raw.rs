@@ -310,6 +310,12 @@ mod tests {
     }
 
     #[test]
+    fn a_return_path_is_the_last_server_s_to_write() {
+        let (_, bytes) = read(b"Return-Path: <old@example.com>\nFrom: a@b.example\nTo: a@b.example\n\n").unwrap();
+        assert!(!String::from_utf8(bytes).unwrap().contains("old@"));
+    }
+
+    #[test]
     fn what_is_there_stays() {
         let whole = b"Date: Mon, 23 Nov 2026 10:00:00 +0100\r\nMessage-ID: <a@b>\r\nFrom: x@example.com\r\nTo: y@example.com\r\n\r\nbody\r\n";
         let (message, bytes) = read(whole).unwrap();
