@@ -52,6 +52,8 @@ fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&
         flag: None,
         environment: Environment::from([("MAILSEND_PASSWORD", "hunter2")]),
         profile: None,
+        oauth: None,
+        secrets: mailsend::config::Secrets::default(),
         profile_name: None,
         may_prompt: false,
     });

@@ -150,7 +150,7 @@ impl WhereArgs {
         if let Some(user) = &self.user {
             settings.push(("username".to_owned(), user.clone(), "--user".to_owned()));
         }
-        Ok(Request { profile: self.profile.clone(), server: self.server.clone(), settings })
+        Ok(Request { profile: self.profile.clone(), server: self.server.clone(), sender: None, settings })
     }
 
     /// Whose password is wanted, if the profile logs in.
@@ -164,6 +164,8 @@ impl WhereArgs {
             flag: self.secret_source(),
             environment: context.environment.clone(),
             profile: profile.password.clone(),
+            oauth: profile.oauth.clone(),
+            secrets: profile.secrets.clone(),
             profile_name: profile.name.clone(),
             may_prompt: is_attended(),
         })

@@ -5,7 +5,7 @@ use std::io;
 use super::Exit;
 use crate::{
     config::{ConfigError, Origin},
-    mail::{AddressError, Trouble, clean},
+    mail::{AddressError, Stage, Trouble, clean},
     message::ComposeError,
     secret::SecretError,
 };
@@ -117,14 +117,15 @@ impl From<Trouble> for CliError {
 
 impl From<SecretError> for CliError {
     fn from(error: SecretError) -> Self {
-        error.hints.into_iter().fold(Self::new(Exit::Configuration, error.what), Self::hint)
+        let exit = Exit::of_trouble(&Trouble::new(Stage::Auth, error.cause, &error.what));
+        error.hints.into_iter().fold(Self::new(exit, error.what), Self::hint)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Cause, Mailbox, Stage};
+    use crate::mail::{Cause, Mailbox};
 
     #[test]
     fn what_caused_by_hint() {

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Cli, CliError, Exit, printed, ui};
-use crate::config::KEYS;
+use crate::config::{KEYS, SECRETS_KEYS};
 
 const COMMANDS_TEXT: &str = include_str!("text/mailsend.txt");
 const CONFIG_TEXT: &str = include_str!("text/config.txt");
@@ -86,23 +86,25 @@ fn config_page() -> String {
     page.push_str(".SH NAME\nmailsend\\-config \\- configuration of mailsend\n");
     let (before, after) = CONFIG_TEXT.split_once("@KEYS@\n").unwrap_or((CONFIG_TEXT, ""));
     page.push_str(&roff(before));
-    page.push_str(".SH KEYS OF A PROFILE\n");
-    for key in KEYS {
-        let default = key.default.map_or_else(String::new, |default| format!(", default {default}"));
-        // Writing into a String cannot fail.
-        let _ = writeln!(
-            page,
-            ".TP\n\\fB{}\\fR ({}{})\n{}\n.br\nEnvironment: {}",
-            escape(key.name),
-            escape(key.wanted),
-            escape(&default),
-            escape(key.doc),
-            if key.name == "password" {
-                "none; MAILSEND_PASSWORD is the password itself".to_owned()
-            } else {
-                key.variable()
-            }
-        );
+    for (heading, keys) in [("KEYS OF A PROFILE", KEYS), ("KEYS OF [SECRETS]", SECRETS_KEYS)] {
+        let _ = writeln!(page, ".SH {heading}");
+        for key in keys {
+            let default = key.default.map_or_else(String::new, |default| format!(", default {default}"));
+            // Writing into a String cannot fail.
+            let _ = writeln!(
+                page,
+                ".TP\n\\fB{}\\fR ({}{})\n{}\n.br\nEnvironment: {}",
+                escape(key.name.strip_prefix("secrets.").unwrap_or(key.name)),
+                escape(key.wanted),
+                escape(&default),
+                escape(key.doc),
+                if key.name == "password" {
+                    "none; MAILSEND_PASSWORD is the password itself".to_owned()
+                } else {
+                    key.variable()
+                }
+            );
+        }
     }
     page.push_str(&roff(after));
     page

@@ -257,6 +257,7 @@ fn add(args: &AddArgs) -> Result<Exit, CliError> {
     let request = Request {
         profile: None,
         server: args.server.clone(),
+        sender: None,
         settings: settings
             .iter()
             .filter(|(key, _)| key != "server")

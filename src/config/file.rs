@@ -12,10 +12,16 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{ConfigError, Environment, KEYS, Key, Origin, nearest, value::Raw};
+use super::{
+    ConfigError, Environment, KEYS, Key, Origin, SECRETS_KEYS,
+    keys::patterns,
+    nearest,
+    pattern::Pattern,
+    value::{Input, Raw},
+};
 
 const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
-const TOP_KEYS: [&str; 3] = ["default-profile", "defaults", "profiles"];
+const TOP_KEYS: [&str; 4] = ["default-profile", "secrets", "defaults", "profiles"];
 
 /// One file, its keys known and in place, their values not yet looked at.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub struct ConfigFile {
     /// Where it lies.
     pub path: PathBuf,
     pub(super) default_profile: Option<(String, Origin)>,
+    pub(super) secrets: Vec<Assignment>,
     pub(super) defaults: Vec<Assignment>,
     pub(super) profiles: BTreeMap<String, ProfileTable>,
 }
@@ -32,6 +39,8 @@ pub struct ConfigFile {
 pub(super) struct ProfileTable {
     pub origin: Origin,
     pub inherits: Option<(String, Origin)>,
+    /// `match`, which no heir inherits.
+    pub senders: Vec<Pattern>,
     pub assignments: Vec<Assignment>,
 }
 
@@ -115,8 +124,13 @@ impl ConfigFile {
             let line = error.span().map_or(1, |span| reader.line(&span));
             reader.error_at(line, error.message().lines().next().unwrap_or("it is not valid TOML"), None)
         })?;
-        let mut file =
-            Self { path: path.to_owned(), default_profile: None, defaults: Vec::new(), profiles: BTreeMap::new() };
+        let mut file = Self {
+            path: path.to_owned(),
+            default_profile: None,
+            secrets: Vec::new(),
+            defaults: Vec::new(),
+            profiles: BTreeMap::new(),
+        };
         for (name, value) in table.get_ref() {
             match (name.get_ref().as_ref(), value.get_ref()) {
                 ("default-profile", DeValue::String(profile)) => {
@@ -125,12 +139,18 @@ impl ConfigFile {
                 ("default-profile", _) => {
                     return Err(reader.error(&name.span(), "default-profile: the name of a profile is wanted", None));
                 }
+                ("secrets", DeValue::Table(table)) => {
+                    reader.collect("secrets", "secrets.", table, SECRETS_KEYS, &mut file.secrets)?;
+                }
                 ("defaults", DeValue::Table(table)) => file.defaults = reader.assignments("defaults", table)?,
                 ("profiles", DeValue::Table(profiles)) => {
                     for (name, value) in profiles {
                         let profile = reader.profile(name, value)?;
                         file.profiles.insert(name.get_ref().to_string(), profile);
                     }
+                }
+                ("secrets", _) => {
+                    return Err(reader.error(&name.span(), "'secrets' is a table: [secrets]", None));
                 }
                 ("defaults" | "profiles", _) => {
                     let what = format!("'{}' is a table: [{0}] or [{0}.NAME]", name.get_ref());
@@ -181,17 +201,25 @@ impl Reader<'_> {
                 _ => return Err(self.error(&key.span(), "inherits: the name of a profile is wanted", None)),
             },
         };
-        Ok(ProfileTable {
-            origin: self.origin(&name.span()),
-            inherits,
-            assignments: self.assignments(&format!("profiles.{}", name.get_ref()), table)?,
-        })
+        let assignments = self.assignments(&format!("profiles.{}", name.get_ref()), table)?;
+        let matching = assignments.iter().find(|assignment| assignment.key.name == "match");
+        let senders = match matching {
+            None => Vec::new(),
+            Some(Assignment { key, raw, origin }) => {
+                patterns(&Input { raw, folder: None, home: None }).map_err(|what| ConfigError::Value {
+                    origin: origin.clone(),
+                    what: format!("{}: {what}", key.name),
+                    hint: None,
+                })?
+            }
+        };
+        Ok(ProfileTable { origin: self.origin(&name.span()), inherits, senders, assignments })
     }
 
     /// The keys of a profile's table, those of its sub-tables included.
     fn assignments(&self, place: &str, table: &DeTable<'_>) -> Result<Vec<Assignment>, ConfigError> {
         let mut assignments = Vec::new();
-        self.collect(place, "", table, &mut assignments)?;
+        self.collect(place, "", table, KEYS, &mut assignments)?;
         Ok(assignments)
     }
 
@@ -200,6 +228,7 @@ impl Reader<'_> {
         place: &str,
         prefix: &str,
         table: &DeTable<'_>,
+        keys: &'static [Key],
         assignments: &mut Vec<Assignment>,
     ) -> Result<(), ConfigError> {
         for (name, value) in table {
@@ -207,17 +236,20 @@ impl Reader<'_> {
             if path == "inherits" && place != "defaults" {
                 continue;
             }
-            if let Some(key) = KEYS.iter().find(|key| key.name == path) {
+            if path == "match" && place == "defaults" {
+                return Err(self.error(&name.span(), "match belongs to one profile: [profiles.NAME]", None));
+            }
+            if let Some(key) = keys.iter().find(|key| key.name == path) {
                 let raw = Raw::from_toml(value.get_ref()).ok_or_else(|| {
                     self.error(&value.span(), format!("{path}: a date or a huge number has no meaning here"), None)
                 })?;
                 assignments.push(Assignment { key, raw, origin: self.origin(&name.span()) });
                 continue;
             }
-            let is_group = prefix.is_empty() && KEYS.iter().any(|key| key.name.starts_with(&format!("{path}.")));
+            let is_group = prefix.is_empty() && keys.iter().any(|key| key.name.starts_with(&format!("{path}.")));
             match value.get_ref() {
                 DeValue::Table(inner) if is_group => {
-                    self.collect(&format!("{place}.{path}"), &format!("{path}."), inner, assignments)?;
+                    self.collect(&format!("{place}.{path}"), &format!("{path}."), inner, keys, assignments)?;
                 }
                 _ if is_group => {
                     let what = format!("'{path}' is a table: [{place}.{path}]");
@@ -236,7 +268,8 @@ impl Reader<'_> {
             Some(_) if TOP_KEYS.contains(&path) => {
                 Some(format!("'{path}' belongs to the top of the file, before the first [table]"))
             }
-            Some(_) => nearest(path, KEYS.iter().map(|key| key.name)).map(|key| format!("did you mean '{key}'?")),
+            Some(_) => nearest(path, KEYS.iter().chain(SECRETS_KEYS).map(|key| key.name))
+                .map(|key| format!("did you mean '{key}'?")),
             None if KEYS.iter().any(|key| key.name == path) => {
                 Some(format!("'{path}' belongs into a profile: [profiles.NAME], or [defaults] for all of them"))
             }

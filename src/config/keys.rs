@@ -1,8 +1,12 @@
 //! The one table of profile keys: name, what is wanted, default, documentation, and how a value is taken in.
 
+use std::path::PathBuf;
+
 use super::{
-    profile::{Auth, Extension, Mechanism, Profile, SecretSource, Security},
-    server::{ServerUrl, UrlError, parse_host, parse_port},
+    oauth::{Flow, OAuthParts, Provider},
+    pattern::Pattern,
+    profile::{Auth, Extension, Mechanism, Profile, SecretSource, Security, StoreKind},
+    server::{ServerUrl, UrlError, parse_host, parse_port, parse_proxy},
     value::{Input, Raw},
 };
 use crate::{
@@ -30,7 +34,11 @@ pub(super) struct Parts {
     pub url: Option<ServerUrl>,
     pub host: Option<String>,
     pub port: Option<u16>,
+    pub socket: Option<PathBuf>,
     pub security: Option<Security>,
+    pub oauth: OAuthParts,
+    /// `proxy = "none"`: not even that of the environment.
+    pub has_no_proxy: bool,
 }
 
 impl Key {
@@ -51,11 +59,25 @@ pub const KEYS: &[Key] = &[
         name: "from",
         wanted: "address",
         default: None,
-        doc: "Sender of messages that name none: the From field, and the return path unless --envelope-from is given.",
+        doc: "Sender of messages that name none: the From field, and the return path unless --envelope-from is given. \
+              \"\" or \"<>\" is the null sender: messages have no return path, and name their sender with --from.",
         set: |parts, input| {
-            parts.profile.from = Some(Mailbox::parse(input.line()?).map_err(|error| error.to_string())?);
+            let text = input.line()?;
+            parts.profile.has_null_sender = matches!(text.trim(), "" | "<>");
+            parts.profile.from = match parts.profile.has_null_sender {
+                true => None,
+                false => Some(Mailbox::parse(text).map_err(|error| error.to_string())?),
+            };
             Ok(())
         },
+    },
+    Key {
+        name: "match",
+        wanted: "patterns",
+        default: None,
+        doc: "Senders that choose this profile when none is named: [\"*@work.example\", \"me+*@home.example\"]; \"<>\" is the \
+              null sender. What names most characters wins. It is not inherited.",
+        set: |_, input| patterns(input).map(|_| ()),
     },
     Key {
         name: "reply-to",
@@ -108,6 +130,17 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "socket",
+        wanted: "path",
+        default: None,
+        doc: "Unix socket to connect to instead of host and port. Without security = no TLS is used; certificate and \
+              password are for the host, or for localhost.",
+        set: |parts, input| {
+            parts.socket = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
         name: "security",
         wanted: "tls, starttls or none",
         default: None,
@@ -133,8 +166,11 @@ pub const KEYS: &[Key] = &[
         name: "auth",
         wanted: "auto, or a list",
         default: Some("auto"),
-        doc: "Mechanisms to log in with, of PLAIN, LOGIN and XOAUTH2. auto takes PLAIN where it is offered, else \
-              LOGIN. With XOAUTH2 the secret is an access token.",
+        doc: "Mechanisms to log in with, best first: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, \
+              CRAM-MD5, PLAIN, LOGIN, XOAUTH2, OAUTHBEARER, EXTERNAL, ANONYMOUS. auto is SCRAM with SHA-256, then with \
+              SHA-1, each with channel binding where it is offered, then PLAIN, LOGIN under TLS; without TLS CRAM-MD5; \
+              with oauth it is OAUTHBEARER, then XOAUTH2, whose secret is an access token. EXTERNAL shows \
+              tls.client-cert, ANONYMOUS nothing: they need no password.",
         set: |parts, input| {
             let words = input.list()?;
             parts.profile.auth = match words.as_slice() {
@@ -157,10 +193,165 @@ pub const KEYS: &[Key] = &[
         default: None,
         doc: "Where the password or token is kept, never the password itself: \"keyring\" (see mailsend login), \
               { command = \"pass show smtp\" }, { file = \"smtp.password\" } (readable by its owner only), \
-              { env = \"NAME\" }, { fd = 3 }, { credential = \"NAME\" } (systemd). Without it the keyring is asked, \
-              and at a terminal the user.",
+              { env = \"NAME\" }, { fd = 3 }, { credential = \"NAME\" } (systemd), \"netrc\" or { netrc = \"FILE\" }. \
+              Without it the stores of login are asked, and at a terminal the user.",
         set: |parts, input| {
             parts.profile.password = Some(secret_source(input)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.provider",
+        wanted: "google, microsoft or custom",
+        default: None,
+        doc: "Log in with access tokens of this provider instead of a password. google and microsoft bring endpoints, \
+              scopes, and the server where none is named; custom needs its endpoints.",
+        set: |parts, input| {
+            parts.oauth.provider = Some(input.choice(&Provider::WORDS)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.command",
+        wanted: "text",
+        default: None,
+        doc: "Shell command that prints an access token, instead of everything else here.",
+        set: |parts, input| {
+            parts.oauth.command = Some(nonempty(input.text()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.flow",
+        wanted: "device, code, client-credentials or service-account",
+        default: None,
+        doc: "How the first token is got. device: a code is typed into a browser anywhere (microsoft's default); code: a \
+              browser on this machine (google's default); client-credentials: the client alone, nobody consents; \
+              service-account: a Google service account that acts for the user.",
+        set: |parts, input| {
+            parts.oauth.flow = Some(input.choice(&Flow::WORDS)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.client-id",
+        wanted: "text",
+        default: None,
+        doc: "The client id that the provider has registered for you.",
+        set: |parts, input| {
+            parts.oauth.client_id = Some(nonempty(input.line()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.client-secret",
+        wanted: "a table with one source",
+        default: None,
+        doc: "Where the client's secret is kept, as for password. Where the flow has a login, mailsend login can ask for \
+              it and keep it with the tokens.",
+        set: |parts, input| {
+            parts.oauth.client_secret = Some(secret_source(input)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.private-key",
+        wanted: "path",
+        default: None,
+        doc: "PEM file with an RSA key of the client, which signs assertions instead of a secret (RFC 7523).",
+        set: |parts, input| {
+            parts.oauth.private_key = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.certificate",
+        wanted: "path",
+        default: None,
+        doc: "PEM file with the certificate of oauth.private-key, as registered with microsoft.",
+        set: |parts, input| {
+            parts.oauth.certificate = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.service-account",
+        wanted: "path",
+        default: None,
+        doc: "JSON file with the key of a Google service account that may act for the user (domain-wide delegation).",
+        set: |parts, input| {
+            parts.oauth.service_account = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.tenant",
+        wanted: "text",
+        default: None,
+        doc: "Microsoft's tenant: a domain, an id, organizations or consumers. Without it: common.",
+        set: |parts, input| {
+            let tenant = nonempty(input.line()?)?;
+            if !tenant.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')) {
+                return Err("a domain or an id is wanted".to_owned());
+            }
+            parts.oauth.tenant = Some(tenant);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.scopes",
+        wanted: "text, or a list",
+        default: None,
+        doc: "What is asked for, instead of the provider's usual scopes.",
+        set: |parts, input| {
+            let words = input.list()?;
+            parts.oauth.scopes =
+                Some(words.iter().flat_map(|word| word.split_whitespace()).map(str::to_owned).collect());
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.token-endpoint",
+        wanted: "web address",
+        default: None,
+        doc: "Where tokens are given out: https, or http on this machine.",
+        set: |parts, input| {
+            parts.oauth.token_endpoint = Some(web_address(input.line()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.authorize-endpoint",
+        wanted: "web address",
+        default: None,
+        doc: "Where people consent, for flow code.",
+        set: |parts, input| {
+            parts.oauth.authorize_endpoint = Some(web_address(input.line()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.device-endpoint",
+        wanted: "web address",
+        default: None,
+        doc: "Where codes are given out, for flow device.",
+        set: |parts, input| {
+            parts.oauth.device_endpoint = Some(web_address(input.line()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "oauth.redirect-uri",
+        wanted: "web address",
+        default: None,
+        doc: "Where the browser comes back to, for flow code, where the provider wants an exact one: \
+              http://localhost:PORT/PATH. Without it a free port of this machine is taken.",
+        set: |parts, input| {
+            let address = web_address(input.line()?)?;
+            if !address.starts_with("http://") {
+                return Err("an address of this machine is wanted: http://localhost:PORT/PATH".to_owned());
+            }
+            parts.oauth.redirect_uri = Some(address);
             Ok(())
         },
     },
@@ -181,6 +372,54 @@ pub const KEYS: &[Key] = &[
         doc: "Name that is given in EHLO. By default this machine's, or its address where that has no dot.",
         set: |parts, input| {
             parts.profile.ehlo_name = Some(ehlo_name(input.line()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "proxy",
+        wanted: "URL, or none",
+        default: None,
+        doc: "Proxy to connect through: socks5://USER@HOST:PORT or http://USER@HOST:PORT (CONNECT). It looks the host up. \
+              Without it ALL_PROXY is heeded, except for this machine and what NO_PROXY names; none heeds nothing.",
+        set: |parts, input| {
+            let text = input.line()?;
+            parts.has_no_proxy = matches!(text, "none" | "");
+            parts.profile.proxy = match parts.has_no_proxy {
+                true => None,
+                false => Some(parse_proxy(text, false).map_err(|error| match error {
+                    UrlError::Password => {
+                        "a password in a URL is not taken: name its place with proxy-password".to_owned()
+                    }
+                    UrlError::Invalid(what) => what,
+                })?),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "proxy-password",
+        wanted: "a table with one source",
+        default: None,
+        doc: "Where the proxy's password is kept, as for password, but not the keyring.",
+        set: |parts, input| {
+            parts.profile.proxy_password = match secret_source(input)? {
+                SecretSource::Keyring => {
+                    return Err("the keyring keeps no passwords of proxies: name another source".to_owned());
+                }
+                source => Some(source),
+            };
+            Ok(())
+        },
+    },
+    Key {
+        name: "bind-address",
+        wanted: "IP address",
+        default: None,
+        doc: "Our own address to connect from, on a machine with several.",
+        set: |parts, input| {
+            let text = input.line()?;
+            let address = text.parse().map_err(|_| format!("'{}' is no IP address", crate::mail::clean(text)))?;
+            parts.profile.bind_address = Some(address);
             Ok(())
         },
     },
@@ -389,11 +628,88 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
+/// The keys of `[secrets]`, which are the same for all profiles.
+pub const SECRETS_KEYS: &[Key] = &[
+    Key {
+        name: "secrets.store",
+        wanted: "keyring, keyutils or file",
+        default: None,
+        doc: "The one store of login to use. Without it passwords are looked for in all of them: the desktop's keyring, \
+              the keys of the Linux kernel (gone when the machine starts anew), the encrypted file; and kept in the first.",
+        set: |parts, input| {
+            parts.profile.secrets.store = Some(input.choice(&StoreKind::WORDS)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "secrets.file",
+        wanted: "path",
+        default: None,
+        doc: "The encrypted file, instead of secrets.json in the state folder.",
+        set: |parts, input| {
+            parts.profile.secrets.file = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "secrets.key",
+        wanted: "passphrase, or a table with one source",
+        default: None,
+        doc: "Where the key of the encrypted file comes from: \"passphrase\" is asked for at the terminal; \
+              { file = \"FILE\" } is made at the first login where it is not there, { credential = \"NAME\" } comes from \
+              systemd; or any other source as for password.",
+        set: |parts, input| {
+            parts.profile.secrets.key = match input.raw {
+                Raw::Text(text) if text == "passphrase" => None,
+                _ => match secret_source(input)? {
+                    SecretSource::Keyring => return Err("where there is a keyring, no file is needed".to_owned()),
+                    source => Some(source),
+                },
+            };
+            Ok(())
+        },
+    },
+];
+
+/// The key of this name, of a profile or of `[secrets]`.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().chain(SECRETS_KEYS).find(|key| key.name == name)
+}
+
+/// The patterns of `match`.
+pub(super) fn patterns(input: &Input<'_>) -> Result<Vec<Pattern>, String> {
+    input.list()?.iter().map(|pattern| Pattern::parse(pattern)).collect()
+}
+
+fn nonempty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("a text is wanted".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// https, or http to this machine: tokens and secrets go there.
+fn web_address(text: &str) -> Result<String, String> {
+    let wanted = || "https://HOST/PATH is wanted, or http:// to this machine".to_owned();
+    let (scheme, rest) = text.split_once("://").ok_or_else(wanted)?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() || authority.contains('@') || !text.is_ascii() || text.contains(char::is_whitespace) {
+        return Err(wanted());
+    }
+    let host = match authority.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let is_loopback = crate::net::Endpoint { host: host.to_owned(), port: 0 }.is_loopback();
+    match scheme {
+        "https" => Ok(text.to_owned()),
+        "http" if is_loopback => Ok(text.to_owned()),
+        _ => Err(wanted()),
+    }
+}
+
 fn secret_source(input: &Input<'_>) -> Result<SecretSource, String> {
-    const WANTED: &str =
-        "\"keyring\" or one of { command = … }, { file = … }, { env = … }, { fd = … }, { credential = … } is wanted";
+    const WANTED: &str = "\"keyring\" or one of { command = … }, { file = … }, { env = … }, { fd = … }, { credential = … }, \"netrc\" is wanted";
     let table = match input.raw {
         Raw::Text(text) if text == "keyring" => return Ok(SecretSource::Keyring),
+        Raw::Text(text) if text == "netrc" => return Ok(SecretSource::Netrc(None)),
         Raw::Text(_) => {
             return Err("a password does not belong into a configuration file or on a command line: \
                         store it with 'mailsend login', or name its place, such as { file = \"…\" }"
@@ -405,12 +721,13 @@ fn secret_source(input: &Input<'_>) -> Result<SecretSource, String> {
     let mut entries = table.iter();
     let (Some((kind, raw)), None) = (entries.next(), entries.next()) else { return Err(WANTED.to_owned()) };
     let value = Input { raw, folder: input.folder.clone(), home: input.home.clone() };
-    let nonempty = |text: &str| if text.is_empty() { Err(WANTED.to_owned()) } else { Ok(text.to_owned()) };
+    let nonempty = |text: &str| nonempty(text).map_err(|_| WANTED.to_owned());
     match kind.as_str() {
         "command" => Ok(SecretSource::Command(nonempty(value.text()?)?)),
         "file" => Ok(SecretSource::File(value.path()?)),
         "env" => Ok(SecretSource::Env(nonempty(value.line()?)?)),
         "fd" => Ok(SecretSource::Fd(value.integer()?)),
+        "netrc" => Ok(SecretSource::Netrc(Some(value.path()?))),
         "credential" => {
             let name = nonempty(value.line()?)?;
             if name.contains('/') || name == ".." {

@@ -5,8 +5,11 @@
 //! page. Order of precedence: flag, environment, user's file, system's file, default.
 
 mod edit;
+mod environment;
 mod file;
 mod keys;
+mod oauth;
+mod pattern;
 mod profile;
 mod resolve;
 mod server;
@@ -15,12 +18,15 @@ mod value;
 use std::{io, path::PathBuf};
 
 pub use edit::Edit;
+pub use environment::Environment;
 pub use file::{ConfigFile, Files};
-pub use keys::{KEYS, Key};
+pub use keys::{KEYS, Key, SECRETS_KEYS};
+pub use oauth::{Flow, OAuth, OAuthClient, Provider};
 pub use profile::{
-    Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Security, Server, Setting, Timeouts,
+    Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
+    StoreKind, Timeouts,
 };
-pub use resolve::{Environment, Request, heirs, profile_names, resolve};
+pub use resolve::{Request, heirs, profile_names, resolve};
 pub use server::ServerUrl;
 pub use value::parse_duration;
 

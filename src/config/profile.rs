@@ -1,10 +1,11 @@
 //! A profile with everything resolved: what the rooms above work with.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
+use super::OAuth;
 use crate::{
     mail::{Entry, Mailbox, RetryPolicy},
-    net::{Endpoint, TlsPolicy},
+    net::{Endpoint, Proxy, TlsPolicy},
 };
 
 /// Where to send and how. Made by [`super::resolve`], immutable afterwards.
@@ -14,6 +15,8 @@ pub struct Profile {
     pub name: Option<String>,
     /// Sender of messages that name none.
     pub from: Option<Mailbox>,
+    /// Whether messages have the null return path, `<>` (`from = ""`).
+    pub has_null_sender: bool,
     /// Reply-To of messages that name none.
     pub reply_to: Vec<Entry>,
     /// Where messages go; `None` while nothing says so.
@@ -24,10 +27,20 @@ pub struct Profile {
     pub auth: Auth,
     /// Source of the password or token; the keyring, then a prompt, if none is named.
     pub password: Option<SecretSource>,
+    /// Where access tokens come from; then there is no password.
+    pub oauth: Option<OAuth>,
+    /// Where the keyring's entries are kept.
+    pub secrets: Secrets,
     /// Whether a login may go over a connection without TLS.
     pub allow_plaintext_auth: bool,
     /// Name given in EHLO; this machine's, if none.
     pub ehlo_name: Option<String>,
+    /// Proxy to connect through.
+    pub proxy: Option<Proxy>,
+    /// Source of the proxy's password.
+    pub proxy_password: Option<SecretSource>,
+    /// Our own address to connect from.
+    pub bind_address: Option<IpAddr>,
     /// TLS.
     pub tls: TlsPolicy,
     /// Time limits.
@@ -84,8 +97,10 @@ pub enum Server {
     Network {
         /// LMTP (RFC 2033) instead of SMTP.
         is_lmtp: bool,
-        /// Host and port.
+        /// Host and port; with a socket, whose name the certificate and the password are for.
         endpoint: Endpoint,
+        /// Unix socket to connect to instead.
+        socket: Option<PathBuf>,
         /// What protects the connection.
         security: Security,
     },
@@ -105,6 +120,9 @@ impl fmt::Display for Server {
     /// As records name it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Server::Network { is_lmtp, socket: Some(socket), .. } => {
+                write!(f, "{}://{}", if *is_lmtp { "lmtp" } else { "smtp" }, socket.display())
+            }
             Server::Network { is_lmtp: true, endpoint, .. } => write!(f, "lmtp://{endpoint}"),
             Server::Network { endpoint, .. } => write!(f, "{endpoint}"),
             Server::Sendmail { program } => write!(f, "sendmail:{}", program.display()),
@@ -154,25 +172,64 @@ pub enum Auth {
 /// A SASL mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
+    /// RFC 5802, RFC 7677, with channel binding.
+    ScramSha256Plus,
+    /// RFC 5802, RFC 7677.
+    ScramSha256,
+    /// RFC 5802, with channel binding.
+    ScramSha1Plus,
+    /// RFC 5802.
+    ScramSha1,
+    /// RFC 2195.
+    CramMd5,
     /// RFC 4616.
     Plain,
     /// draft-murchison-sasl-login.
     Login,
     /// Google's and Microsoft's; the secret is an access token.
     XOAuth2,
+    /// RFC 7628; the secret is an access token.
+    OAuthBearer,
+    /// RFC 4422, appendix A: the client certificate says who we are.
+    External,
+    /// RFC 4505.
+    Anonymous,
 }
 
 impl Mechanism {
-    pub(super) const WORDS: [(&'static str, Mechanism); 3] =
-        [("PLAIN", Mechanism::Plain), ("LOGIN", Mechanism::Login), ("XOAUTH2", Mechanism::XOAuth2)];
+    pub(super) const WORDS: [(&'static str, Mechanism); 11] = [
+        ("SCRAM-SHA-256-PLUS", Mechanism::ScramSha256Plus),
+        ("SCRAM-SHA-256", Mechanism::ScramSha256),
+        ("SCRAM-SHA-1-PLUS", Mechanism::ScramSha1Plus),
+        ("SCRAM-SHA-1", Mechanism::ScramSha1),
+        ("CRAM-MD5", Mechanism::CramMd5),
+        ("PLAIN", Mechanism::Plain),
+        ("LOGIN", Mechanism::Login),
+        ("XOAUTH2", Mechanism::XOAuth2),
+        ("OAUTHBEARER", Mechanism::OAuthBearer),
+        ("EXTERNAL", Mechanism::External),
+        ("ANONYMOUS", Mechanism::Anonymous),
+    ];
 
     /// The registered name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Mechanism::Plain => "PLAIN",
-            Mechanism::Login => "LOGIN",
-            Mechanism::XOAuth2 => "XOAUTH2",
-        }
+        // Every mechanism has its word.
+        Self::WORDS.iter().find(|(_, mechanism)| *mechanism == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whether its secret is an access token.
+    pub fn takes_token(self) -> bool {
+        matches!(self, Mechanism::XOAuth2 | Mechanism::OAuthBearer)
+    }
+
+    /// Whether it needs a secret of ours at all.
+    pub fn takes_secret(self) -> bool {
+        !matches!(self, Mechanism::External | Mechanism::Anonymous)
+    }
+
+    /// Whether who listens could use what is said.
+    pub fn shows_secret(self) -> bool {
+        matches!(self, Mechanism::Plain | Mechanism::Login | Mechanism::XOAuth2 | Mechanism::OAuthBearer)
     }
 }
 
@@ -191,6 +248,45 @@ pub enum SecretSource {
     Fd(u32),
     /// A systemd credential (`$CREDENTIALS_DIRECTORY/NAME`).
     Credential(String),
+    /// The entry of host and user in a `.netrc`; `$NETRC` or `~/.netrc` if none is named.
+    Netrc(Option<PathBuf>),
+}
+
+/// Where the entries of `login` are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// The one store to use; all that are there, if none is named.
+    pub store: Option<StoreKind>,
+    /// The encrypted file; one in the state folder, if none is named.
+    pub file: Option<PathBuf>,
+    /// Where the key of the encrypted file comes from; a passphrase typed at the terminal, if nothing is named.
+    pub key: Option<SecretSource>,
+}
+
+/// A store for secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The desktop's keyring: Secret Service, macOS Keychain, Windows Credential Manager.
+    Keyring,
+    /// Linux kernel keys: until the machine starts anew.
+    Keyutils,
+    /// An encrypted file.
+    File,
+}
+
+impl StoreKind {
+    /// The words of the configuration, in the order in which the stores are asked.
+    pub const WORDS: [(&'static str, StoreKind); 3] =
+        [("keyring", StoreKind::Keyring), ("keyutils", StoreKind::Keyutils), ("file", StoreKind::File)];
+
+    /// The word used in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StoreKind::Keyring => "keyring",
+            StoreKind::Keyutils => "keyutils",
+            StoreKind::File => "file",
+        }
+    }
 }
 
 impl fmt::Display for SecretSource {
@@ -202,6 +298,8 @@ impl fmt::Display for SecretSource {
             SecretSource::Env(name) => write!(f, "environment variable {name}"),
             SecretSource::Fd(number) => write!(f, "file descriptor {number}"),
             SecretSource::Credential(name) => write!(f, "systemd credential '{name}'"),
+            SecretSource::Netrc(None) => f.write_str("netrc"),
+            SecretSource::Netrc(Some(path)) => write!(f, "netrc {}", path.display()),
         }
     }
 }
@@ -253,13 +351,19 @@ impl Default for Profile {
         Self {
             name: None,
             from: None,
+            has_null_sender: false,
             reply_to: Vec::new(),
             server: None,
             username: None,
             auth: Auth::Auto,
             password: None,
+            oauth: None,
+            secrets: Secrets::default(),
             allow_plaintext_auth: false,
             ehlo_name: None,
+            proxy: None,
+            proxy_password: None,
+            bind_address: None,
             tls: TlsPolicy::default(),
             timeouts: Timeouts {
                 connect: Duration::ZERO,

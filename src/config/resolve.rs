@@ -1,52 +1,17 @@
 //! Layers to one profile: default, system's file, user's file, environment, flags, in rising order of precedence.
 
-use std::{
-    collections::BTreeMap,
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    ConfigError, Files, KEYS, Origin,
+    ConfigError, Environment, Files, KEYS, Origin, SECRETS_KEYS,
     file::Assignment,
-    keys::Parts,
+    keys::{Parts, find},
+    oauth::OAuth,
     profile::{Profile, Security, Server, Setting},
-    server::ServerUrl,
+    server::{ServerUrl, UrlError, parse_proxy},
     value::{Input, Raw},
 };
 use crate::net::Endpoint;
-
-/// The environment variables, taken once. Tests make their own.
-#[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
-
-impl Environment {
-    /// The process's own; a variable whose name is not UTF-8 is nobody's.
-    pub fn of_process() -> Self {
-        Self(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect())
-    }
-
-    /// A variable that is set, not empty and UTF-8.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.value(name)?.to_str()
-    }
-
-    /// A variable that is set and not empty, whatever it holds.
-    pub fn value(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(name).map(OsString::as_os_str).filter(|value| !value.is_empty())
-    }
-
-    /// The same as a path.
-    pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.value(name).map(PathBuf::from)
-    }
-}
-
-impl<const N: usize> From<[(&str, &str); N]> for Environment {
-    fn from(variables: [(&str, &str); N]) -> Self {
-        Self(variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect())
-    }
-}
 
 /// What the flags say about where to send.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +20,8 @@ pub struct Request {
     pub profile: Option<String>,
     /// `--server`.
     pub server: Option<String>,
+    /// The sender that flags name, empty for the null sender: chooses a profile where none is named.
+    pub sender: Option<String>,
     /// Keys set by flags: name, value, and the flag as typed.
     pub settings: Vec<(String, String, String)>,
 }
@@ -105,6 +72,7 @@ pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> R
             layer.retain(|assignment| assignment.key.name == "from");
         }
     }
+    layers.extend(files.system.iter().chain(&files.user).map(|file| file.secrets.clone()));
     let mut variables = environment_layer(environment)?;
     variables.retain(|assignment| takes_server || assignment.key.name != "server");
     layers.push(variables);
@@ -123,6 +91,10 @@ fn selected(request: &Request, files: &Files, environment: &Environment) -> Resu
         .clone()
         .map(|name| (name, "--profile".to_owned()))
         .or_else(|| Some((environment.get("MAILSEND_PROFILE")?.to_owned(), "MAILSEND_PROFILE".to_owned())))
+        .map_or_else(
+            || for_sender(request, files).map(|name| Some((name?, "match".to_owned()))),
+            |named| Ok(Some(named)),
+        )?
         .or_else(|| {
             files.both().find_map(|file| file.default_profile.clone()).map(|(name, origin)| (name, origin.to_string()))
         });
@@ -149,6 +121,32 @@ fn selected(request: &Request, files: &Files, environment: &Environment) -> Resu
     }
 }
 
+/// The profile whose pattern describes the sender most closely.
+fn for_sender(request: &Request, files: &Files) -> Result<Option<String>, ConfigError> {
+    let Some(sender) = &request.sender else { return Ok(None) };
+    let mut best: Vec<(usize, String)> = Vec::new();
+    for name in profile_names(files).into_keys() {
+        let patterns = files.profile(&name).map_or(&[][..], |table| &table.senders);
+        let weight = patterns.iter().filter(|pattern| pattern.matches(sender)).map(|pattern| pattern.weight()).max();
+        if let Some(weight) = weight {
+            best.push((weight, name));
+        }
+    }
+    let most = best.iter().map(|(weight, _)| *weight).max();
+    best.retain(|(weight, _)| Some(*weight) == most);
+    match best.as_slice() {
+        [] => Ok(None),
+        [(_, name)] => Ok(Some(name.clone())),
+        several => {
+            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
+            let shown = if sender.is_empty() { "<>" } else { sender };
+            let what =
+                format!("sender {} matches several profiles alike: {}", crate::mail::clean(shown), names.join(", "));
+            Err(ConfigError::Profile { what, hints: vec!["name one: --profile NAME".to_owned()] })
+        }
+    }
+}
+
 /// One group of assignments that stand together, such as a profile's table.
 type Layer = Vec<Assignment>;
 
@@ -170,8 +168,10 @@ fn file_layers(name: &str, files: &Files) -> Result<Vec<Layer>, ConfigError> {
             let what = format!("profile '{name}' inherits from itself: {} -> {name}", chain.join(" -> "));
             return Err(ConfigError::Profile { what, hints: Vec::new() });
         }
+        let mut layer = table.assignments.clone();
+        layer.retain(|assignment| chain.is_empty() || assignment.key.name != "match");
         chain.push(name);
-        own_layers.push(table.assignments.clone());
+        own_layers.push(layer);
         next = table.inherits.as_ref().map(|(parent, _)| parent.as_str());
     }
     let mut layers = defaults(files);
@@ -181,7 +181,7 @@ fn file_layers(name: &str, files: &Files) -> Result<Vec<Layer>, ConfigError> {
 
 fn environment_layer(environment: &Environment) -> Result<Layer, ConfigError> {
     let mut layer = Layer::new();
-    for key in KEYS {
+    for key in KEYS.iter().chain(SECRETS_KEYS) {
         // MAILSEND_PASSWORD is the password itself; the secrets' room reads it.
         let variable = key.variable();
         let fallback = match key.name {
@@ -210,9 +210,9 @@ fn flag_layer(request: &Request) -> Result<Layer, ConfigError> {
     let settings = request.settings.iter().map(|(key, value, flag)| (key.as_str(), value.as_str(), flag.as_str()));
     for (name, value, flag) in server.chain(settings) {
         let origin = Origin::Flag(flag.to_owned());
-        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let hint =
-                super::nearest(name, KEYS.iter().map(|key| key.name)).map(|key| format!("did you mean '{key}'?"));
+        let Some(key) = find(name) else {
+            let known = KEYS.iter().chain(SECRETS_KEYS).map(|key| key.name);
+            let hint = super::nearest(name, known).map(|key| format!("did you mean '{key}'?"));
             let what = format!("unknown key '{}'", crate::mail::clean(name));
             return Err(ConfigError::Value { origin, what, hint });
         };
@@ -228,6 +228,9 @@ fn value_error(origin: &Origin, what: String) -> ConfigError {
     ConfigError::Value { origin: origin.clone(), what, hint: None }
 }
 
+/// Keys that say who logs in by OAuth.
+const OAUTH_LOGINS: [&str; 3] = ["oauth.command", "oauth.client-id", "oauth.service-account"];
+
 struct Resolver<'a> {
     environment: &'a Environment,
     parts: Parts,
@@ -239,6 +242,8 @@ struct Resolver<'a> {
     user_origin: Option<Origin>,
     /// Host and user that the password source was written for.
     password_for: Option<Identity>,
+    /// The same for `oauth`, with the key that was set last.
+    oauth_for: Option<(Identity, &'static str)>,
 }
 
 /// Host and user.
@@ -256,6 +261,7 @@ impl<'a> Resolver<'a> {
             host_origin: None,
             user_origin: None,
             password_for: None,
+            oauth_for: None,
         }
     }
 
@@ -269,15 +275,61 @@ impl<'a> Resolver<'a> {
         for layer in &layers {
             self.layer(layer)?;
         }
-        let settings = KEYS.iter().filter_map(|key| {
+        let settings = KEYS.iter().chain(SECRETS_KEYS).filter_map(|key| {
             let (raw, origin) = self.set.get(key.name)?;
             Some(Setting { key: key.name, value: raw.to_string(), origin: origin.clone() })
         });
         self.parts.profile.settings = settings.collect();
         self.check_client_certificate()?;
         self.check_password();
+        self.parts.profile.oauth = self.oauth()?;
         self.parts.profile.server = self.server();
+        self.take_proxy_of_environment()?;
         Ok(self.parts.profile)
+    }
+
+    /// A file and line for an error about a key, or about one that is missing beside it.
+    fn origin_of(&self, key: &str) -> Origin {
+        let group = |name: &&str| key.split_once('.').is_some_and(|(group, _)| name.starts_with(&format!("{group}.")));
+        let found = self.set.get(key).or_else(|| self.set.iter().find(|(name, _)| group(name)).map(|(_, value)| value));
+        found.map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    fn oauth(&mut self) -> Result<Option<OAuth>, ConfigError> {
+        let parts = std::mem::take(&mut self.parts.oauth);
+        if let Some((wanted_for, key)) = self.oauth_for.clone() {
+            let origin = self.origin_of(key);
+            if !self.is_meant_for_us(&origin, &wanted_for) {
+                self.drop_secret("oauth", &origin, &wanted_for);
+                return Ok(None);
+            }
+        }
+        let oauth =
+            parts.complete().map_err(|(key, what)| value_error(&self.origin_of(key), format!("{key}: {what}")))?;
+        if let Some(OAuth::Client(client)) = &oauth
+            && self.parts.host.is_none()
+            && self.local.is_none()
+            && let Some((host, port)) = client.provider.server()
+        {
+            self.parts.host = Some(host.to_owned());
+            self.parts.port = self.parts.port.or(Some(port));
+        }
+        Ok(oauth)
+    }
+
+    /// What a whole environment goes through, unless the profile says otherwise. This machine is reached directly.
+    fn take_proxy_of_environment(&mut self) -> Result<(), ConfigError> {
+        let Some(Server::Network { endpoint, socket: None, .. }) = &self.parts.profile.server else { return Ok(()) };
+        if self.parts.profile.proxy.is_some() || self.parts.has_no_proxy || endpoint.is_loopback() {
+            return Ok(());
+        }
+        let Some((name, url)) = self.environment.proxy_for(&endpoint.host) else { return Ok(()) };
+        let proxy = parse_proxy(url, true).map_err(|error| match error {
+            UrlError::Invalid(what) => value_error(&Origin::Environment(name.to_owned()), what),
+            UrlError::Password => value_error(&Origin::Environment(name.to_owned()), "no URL".to_owned()),
+        })?;
+        self.parts.profile.proxy = Some(proxy);
+        Ok(())
     }
 
     fn layer(&mut self, layer: &Layer) -> Result<(), ConfigError> {
@@ -291,13 +343,21 @@ impl<'a> Resolver<'a> {
                 "host" => {
                     (self.local, self.by_url) = (None, false);
                     self.host_origin = Some(assignment.origin.clone());
+                    if !layer.iter().any(|assignment| assignment.key.name == "socket") {
+                        self.parts.socket = None;
+                        self.set.remove("socket");
+                    }
                 }
+                "socket" => (self.local, self.by_url) = (None, false),
                 "username" => self.user_origin = Some(assignment.origin.clone()),
                 _ => {}
             }
         }
         if layer.iter().any(|assignment| assignment.key.name == "password") {
             self.password_for = Some(self.identity());
+        }
+        if let Some(last) = layer.iter().rfind(|assignment| OAUTH_LOGINS.contains(&assignment.key.name)) {
+            self.oauth_for = Some((self.identity(), last.key.name));
         }
         Ok(())
     }
@@ -319,7 +379,7 @@ impl<'a> Resolver<'a> {
 
     /// A URL replaces everything that layers below say about the server and its user.
     fn take_url(&mut self, assignment: &Assignment, layer: &Layer) -> Result<(), ConfigError> {
-        let rivals = ["host", "port", "security"];
+        let rivals = ["host", "port", "security", "socket"];
         if let Some(rival) = layer.iter().find(|other| rivals.contains(&other.key.name))
             && !matches!(assignment.origin, Origin::Flag(_))
         {
@@ -331,14 +391,15 @@ impl<'a> Resolver<'a> {
         }
         self.by_url = true;
         self.parts.profile.username = None;
-        (self.parts.host, self.parts.port, self.parts.security) = (None, None, None);
+        (self.parts.host, self.parts.port, self.parts.security, self.parts.socket) = (None, None, None, None);
         self.host_origin = Some(assignment.origin.clone());
         self.user_origin = Some(assignment.origin.clone());
         match self.parts.url.take() {
-            Some(ServerUrl::Network { is_lmtp, username, host, port, security }) => {
+            Some(ServerUrl::Network { is_lmtp, username, host, socket, port, security }) => {
                 (self.is_lmtp, self.local) = (is_lmtp, None);
                 self.parts.profile.username = username;
                 (self.parts.host, self.parts.port, self.parts.security) = (Some(host), port, security);
+                self.parts.socket = socket;
             }
             Some(ServerUrl::Sendmail { program }) => self.local = Some(Server::Sendmail { program }),
             Some(ServerUrl::Maildir { path }) => self.local = Some(Server::Maildir { path }),
@@ -355,10 +416,12 @@ impl<'a> Resolver<'a> {
         if let Some(local) = &self.local {
             return Some(local.clone());
         }
-        let host = self.parts.host.clone()?;
+        let socket = self.parts.socket.clone();
+        let host = self.parts.host.clone().or_else(|| socket.is_some().then(|| "localhost".to_owned()))?;
         let port = self.parts.port;
         let is_loopback = Endpoint { host: host.clone(), port: 0 }.is_loopback();
         let security = self.parts.security.unwrap_or(match port {
+            _ if socket.is_some() => Security::None,
             Some(465) => Security::Tls,
             _ if self.by_url && is_loopback => Security::None,
             None if !self.by_url => Security::Tls,
@@ -370,7 +433,7 @@ impl<'a> Resolver<'a> {
             Security::Starttls => 587,
             Security::None => 25,
         });
-        Some(Server::Network { is_lmtp: self.is_lmtp, endpoint: Endpoint { host, port }, security })
+        Some(Server::Network { is_lmtp: self.is_lmtp, endpoint: Endpoint { host, port }, socket, security })
     }
 
     fn check_client_certificate(&self) -> Result<(), ConfigError> {
@@ -385,22 +448,33 @@ impl<'a> Resolver<'a> {
     /// A password is never sent to a host, or for a user, that it was not written for.
     fn check_password(&mut self) {
         let (Some((_, origin)), Some(wanted_for)) = (self.set.get("password"), &self.password_for) else { return };
+        let (origin, wanted_for) = (origin.clone(), wanted_for.clone());
+        if !self.is_meant_for_us(&origin, &wanted_for) {
+            self.drop_secret("password", &origin, &wanted_for);
+            self.parts.profile.password = None;
+        }
+    }
+
+    /// Whether what was written at `origin` for this host and user is for ours.
+    fn is_meant_for_us(&self, origin: &Origin, wanted_for: &Identity) -> bool {
         let now = self.identity();
         // Where it stands names no host, or no user: it is for those that the same file names.
         let is_same_file = |other: &Option<Origin>| matches!((origin, other), (Origin::File(own, _), Some(Origin::File(other, _))) if own == other);
         let origins = [&self.host_origin, &self.user_origin];
         let is_meant =
             |part: usize| wanted_for[part] == now[part] || (wanted_for[part].is_none() && is_same_file(origins[part]));
-        if is_meant(0) && is_meant(1) {
-            return;
-        }
+        is_meant(0) && is_meant(1)
+    }
+
+    /// Says why a secret of the file is not used.
+    fn drop_secret(&mut self, key: &str, origin: &Origin, wanted_for: &Identity) {
         let whose = |[host, user]: &Identity| {
             format!("{}@{}", user.as_deref().unwrap_or("nobody"), host.as_deref().unwrap_or("no host"))
         };
+        let source = if key == "password" { "password source" } else { key };
         self.parts.profile.dropped_password =
-            Some(format!("the password source at {origin} is for {}, not for {}", whose(wanted_for), whose(&now)));
-        self.parts.profile.password = None;
-        self.parts.profile.settings.retain(|setting| setting.key != "password");
+            Some(format!("the {source} at {origin} is for {}, not for {}", whose(wanted_for), whose(&self.identity())));
+        self.parts.profile.settings.retain(|setting| setting.key.split('.').next() != Some(key));
     }
 }
 
@@ -418,6 +492,7 @@ mod tests {
     fn request(server: Option<&str>, options: &[(&str, &str)]) -> Request {
         Request {
             profile: None,
+            sender: None,
             server: server.map(str::to_owned),
             settings: options
                 .iter()
@@ -429,7 +504,9 @@ mod tests {
     fn server_of(url: &str) -> String {
         let profile = resolve(&request(Some(url), &[]), &Files::default(), &Environment::default()).unwrap();
         match profile.server.unwrap() {
-            Server::Network { security, endpoint, is_lmtp } => format!("{is_lmtp} {endpoint} {}", security.as_str()),
+            Server::Network { security, endpoint, is_lmtp, .. } => {
+                format!("{is_lmtp} {endpoint} {}", security.as_str())
+            }
             other => other.to_string(),
         }
     }

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use super::profile::Security;
+use crate::{
+    mail::Secret,
+    net::{Endpoint, Proxy, ProxyKind},
+};
 
 /// A server URL, taken apart but not completed: what it does not say is `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +17,10 @@ pub enum ServerUrl {
         is_lmtp: bool,
         /// User part, percent-decoded.
         username: Option<String>,
-        /// Host in A-labels, or an IP address without brackets.
+        /// Host in A-labels, or an IP address without brackets; `localhost` for a socket.
         host: String,
+        /// Unix socket, an absolute path, instead of a host and port.
+        socket: Option<PathBuf>,
         /// Port.
         port: Option<u16>,
         /// From the scheme `smtps` or `?security=`.
@@ -74,11 +80,16 @@ impl ServerUrl {
         let rest = rest.strip_prefix("//").ok_or_else(|| invalid("'//' is missing behind the scheme: smtp://HOST"))?;
         let (authority, query) =
             rest.split_once('?').map_or((rest, None), |(authority, query)| (authority, Some(query)));
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        if authority.contains('/') {
-            return Err(invalid("a path has no meaning behind the host"));
-        }
+        // Only behind an empty host a path has a meaning: smtp:///run/smtp.sock, smtp://USER@/run/smtp.sock.
+        let (authority, path) = authority.find('/').map_or((authority, ""), |at| authority.split_at(at));
         let (user, host_port) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+        let socket = match path {
+            "" | "/" => None,
+            path if host_port.is_empty() => Some(PathBuf::from(
+                percent_decode(path).ok_or_else(|| invalid("a '%' in the path is not followed by two hex digits"))?,
+            )),
+            _ => return Err(invalid("a path has no meaning behind the host")),
+        };
         if user.is_some_and(|user| user.contains(':')) {
             return Err(UrlError::Password);
         }
@@ -89,7 +100,10 @@ impl ServerUrl {
                     .ok_or_else(|| invalid("a '%' in the user is not followed by two hex digits of valid text"))?,
             ),
         };
-        let (host, port) = host_and_port(host_port)?;
+        let (host, port) = match &socket {
+            None => host_and_port(host_port)?,
+            Some(_) => ("localhost".to_owned(), None),
+        };
         let mut security = is_tls.then_some(Security::Tls);
         if let Some(query) = query {
             let value = query
@@ -102,8 +116,43 @@ impl ServerUrl {
             }
             security = Some(wanted);
         }
-        Ok(Self::Network { is_lmtp, username, host, port, security })
+        Ok(Self::Network { is_lmtp, username, host, socket, port, security })
     }
+}
+
+/// Takes the URL of a proxy apart; `has_password` tells whether one may stand in it.
+///
+/// # Errors
+/// As [`ServerUrl::parse`].
+pub(super) fn parse_proxy(url: &str, has_password: bool) -> Result<Proxy, UrlError> {
+    let invalid = |what: &str| UrlError::Invalid(what.to_owned());
+    let known = "socks5://HOST:PORT, http://HOST:PORT or none is wanted";
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| invalid(known))?;
+    let (kind, default_port) = match scheme.to_ascii_lowercase().as_str() {
+        "socks5" | "socks5h" | "socks" => (ProxyKind::Socks5, 1080),
+        "http" => (ProxyKind::Http, 8080),
+        _ => return Err(invalid(known)),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (login, host_port) = rest.rsplit_once('@').map_or((None, rest), |(login, host)| (Some(login), host));
+    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+        None => (None, ""),
+        Some((user, password)) => (Some(user).filter(|user| !user.is_empty()), password),
+    };
+    if !password.is_empty() && !has_password {
+        return Err(UrlError::Password);
+    }
+    let decode = |text: &str| percent_decode(text).ok_or_else(|| invalid("a '%' is not followed by two hex digits"));
+    let (host, port) = host_and_port(host_port)?;
+    Ok(Proxy {
+        kind,
+        endpoint: Endpoint { host, port: port.unwrap_or(default_port) },
+        username: user.map(decode).transpose()?,
+        password: match password {
+            "" => None,
+            password => Some(Secret::new(decode(password)?.into_bytes())),
+        },
+    })
 }
 
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), UrlError> {
@@ -170,7 +219,7 @@ mod tests {
 
     fn network(url: &str) -> (bool, Option<String>, String, Option<u16>, Option<Security>) {
         match ServerUrl::parse(url) {
-            Ok(ServerUrl::Network { is_lmtp, username, host, port, security }) => {
+            Ok(ServerUrl::Network { is_lmtp, username, host, port, security, socket: None }) => {
                 (is_lmtp, username, host, port, security)
             }
             other => panic!("{url}: {other:?}"),
@@ -190,6 +239,17 @@ mod tests {
             (false, Some(host("ada@example.com")), host("::1"), Some(25), Some(Security::None))
         );
         assert_eq!(network("LMTP://bücher.example"), (true, None, host("xn--bcher-kva.example"), None, None));
+        assert_eq!(
+            ServerUrl::parse("lmtp://ada@/run/a%20b.sock?security=none"),
+            Ok(ServerUrl::Network {
+                is_lmtp: true,
+                username: Some("ada".to_owned()),
+                host: "localhost".to_owned(),
+                socket: Some("/run/a b.sock".into()),
+                port: None,
+                security: Some(Security::None)
+            })
+        );
         assert_eq!(ServerUrl::parse("sendmail:"), Ok(ServerUrl::Sendmail { program: "/usr/sbin/sendmail".into() }));
         assert_eq!(ServerUrl::parse("maildir:./out box"), Ok(ServerUrl::Maildir { path: "./out box".into() }));
     }
@@ -198,6 +258,18 @@ mod tests {
     fn a_password_is_not_taken() {
         assert_eq!(ServerUrl::parse("smtp://ada:hunter2@mx.example"), Err(UrlError::Password));
         assert_eq!(ServerUrl::parse("smtp://ada@example.com:hunter2@mx.example"), Err(UrlError::Password));
+    }
+
+    #[test]
+    fn proxies() {
+        let proxy = parse_proxy("socks5h://ada@[::1]", false).unwrap();
+        assert_eq!((proxy.to_string(), proxy.username.as_deref()), ("socks5://[::1]:1080".to_owned(), Some("ada")));
+        let proxy = parse_proxy("http://ada:p%40ss@proxy.example:3128/", true).unwrap();
+        assert_eq!(proxy.password, Some(Secret::new(b"p@ss".to_vec())));
+        assert_eq!(parse_proxy("http://ada:x@proxy.example", false), Err(UrlError::Password));
+        for url in ["proxy.example:1080", "https://proxy.example", "socks4://x", "socks5://", "http://a/b"] {
+            assert!(matches!(parse_proxy(url, true), Err(UrlError::Invalid(_))), "{url}");
+        }
     }
 
     #[test]

@@ -5,12 +5,15 @@
 
 mod certificate;
 mod dial;
+pub mod http;
+mod proxy;
 mod tls;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use certificate::Certificate;
 pub use dial::{Endpoint, dial, host_name};
+pub use proxy::{Proxy, ProxyKind};
 pub use tls::{Tls, TlsInfo, TlsPolicy, TlsVersion, refusal};
 
 /// What a conversation runs over: a socket, TLS over a socket, a pipe.

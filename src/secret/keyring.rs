@@ -167,6 +167,8 @@ mod tests {
             flag: None,
             environment: Environment::default(),
             profile: None,
+            oauth: None,
+            secrets: crate::config::Secrets::default(),
             profile_name: Some("work".to_owned()),
             may_prompt: false,
         }

@@ -6,6 +6,7 @@
 
 mod keyring;
 mod sources;
+pub mod stores;
 
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ pub use keyring::{forget, reach, store};
 pub use sources::prompt;
 
 use crate::{
-    config::{Environment, SecretSource},
-    mail::Secret,
+    config::{Environment, OAuth, SecretSource, Secrets},
+    mail::{Cause, Secret},
 };
 
 /// How long a command may take to print a password; people type a passphrase meanwhile.
@@ -33,6 +34,10 @@ pub struct Wanted {
     pub environment: Environment,
     /// The profile's source.
     pub profile: Option<SecretSource>,
+    /// Where access tokens come from, if not from a source.
+    pub oauth: Option<OAuth>,
+    /// Which stores there are.
+    pub secrets: Secrets,
     /// The profile's name, for hints.
     pub profile_name: Option<String>,
     /// Whether somebody sits at a terminal.
@@ -52,6 +57,8 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct SecretError {
+    /// [`Cause::Login`] if a provider refused, [`Cause::Configuration`] otherwise.
+    pub cause: Cause,
     /// What was tried and why it failed.
     pub what: String,
     /// What to type instead.
@@ -60,7 +67,7 @@ pub struct SecretError {
 
 impl SecretError {
     fn new(what: impl AsRef<str>) -> Self {
-        Self { what: crate::mail::clean(what.as_ref()), hints: Vec::new() }
+        Self { cause: Cause::Configuration, what: crate::mail::clean(what.as_ref()), hints: Vec::new() }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -127,6 +134,8 @@ mod tests {
             flag: flag.then(|| SecretSource::Env("FLAG".to_owned())),
             environment,
             profile: profile.then(|| SecretSource::Env("PROFILE".to_owned())),
+            oauth: None,
+            secrets: Secrets::default(),
             profile_name: None,
             may_prompt: false,
         };

@@ -29,6 +29,7 @@ pub(super) fn read(
 ) -> Result<Secret, SecretError> {
     let fail = |error: &dyn std::fmt::Display| SecretError::new(format!("no password from {source}: {error}"));
     match source {
+        SecretSource::Netrc(_) => Err(fail(&"not yet")),
         SecretSource::Keyring => Err(fail(&"the keyring is not a plain source")),
         SecretSource::Env(name) => match environment.value(name) {
             Some(value) => one_line(value.as_encoded_bytes().to_vec(), source),

@@ -45,6 +45,7 @@ impl<'a> Login<'a> {
             Mechanism::XOAuth2 => {
                 &[b"user=", self.user.as_bytes(), b"\x01auth=Bearer ", self.secret.expose(), b"\x01\x01"]
             }
+            _ => return None,
         };
         Some(base64(parts))
     }

@@ -53,7 +53,7 @@ impl Door {
         };
         let route = Arc::new(Route { profile: profile.name.clone(), server: server.to_string() });
         let way = match server {
-            Server::Network { is_lmtp, endpoint, security } => {
+            Server::Network { is_lmtp, endpoint, security, socket: _ } => {
                 Way::Network(Box::new(network::Network::new(is_lmtp, endpoint, security, profile, secret)?))
             }
             Server::Sendmail { program } => Way::Sendmail(sendmail::Sendmail::new(program, profile.timeouts)?),

@@ -92,7 +92,7 @@ impl Network {
                 let asked = tokio::task::spawn_blocking(move || secret::get(&wanted)).await;
                 let asked = asked.map_err(|error| internal(&error.to_string()))?;
                 asked.map_err(|error| {
-                    let mut trouble = Trouble::new(Stage::Auth, Cause::Configuration, &error.what);
+                    let mut trouble = Trouble::new(Stage::Auth, error.cause, &error.what);
                     trouble.hints = error.hints;
                     trouble.hints.extend(self.profile.dropped_password.clone());
                     trouble
