@@ -258,3 +258,58 @@ fn inherited_passwords_stay_at_home() {
     let run = sandbox.run(&["-p", "evil", "a@y.example", "--body", "x"]).exits(78);
     run.says("is for ada@mx.example, not for ada@127.0.0.1");
 }
+
+/// A server that takes one message, and tells the line with its return path.
+fn return_path(sandbox: &Sandbox, config: &str, arguments: &[&str]) -> String {
+    let server = Server::new(|talk, _| {
+        talk.greet("");
+        talk.take_one(1);
+    });
+    sandbox.config(&config.replace("SERVER", &server.url()));
+    sandbox.run(&[arguments, &["a@y.example", "--body", "x"]].concat()).exits(0);
+    server.only().commands.into_iter().find(|line| line.starts_with("MAIL ")).expect("MAIL")
+}
+
+#[test]
+fn the_sender_picks_the_profile() {
+    const CONFIG: &str = "default-profile = \"none\"\n[profiles.none]\nserver = \"maildir:box\"\n\
+        [profiles.work]\nserver = \"SERVER\"\nmatch = [\"*@work.example\", \"me+*@home.example\"]\n\
+        [profiles.bounces]\nserver = \"SERVER\"\nmatch = \"<>\"\n";
+    let mut sandbox = Sandbox::new();
+    for from in ["Ada <Ada@Work.example>", "me+list@home.example"] {
+        let line = return_path(&sandbox, CONFIG, &["--from", from]);
+        assert!(line.to_lowercase().contains(&from.to_lowercase().replace("ada <", "").replace('>', "")), "{line}");
+    }
+    let null = return_path(&sandbox, CONFIG, &["-r", "x@else.example", "--envelope-from", "<>"]);
+    assert_eq!(null, "MAIL FROM:<>");
+    sandbox.env("EMAIL", "ada@work.example");
+    assert_eq!(return_path(&sandbox, CONFIG, &[]), "MAIL FROM:<ada@work.example>");
+    sandbox.run(&["-r", "x@else.example", "a@y.example", "--body", "x"]).exits(0).says("box/new");
+    let shown = sandbox.run(&["profile", "show", "work"]).exits(0).stdout;
+    assert!(shown.contains("match = [\"*@work.example\", \"me+*@home.example\"]"), "{shown}");
+    sandbox.config("[profiles.a]\nmatch = \"work.example\"\n");
+    sandbox.run(&["a@y.example", "--body", "x"]).exits(78).says("config.toml:2: match: ").says("*@example.com");
+    sandbox.config("[defaults]\nmatch = \"*@work.example\"\n");
+    sandbox.run(&["a@y.example", "--body", "x"]).exits(78).says("belongs to one profile");
+}
+
+#[test]
+fn a_profile_may_have_no_return_path() {
+    const CONFIG: &str = "[profiles.p]\nserver = \"SERVER\"\nfrom = \"\"\n";
+    let mut sandbox = Sandbox::new();
+    assert_eq!(return_path(&sandbox, CONFIG, &["-r", "ada@x.example"]), "MAIL FROM:<>");
+    let named = ["-r", "ada@x.example", "-f", "bob@x.example"];
+    assert_eq!(return_path(&sandbox, CONFIG, &named), "MAIL FROM:<bob@x.example>");
+    sandbox.env("EMAIL", "ada@x.example");
+    assert_eq!(return_path(&sandbox, CONFIG, &[]), "MAIL FROM:<>");
+    let raw = sandbox.file("m.eml", "From: ada@x.example\nSubject: x\n\nx\n");
+    let server = Server::new(|talk, _| {
+        talk.greet("");
+        talk.take_one(1);
+    });
+    sandbox.config(&CONFIG.replace("SERVER", &server.url()));
+    sandbox.run(&["--raw", &raw, "a@y.example"]).exits(0);
+    assert!(server.only().commands.contains(&"MAIL FROM:<>".to_owned()));
+    sandbox.config(&CONFIG.replace("SERVER", "smtp://mx.example"));
+    sandbox.without("EMAIL").run(&["a@y.example", "--body", "x"]).exits(78).says("name one: --from");
+}

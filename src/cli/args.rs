@@ -150,7 +150,7 @@ impl WhereArgs {
         if let Some(user) = &self.user {
             settings.push(("username".to_owned(), user.clone(), "--user".to_owned()));
         }
-        Ok(Request { profile: self.profile.clone(), server: self.server.clone(), sender: None, settings })
+        Ok(Request { profile: self.profile.clone(), server: self.server.clone(), senders: Vec::new(), settings })
     }
 
     /// Whose password is wanted, if the profile logs in.

@@ -257,7 +257,7 @@ fn add(args: &AddArgs) -> Result<Exit, CliError> {
     let request = Request {
         profile: None,
         server: args.server.clone(),
-        sender: None,
+        senders: Vec::new(),
         settings: settings
             .iter()
             .filter(|(key, _)| key != "server")

@@ -11,7 +11,7 @@ impl Pattern {
         if !matches!(text, "" | "<>" | "*") && !text.contains('@') {
             return Err(format!("'{}' matches no address: *@example.com is wanted, or <>", crate::mail::clean(text)));
         }
-        Ok(Self(if text == "<>" { Vec::new() } else { lower(text) }))
+        Ok(Self(if text == "<>" { Vec::new() } else { lower(&ascii_domain(text)) }))
     }
 
     /// Whether the sender, empty for the null sender, is meant. The null sender is only meant by its own pattern.
@@ -47,6 +47,13 @@ impl Pattern {
     }
 }
 
+/// The labels of the domain as addresses have them (RFC 5891); what holds a star cannot be encoded.
+fn ascii_domain(text: &str) -> String {
+    let Some((local, domain)) = text.rsplit_once('@') else { return text.to_owned() };
+    let labels = domain.split('.').map(|label| idna::domain_to_ascii(label).unwrap_or_else(|_| label.to_owned()));
+    format!("{local}@{}", labels.collect::<Vec<_>>().join("."))
+}
+
 fn lower(text: &str) -> Vec<char> {
     text.chars().flat_map(char::to_lowercase).collect()
 }
@@ -72,6 +79,7 @@ mod tests {
         assert!(matches("a?c@*", "abc@x") && !matches("a?c@*", "ac@x"));
         assert!(matches("*@*.example", "a@b.c.example") && matches("**@x", "a@x") && matches("*", "a@x"));
         assert!(matches("<>", "") && matches("", "") && !matches("*", "") && !matches("<>", "a@x"));
+        assert!(matches("*@*.bücher.example", "ada@mx.xn--bcher-kva.example"));
         assert!(Pattern::parse("work.example").is_err());
     }
 

@@ -7,6 +7,7 @@ use super::{
     file::Assignment,
     keys::{Parts, find},
     oauth::OAuth,
+    pattern::Pattern,
     profile::{Profile, Security, Server, Setting},
     server::{ServerUrl, UrlError, parse_proxy},
     value::{Input, Raw},
@@ -20,8 +21,9 @@ pub struct Request {
     pub profile: Option<String>,
     /// `--server`.
     pub server: Option<String>,
-    /// The sender that flags name, empty for the null sender: chooses a profile where none is named.
-    pub sender: Option<String>,
+    /// Senders of the message, empty for the null sender: the first that a profile is for chooses it, where none is
+    /// named.
+    pub senders: Vec<String>,
     /// Keys set by flags: name, value, and the flag as typed.
     pub settings: Vec<(String, String, String)>,
 }
@@ -123,28 +125,28 @@ fn selected(request: &Request, files: &Files, environment: &Environment) -> Resu
 
 /// The profile whose pattern describes the sender most closely.
 fn for_sender(request: &Request, files: &Files) -> Result<Option<String>, ConfigError> {
-    let Some(sender) = &request.sender else { return Ok(None) };
-    let mut best: Vec<(usize, String)> = Vec::new();
-    for name in profile_names(files).into_keys() {
-        let patterns = files.profile(&name).map_or(&[][..], |table| &table.senders);
-        let weight = patterns.iter().filter(|pattern| pattern.matches(sender)).map(|pattern| pattern.weight()).max();
-        if let Some(weight) = weight {
-            best.push((weight, name));
+    for sender in &request.senders {
+        let weight = |name: &String| {
+            let patterns = files.profile(name).map_or(&[][..], |table| &table.senders);
+            patterns.iter().filter(|pattern| pattern.matches(sender)).map(Pattern::weight).max()
+        };
+        let found: Vec<(usize, String)> =
+            profile_names(files).into_keys().filter_map(|name| Some((weight(&name)?, name))).collect();
+        let most = found.iter().map(|(weight, _)| *weight).max();
+        let names: Vec<&str> =
+            found.iter().filter(|(weight, _)| Some(*weight) == most).map(|(_, name)| name.as_str()).collect();
+        match names.as_slice() {
+            [] => {}
+            [name] => return Ok(Some((*name).to_owned())),
+            several => {
+                let shown = if sender.is_empty() { "<>" } else { sender };
+                let what =
+                    format!("sender {} is one of several profiles: {}", crate::mail::clean(shown), several.join(", "));
+                return Err(ConfigError::Profile { what, hints: vec!["name one: --profile NAME".to_owned()] });
+            }
         }
     }
-    let most = best.iter().map(|(weight, _)| *weight).max();
-    best.retain(|(weight, _)| Some(*weight) == most);
-    match best.as_slice() {
-        [] => Ok(None),
-        [(_, name)] => Ok(Some(name.clone())),
-        several => {
-            let names: Vec<&str> = several.iter().map(|(_, name)| name.as_str()).collect();
-            let shown = if sender.is_empty() { "<>" } else { sender };
-            let what =
-                format!("sender {} matches several profiles alike: {}", crate::mail::clean(shown), names.join(", "));
-            Err(ConfigError::Profile { what, hints: vec!["name one: --profile NAME".to_owned()] })
-        }
-    }
+    Ok(None)
 }
 
 /// One group of assignments that stand together, such as a profile's table.
@@ -369,10 +371,15 @@ impl<'a> Resolver<'a> {
             _ => None,
         };
         let input = Input { raw, folder, home: self.environment.path("HOME") };
+        let had_null_sender = self.parts.profile.has_null_sender;
         (key.set)(&mut self.parts, &input).map_err(|what| match origin {
             Origin::Flag(flag) if flag.starts_with("--") => value_error(origin, what),
             _ => value_error(origin, format!("{}: {what}", key.name)),
         })?;
+        // EMAIL names who writes; that a profile's messages have no return path stays.
+        if key.name == "from" && matches!(origin, Origin::Environment(_)) {
+            self.parts.profile.has_null_sender |= had_null_sender;
+        }
         self.set.insert(key.name, (raw.clone(), origin.clone()));
         Ok(())
     }
@@ -492,7 +499,7 @@ mod tests {
     fn request(server: Option<&str>, options: &[(&str, &str)]) -> Request {
         Request {
             profile: None,
-            sender: None,
+            senders: Vec::new(),
             server: server.map(str::to_owned),
             settings: options
                 .iter()
@@ -654,6 +661,113 @@ mod tests {
                 assert_eq!(profile.password, None, "{name} with {key}");
             }
         }
+    }
+
+    #[test]
+    fn the_sender_chooses_where_nobody_does() {
+        let files = files(
+            "default-profile = \"plain\"\n[profiles.plain]\nhost = \"plain.example\"\n\
+             [profiles.work]\nhost = \"work.example\"\nmatch = [\"*@work.example\", \"<>\"]\n\
+             [profiles.heir]\ninherits = \"work\"\nhost = \"heir.example\"\n\
+             [profiles.boss]\nhost = \"boss.example\"\nmatch = \"boss@work.example\"\n\
+             [profiles.twin]\nhost = \"twin.example\"\nmatch = [\"*@home.example\"]\n\
+             [profiles.other]\nhost = \"other.example\"\nmatch = [\"*@home.example\"]\n",
+            "",
+        );
+        let none = Environment::default();
+        let chosen = |senders: &[&str], profile: Option<&str>, environment: &Environment| {
+            let request = Request {
+                senders: senders.iter().map(|sender| sender.to_string()).collect(),
+                profile: profile.map(str::to_owned),
+                ..Request::default()
+            };
+            resolve(&request, &files, environment)
+                .map(|profile| profile.name.unwrap())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(chosen(&["ada@work.example"], None, &none).unwrap(), "work");
+        assert_eq!(chosen(&["boss@work.example"], None, &none).unwrap(), "boss");
+        assert_eq!(chosen(&["x@else.example", ""], None, &none).unwrap(), "work");
+        assert_eq!(chosen(&["x@else.example"], None, &none).unwrap(), "plain");
+        assert_eq!(chosen(&["boss@work.example"], Some("plain"), &none).unwrap(), "plain");
+        let named = Environment::from([("MAILSEND_PROFILE", "heir")]);
+        assert_eq!(chosen(&["boss@work.example"], None, &named).unwrap(), "heir");
+        assert!(chosen(&["x@home.example"], None, &none).unwrap_err().contains("several profiles: other, twin"));
+    }
+
+    #[test]
+    fn a_proxy_of_the_environment_is_for_others() {
+        let proxy = |host: &str, toml: &str, url: &str| {
+            let files = files(&format!("[profiles.p]\nhost = \"{host}\"\n{toml}"), "");
+            let environment = Environment::from([("ALL_PROXY", url), ("NO_PROXY", "near.example")]);
+            resolve(&Request::default(), &files, &environment)
+                .map(|profile| profile.proxy.map(|proxy| proxy.to_string()))
+        };
+        let url = "socks5://ada:secret@proxy.example";
+        assert_eq!(proxy("mx.example", "", url).unwrap().unwrap(), "socks5://proxy.example:1080");
+        for (host, toml) in [("127.0.0.1", ""), ("near.example", ""), ("mx.example", "proxy = \"none\"")] {
+            assert_eq!(proxy(host, toml, url).unwrap(), None, "{host} {toml}");
+        }
+        let own = "proxy = \"http://own.example:3128\"";
+        assert_eq!(proxy("127.0.0.1", own, url).unwrap().unwrap(), "http://own.example:3128");
+        let error = proxy("mx.example", "", "gopher://x").unwrap_err().to_string();
+        assert!(error.starts_with("environment ALL_PROXY: "), "{error}");
+    }
+
+    #[test]
+    fn oauth_stays_with_its_host_and_user() {
+        let files = files(
+            "[profiles.g]\nusername = \"ada@gmail.com\"\noauth = { provider = \"google\", client-id = \"x\" }\n\
+             [profiles.h]\nhost = \"mx.example\"\nusername = \"ada\"\noauth.command = \"token\"\n\
+             [profiles.m]\noauth.provider = \"microsoft\"\n",
+            "",
+        );
+        let get = |name: &str, options: &[(&str, &str)]| {
+            resolve(
+                &Request { profile: Some(name.to_owned()), ..request(None, options) },
+                &files,
+                &Environment::default(),
+            )
+        };
+        let google = get("g", &[]).unwrap();
+        assert_eq!(google.server.unwrap().to_string(), "smtp.gmail.com:465");
+        assert!(google.oauth.is_some());
+        assert!(get("h", &[]).unwrap().oauth.is_some());
+        for options in [("host", "evil.example"), ("username", "bob")] {
+            let profile = get("h", &[options]).unwrap();
+            assert!(profile.oauth.is_none() && profile.dropped_password.is_some(), "{options:?}");
+            assert!(get("g", &[options]).unwrap().oauth.is_none(), "{options:?}");
+        }
+        let error = get("m", &[]).unwrap_err().to_string();
+        assert!(error.starts_with("/u/c.toml:9: oauth.client-id: "), "{error}");
+        assert_eq!(
+            get("m", &[("oauth.client-id", "x")]).unwrap().server.unwrap().to_string(),
+            "smtp.office365.com:587"
+        );
+    }
+
+    #[test]
+    fn sockets_need_no_tls() {
+        for (toml, expected) in [
+            ("server = \"lmtp:///run/l\"", "lmtp:///run/l none"),
+            ("socket = \"/run/s\"\nhost = \"mx.example\"", "smtp:///run/s none"),
+            ("socket = \"/run/s\"\nsecurity = \"starttls\"", "smtp:///run/s starttls"),
+        ] {
+            let files = files(&format!("[profiles.p]\n{toml}\n"), "");
+            let server = resolve(&Request::default(), &files, &Environment::default()).unwrap().server.unwrap();
+            let Server::Network { security, .. } = server else { panic!("{server}") };
+            assert_eq!(format!("{server} {}", security.as_str()), expected);
+        }
+    }
+
+    #[test]
+    fn secrets_are_for_all_profiles() {
+        let files = files("[secrets]\nstore = \"file\"\nkey = { file = \"k\" }\n", "[secrets]\nstore = \"keyutils\"\n");
+        let environment = Environment::from([("MAILSEND_SECRETS_FILE", "/x/secrets.json")]);
+        let secrets = resolve(&request(Some("smtp://x.example"), &[]), &files, &environment).unwrap().secrets;
+        assert_eq!(secrets.store, Some(crate::config::StoreKind::File));
+        assert_eq!(secrets.key, Some(SecretSource::File("/u/k".into())));
+        assert_eq!(secrets.file, Some("/x/secrets.json".into()));
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(super) fn letter(
     }
 
     let message = compose(&draft, stamp)?;
-    let sender = return_path(args, Some(&draft.from.address))?;
+    let sender = return_path(args, Some(&draft.from.address).filter(|_| !profile.has_null_sender))?;
     Ok(Some(Letter {
         envelope: envelope(sender, message.recipients)?,
         message_id: message.message_id,
@@ -122,16 +122,41 @@ fn mailbox(option: &str, text: &str) -> Result<Mailbox, CliError> {
     Mailbox::parse(text).map_err(|error| CliError::address(option, &error))
 }
 
-fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
+/// Addresses by which a profile may be chosen: the sender's, and that of the return path, empty for the null sender,
+/// which is the stronger wish of the two.
+pub(super) fn senders(args: &MessageArgs, context: &Context) -> Result<Vec<String>, CliError> {
+    let named = match named_sender(args)? {
+        Some(mailbox) => Some(mailbox.address.to_string()),
+        None => {
+            let from = ["MAILSEND_FROM", "EMAIL"].iter().find_map(|name| context.environment.get(name));
+            // What is wrong with it is told when it is used.
+            from.and_then(|from| Mailbox::parse(from).ok()).map(|mailbox| mailbox.address.to_string())
+        }
+    };
+    let path = args.envelope_from.as_ref().map(|_| return_path(args, None));
+    let path = path.transpose()?.map(|path| path.map_or_else(String::new, |address| address.to_string()));
+    let mut senders: Vec<String> = named.into_iter().chain(path).collect();
+    senders.sort_by_key(|sender| !sender.is_empty());
+    Ok(senders)
+}
+
+/// The sender of `--from`, or of a field given as a whole.
+fn named_sender(args: &MessageArgs) -> Result<Option<Mailbox>, CliError> {
     if let Some(from) = &args.from {
-        return mailbox("--from", from);
+        return mailbox("--from", from).map(Some);
     }
-    // A field given as a whole is looked at here already: without any sender there is no message.
     for header in &args.header {
         let field = Field::parse(header)?;
         if field.name.eq_ignore_ascii_case("From") {
-            return mailbox("From", &field.value);
+            return mailbox("From", &field.value).map(Some);
         }
+    }
+    Ok(None)
+}
+
+fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
+    if let Some(named) = named_sender(args)? {
+        return Ok(named);
     }
     if let Some(from) = &profile.from {
         return Ok(from.clone());
@@ -290,10 +315,11 @@ fn raw_letter(
         recipients = message.recipients;
     }
     let sender = match (&args.envelope_from, &args.from) {
+        (None, _) if profile.has_null_sender => None,
         (None, Some(_)) => from.map(|from| from.address),
         _ => return_path(args, message.from.as_ref())?,
     };
-    if sender.is_none() && args.envelope_from.is_none() {
+    if sender.is_none() && args.envelope_from.is_none() && !profile.has_null_sender {
         return Err(CliError::new(
             Exit::Configuration,
             format!("{raw} has no From field and nobody is named as the sender"),

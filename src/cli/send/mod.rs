@@ -20,7 +20,7 @@ use super::{
     ui,
 };
 use crate::{
-    config::{Profile, SecretSource, Server, resolve},
+    config::{Profile, Request, SecretSource, Server, resolve},
     mail::Content,
     message::{Blocks, Stamp},
 };
@@ -184,7 +184,8 @@ enum PriorityArg {
 /// Sends one message, or shows it.
 pub fn send(args: SendArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
-    let profile = resolve(&args.place.request()?, &context.files, &context.environment)?;
+    let request = Request { senders: compose::senders(&args.message, &context)?, ..args.place.request()? };
+    let profile = resolve(&request, &context.files, &context.environment)?;
     let is_shown = args.message.dry_run || args.message.eml.is_some();
     let mut stamp = stamp(&context, &profile, is_shown)?;
     let mut stdin = Stdin::default();
