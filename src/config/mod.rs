@@ -4,6 +4,7 @@
 //! table, [`KEYS`], drives reading, the hint for a misspelt key, `-o`, the environment, `profile show` and the man
 //! page. Order of precedence: flag, environment, user's file, system's file, default.
 
+pub mod autoconfig;
 mod edit;
 mod environment;
 mod file;

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod dial;
+mod dns;
 pub mod http;
 mod proxy;
 mod tls;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use certificate::Certificate;
 pub use dial::{Endpoint, dial, host_name};
+pub use dns::Dns;
 pub use proxy::{Proxy, ProxyKind};
 pub use tls::{Tls, TlsInfo, TlsPolicy, TlsVersion, refusal};
 
