@@ -85,7 +85,7 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a man
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "list" -d 'List the profiles'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "show" -d 'Show the keys of a profile and where each was set'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "add" -d 'Add a profile to the configuration'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "add" -d 'Set up an account: find its server, prove the login, write the profile, keep the password'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "remove" -d 'Remove a profile from the configuration'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "default" -d 'Show or set the profile that is used when none is named'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "check" -d 'Connect, and say what the server offers and whether the login works'
@@ -103,10 +103,15 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_se
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l server -d 'The server: smtps://USER@HOST, smtp://USER@HOST:587, lmtp://HOST, sendmail:, maildir:FOLDER' -r -f
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s r -l from -d 'Sender of messages that name none' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s r -l from -d 'Sender of messages that name none; its server is looked for if none is named' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l user -d 'Log in as this user; the address by default' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l password-command -d 'The password comes from the output of this shell command, now and later' -r -f -a "(__fish_complete_command)"
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l password-file -d 'The password is in this file, now and later; only its owner may read it' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l password-fd -d 'Read the password from this open file descriptor, and keep it as login does' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s o -d 'Any other key, such as -o timeouts.connect=5s' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s C -l config -d 'Read this configuration file and no other' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l default -d 'Use it when none is named'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l no-check -d 'Do not connect: write what is given, or found'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l trace -d 'Show the whole dialogue with the server, without secrets'

@@ -13,5 +13,6 @@ mod login;
 mod output;
 mod profiles;
 mod real;
+mod setup;
 mod starttls;
 mod tls;

@@ -133,31 +133,37 @@ fn examine(
     }
     let Some(mut opening) = door.opening() else { return Ok(None) };
     let runtime = runtime()?;
-    let trouble = runtime.block_on(async {
-        let (steps, mut events) = mpsc::channel(64);
-        let listener = Listener { steps, wants_trace };
-        let steps = open(&mut opening, &listener);
-        tokio::pin!(steps);
-        let trouble = loop {
-            tokio::select! {
-                biased;
-                event = events.recv() => if let Some(Step::Event(Event::Trace(line))) = event { ui::tell(&line) },
-                ended = &mut steps => break ended.err(),
-            }
-        };
-        while let Ok(step) = events.try_recv() {
-            if let Step::Event(Event::Trace(line)) = step {
-                ui::tell(&line);
-            }
-        }
-        trouble
-    });
+    let trouble = runtime.block_on(open_and_show(&mut opening, wants_trace)).err();
     findings.learn(&opening);
     if let Some(session) = opening.session.take() {
         runtime.block_on(session.quit());
     }
     runtime.shutdown_background();
     Ok(trouble)
+}
+
+/// Opens a session as far as it goes, and shows the dialogue where that is wanted.
+pub(super) async fn open_and_show(opening: &mut Opening<'_>, wants_trace: bool) -> Result<(), Trouble> {
+    let (steps, mut events) = mpsc::channel(64);
+    let listener = Listener { steps, wants_trace };
+    let show = |step: Step| {
+        if let Step::Event(Event::Trace(line)) = step {
+            ui::tell(&line);
+        }
+    };
+    let steps = open(opening, &listener);
+    tokio::pin!(steps);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            event = events.recv() => event.into_iter().for_each(show),
+            ended = &mut steps => break ended,
+        }
+    };
+    while let Ok(step) = events.try_recv() {
+        show(step);
+    }
+    ended
 }
 
 async fn open(opening: &mut Opening<'_>, listener: &Listener) -> Result<(), Trouble> {

@@ -10,6 +10,7 @@ mod login;
 mod man;
 mod profile;
 mod send;
+mod setup;
 mod stdin;
 mod ui;
 

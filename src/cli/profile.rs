@@ -1,14 +1,12 @@
 //! `mailsend profile`: what is configured, and changing it.
 
-use std::collections::BTreeMap;
-
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context},
-    check, printed, ui,
+    check, printed, setup, ui,
 };
 use crate::{
     config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, heirs, profile_names, resolve},
@@ -28,8 +26,8 @@ enum ProfileCommand {
     List(ListArgs),
     /// Show the keys of a profile and where each was set
     Show(ShowArgs),
-    /// Add a profile to the configuration
-    Add(AddArgs),
+    /// Set up an account: find its server, prove the login, write the profile, keep the password
+    Add(setup::AddArgs),
     /// Remove a profile from the configuration
     Remove(RemoveArgs),
     /// Show or set the profile that is used when none is named
@@ -62,26 +60,6 @@ struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
-struct AddArgs {
-    /// Name of the profile
-    name: String,
-    /// The server: smtps://USER@HOST, smtp://USER@HOST:587, lmtp://HOST, sendmail:, maildir:FOLDER
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    server: Option<String>,
-    /// Sender of messages that name none
-    #[arg(long, short = 'r', value_name = "ADDRESS", value_hint = ValueHint::EmailAddress)]
-    from: Option<String>,
-    /// Any other key, such as -o timeouts.connect=5s
-    #[arg(short = 'o', value_name = "KEY=VALUE", allow_hyphen_values = true)]
-    options: Vec<String>,
-    /// Use it when none is named
-    #[arg(long)]
-    default: bool,
-    #[command(flatten)]
-    common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
 struct RemoveArgs {
     /// Name of the profile
     name: String,
@@ -102,7 +80,7 @@ pub fn profile(args: ProfileArgs) -> Result<Exit, CliError> {
     match args.command {
         ProfileCommand::List(args) => list(&args),
         ProfileCommand::Show(args) => show(&args),
-        ProfileCommand::Add(args) => add(&args),
+        ProfileCommand::Add(args) => setup::add(args),
         ProfileCommand::Remove(args) => remove(&args),
         ProfileCommand::Default(args) => default(&args),
         ProfileCommand::Check(args) => check::check(&args),
@@ -218,7 +196,7 @@ fn show(args: &ShowArgs) -> Result<Exit, CliError> {
 }
 
 /// The file that is to be changed; one that was named need not be there yet.
-fn edit(common: &CommonArgs) -> Result<(Context, Edit, String), CliError> {
+pub(super) fn edit(common: &CommonArgs) -> Result<(Context, Edit, String), CliError> {
     let environment = Environment::of_process();
     let path = Files::user_path(common.config.as_deref(), &environment).ok_or_else(|| {
         let what = "there is no place for a configuration: neither XDG_CONFIG_HOME nor HOME is set";
@@ -233,83 +211,7 @@ fn edit(common: &CommonArgs) -> Result<(Context, Edit, String), CliError> {
     Ok((context, Edit::open(&path)?, path.display().to_string()))
 }
 
-fn add(args: &AddArgs) -> Result<Exit, CliError> {
-    let (context, mut edit, path) = edit(&args.common)?;
-    if args.name.is_empty() || args.name.chars().any(char::is_control) {
-        return Err(CliError::usage("the name of a profile is a word"));
-    }
-    if edit.has_profile(&args.name) {
-        return Err(CliError::usage(format!("there is a profile '{}' in {path} already", args.name))
-            .hint(format!("remove it first: mailsend profile remove {}", args.name))
-            .hint("or change it in the file"));
-    }
-    let mut settings: Vec<(String, String)> = Vec::new();
-    for (key, value) in [("from", &args.from), ("server", &args.server)] {
-        settings.extend(value.iter().map(|value| (key.to_owned(), value.clone())));
-    }
-    for option in &args.options {
-        let Some((key, value)) = option.split_once('=') else {
-            return Err(CliError::usage(format!("-o: '{}' has no '='", clean(option))).hint("-o KEY=VALUE"));
-        };
-        settings.push((key.trim().to_owned(), value.to_owned()));
-    }
-    // Every value is looked at before the file is touched, and nothing else than these.
-    let request = Request {
-        profile: None,
-        server: args.server.clone(),
-        senders: Vec::new(),
-        settings: settings
-            .iter()
-            .filter(|(key, _)| key != "server")
-            .map(|(key, value)| (key.clone(), value.clone(), flag_of(key)))
-            .collect(),
-    };
-    let profile = resolve(&request, &Files::default(), &Environment::default())?;
-    if profile.server.is_none() {
-        return Err(CliError::usage("the profile needs a server")
-            .hint(format!("mailsend profile add {} --server smtps://USER@HOST --from ADDRESS", args.name)));
-    }
-    let is_first = profile_names(&context.files).is_empty();
-    let folder = std::env::current_dir().unwrap_or_default();
-    edit.add_profile(&args.name, &unfolded(settings), &folder);
-    // As it will be read from the file.
-    let files = Files { user: Some(edit.file()?), system: None };
-    let request = Request { profile: Some(args.name.clone()), ..Request::default() };
-    resolve(&request, &files, &Environment::default()).map_err(|error| match error {
-        ConfigError::Value { what, hint, .. } => hint.into_iter().fold(CliError::usage(what), CliError::hint),
-        other => other.into(),
-    })?;
-    let is_default = args.default || (is_first && edit.default_profile().is_none());
-    if is_default {
-        edit.set_default_profile(&args.name);
-    }
-    edit.save().map_err(cannot_write)?;
-    if !context.is_quiet {
-        let default = if is_default { ", the one used when none is named" } else { "" };
-        ui::tell(&format!("added profile '{}' to {path}{default}", args.name));
-        let which = if is_default { String::new() } else { format!(" --profile {}", args.name) };
-        if profile.username.is_some() && profile.password.is_none() {
-            ui::tell(&format!("next: mailsend login{which}"));
-        }
-        ui::tell(&format!("next: mailsend profile check{which}"));
-    }
-    Ok(Exit::Success)
-}
-
-fn flag_of(key: &str) -> String {
-    if key == "from" { "--from".to_owned() } else { format!("-o {key}") }
-}
-
-/// The last of two values for one key holds.
-fn unfolded(settings: Vec<(String, String)>) -> Vec<(String, String)> {
-    let mut last: BTreeMap<String, usize> = BTreeMap::new();
-    for (at, (key, _)) in settings.iter().enumerate() {
-        last.insert(key.clone(), at);
-    }
-    settings.into_iter().enumerate().filter(|(at, (key, _))| last.get(key) == Some(at)).map(|(_, pair)| pair).collect()
-}
-
-fn cannot_write(error: ConfigError) -> CliError {
+pub(super) fn cannot_write(error: ConfigError) -> CliError {
     match error {
         ConfigError::File { path, error } => {
             CliError::new(Exit::CannotCreate, format!("{} cannot be written", path.display())).source(error)

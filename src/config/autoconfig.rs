@@ -3,7 +3,7 @@
 
 use roxmltree::Document;
 
-use super::{Security, server::parse_host};
+use super::{Provider, Security, server::parse_host};
 use crate::{mail::Address, net::Endpoint};
 
 /// A server that takes a user's mail.
@@ -93,6 +93,20 @@ pub fn known_server(address: &Address) -> Option<Candidate> {
     Some(at(host, *port, address))
 }
 
+/// The server of a provider that takes a domain's mail, by the name of its exchanger.
+pub fn server_behind(exchanger: &str, address: &Address) -> Option<Candidate> {
+    let is_below = |domain: &str| exchanger.to_ascii_lowercase().ends_with(&format!(".{domain}"));
+    let provider = if ["google.com", "googlemail.com"].into_iter().any(is_below) {
+        Provider::Google
+    } else if ["mail.protection.outlook.com", "mx.microsoft"].into_iter().any(is_below) {
+        Provider::Microsoft
+    } else {
+        return None;
+    };
+    let (host, port) = provider.server()?;
+    Some(at(host, port, address))
+}
+
 /// A server found by its name, with the whole address as user; port 465 is TLS.
 pub fn at(host: &str, port: u16, address: &Address) -> Candidate {
     Candidate {
@@ -159,6 +173,10 @@ mod tests {
         assert_eq!(server("a@GMAIL.com"), Some(("smtp.gmail.com:465".to_owned(), Security::Tls)));
         assert_eq!(server("a@hotmail.com"), Some(("smtp-mail.outlook.com:587".to_owned(), Security::Starttls)));
         assert_eq!(server("a@example.com"), None);
+        let behind = |exchanger: &str| server_behind(exchanger, &ada()).map(|found| found.endpoint.to_string());
+        assert_eq!(behind("aspmx.l.google.com").as_deref(), Some("smtp.gmail.com:465"));
+        assert_eq!(behind("example-com.mail.protection.outlook.com").as_deref(), Some("smtp.office365.com:587"));
+        assert_eq!(behind("evilgoogle.com"), None);
         let mut all: Vec<&str> = KNOWN.iter().flat_map(|(domains, _, _)| domains.iter().copied()).collect();
         let count = all.len();
         all.sort_unstable();

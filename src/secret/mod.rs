@@ -45,7 +45,7 @@ pub struct Wanted {
 }
 
 /// A secret and who answered.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Found {
     /// The secret.
     pub secret: Secret,

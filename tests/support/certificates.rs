@@ -35,6 +35,8 @@ pub struct Authority {
     pub expired_intermediate: Identity,
     /// An authority's own, for localhost, signed by ours.
     pub of_an_authority: Identity,
+    /// For the hosts of example.test, which only exists in networks of the tests' own.
+    pub domain: Identity,
     /// For clients.
     pub client: Identity,
 }
@@ -104,6 +106,7 @@ fn make() -> Authority {
         signed_by_no_authority: Identity { chain: signed_by_leaf, key: signed_key.serialize_pem() },
         expired_intermediate: Identity { chain: below + &between_pem, key: below_key.serialize_pem() },
         of_an_authority: signed(own),
+        domain: signed(params("example.test", &["example.test", "*.example.test", "mail.hoster.test"])),
         client: signed(client),
     }
 }

@@ -75,7 +75,7 @@ fn is_fetched() -> bool {
 }
 
 /// Says aloud, past the harness, that a test is skipped; where servers are required that is a failure.
-fn is_here(server: &str, is_here: bool) -> bool {
+pub fn is_here(server: &str, is_here: bool) -> bool {
     if !is_here {
         let test = thread::current().name().unwrap_or("a test").to_owned();
         let reason = format!("{test} needs {server}, which is not here; as root, tests/run fetches it");
