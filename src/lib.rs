@@ -9,9 +9,9 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`mail`] | nouns without I/O: mailbox, envelope, submission, content, reply, outcome, secret, and the two channels between a feed and its sessions |
-//! | [`net`] | byte streams: connecting to a host, TLS, certificates |
-//! | [`config`] | TOML, environment and flags to one resolved profile; parse only |
-//! | [`secret`] | passwords from keyring, file, descriptor, command, environment, systemd, terminal |
+//! | [`net`] | byte streams: connecting to a host, proxies, TLS, certificates; what the DNS and web servers say |
+//! | [`config`] | TOML, environment, flags and other programs' files to one resolved profile; parse only |
+//! | [`secret`] | passwords from the stores of login, file, descriptor, command, environment, systemd, netrc, terminal; OAuth tokens |
 //! | [`message`] | draft to MIME, raw messages, and the octets of a content as a stream |
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
@@ -21,7 +21,8 @@
 //! | [`cli`] | one file per command, standard input and output, errors, exit codes |
 //!
 //! Data climbs once and comes down as events and an exit code. `mail`, `net::certificate`, `config`, `secret` and
-//! `message` are synchronous; tokio lives where bytes meet a socket, its runtime is built in one function of `cli`.
+//! `message` are synchronous; tokio lives where bytes meet a socket. Its runtime is built in one function of `cli`, and in
+//! [`net::http::ask_and_wait`] for those who wait for a web server while they have no runtime.
 //!
 //! # How a message goes
 //!
