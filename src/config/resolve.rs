@@ -11,7 +11,7 @@ use super::{
     server::{ServerUrl, UrlError, parse_proxy},
     value::{Input, Raw},
 };
-use crate::net::Endpoint;
+use crate::net::{Endpoint, Proxy};
 
 /// What the flags say about where to send.
 #[derive(Debug, Clone, Default)]
@@ -224,6 +224,20 @@ fn flag_layer(request: &Request) -> Result<Layer, ConfigError> {
     Ok(layer)
 }
 
+/// The proxy that `ALL_PROXY` names for this host. This machine is reached directly.
+pub(super) fn proxy_of_environment(host: &str, environment: &Environment) -> Result<Option<Proxy>, ConfigError> {
+    if (Endpoint { host: host.to_owned(), port: 0 }).is_loopback() {
+        return Ok(None);
+    }
+    let Some((name, url)) = environment.proxy_for(host) else { return Ok(None) };
+    let origin = Origin::Environment(name.to_owned());
+    let proxy = parse_proxy(url, true).map_err(|error| match error {
+        UrlError::Invalid(what) => value_error(&origin, what),
+        UrlError::Password => value_error(&origin, "no URL".to_owned()),
+    })?;
+    Ok(Some(proxy))
+}
+
 fn value_error(origin: &Origin, what: String) -> ConfigError {
     ConfigError::Value { origin: origin.clone(), what, hint: None }
 }
@@ -317,18 +331,17 @@ impl<'a> Resolver<'a> {
         Ok(oauth)
     }
 
-    /// What a whole environment goes through, unless the profile says otherwise. This machine is reached directly.
+    /// What a whole environment goes through, unless the profile says otherwise.
     fn take_proxy_of_environment(&mut self) -> Result<(), ConfigError> {
         let Some(Server::Network { endpoint, socket: None, .. }) = &self.parts.profile.server else { return Ok(()) };
-        if self.parts.profile.proxy.is_some() || self.parts.has_no_proxy || endpoint.is_loopback() {
+        if self.parts.profile.proxy.is_some() || self.parts.has_no_proxy {
             return Ok(());
         }
-        let Some((name, url)) = self.environment.proxy_for(&endpoint.host) else { return Ok(()) };
-        let proxy = parse_proxy(url, true).map_err(|error| match error {
-            UrlError::Invalid(what) => value_error(&Origin::Environment(name.to_owned()), what),
-            UrlError::Password => value_error(&Origin::Environment(name.to_owned()), "no URL".to_owned()),
-        })?;
-        self.parts.profile.proxy = Some(proxy);
+        self.parts.profile.proxy = proxy_of_environment(&endpoint.host, self.environment)?;
+        // What a file keeps is for the proxy that it names.
+        if matches!(self.set.get("proxy-password"), Some((_, Origin::File(..)))) {
+            self.parts.profile.proxy_password = None;
+        }
         Ok(())
     }
 
@@ -352,6 +365,12 @@ impl<'a> Resolver<'a> {
                 "username" => self.user_origin = Some(assignment.origin.clone()),
                 _ => {}
             }
+        }
+        // A password goes to no other proxy than the one that it was written for.
+        let says = |key: &str| layer.iter().any(|assignment| assignment.key.name == key);
+        if says("proxy") && !says("proxy-password") {
+            self.parts.profile.proxy_password = None;
+            self.set.remove("proxy-password");
         }
         if layer.iter().any(|assignment| assignment.key.name == "password") {
             self.password_for = Some(self.identity());
@@ -654,6 +673,42 @@ mod tests {
                 assert_eq!(profile.password, None, "{name} with {key}");
             }
         }
+    }
+
+    #[test]
+    fn a_proxy_s_password_stays_with_its_proxy() {
+        let files = files(
+            "[profiles.p]\nhost = \"mx.example\"\nproxy = \"socks5://ada@a.example\"\nproxy-password = { env = \"X\" }\n\
+             [profiles.other]\ninherits = \"p\"\nproxy = \"socks5://ada@b.example\"\n\
+             [profiles.same]\ninherits = \"p\"\nport = 587\n\
+             [profiles.none]\nhost = \"mx.example\"\nproxy-password = { env = \"X\" }\n",
+            "",
+        );
+        let environment = Environment::from([("ALL_PROXY", "http://c.example"), ("NO_PROXY", "spared.example")]);
+        let resolved = |name: &str, options: &[(&str, &str)]| {
+            let request = Request { profile: Some(name.to_owned()), ..request(None, options) };
+            resolve(&request, &files, &environment).unwrap()
+        };
+        let way = |name: &str, options: &[(&str, &str)]| {
+            let profile = resolved(name, options);
+            (profile.passage().to_string(), profile.proxy_password.is_some())
+        };
+        let through = |proxy: &str, has_password: bool| (format!("through {proxy}"), has_password);
+        assert_eq!(way("p", &[]), through("socks5://a.example:1080", true));
+        assert_eq!(way("same", &[]), through("socks5://a.example:1080", true));
+        assert_eq!(way("other", &[]), through("socks5://b.example:1080", false));
+        assert_eq!(way("p", &[("proxy", "http://d.example")]), through("http://d.example:8080", false));
+        assert_eq!(way("none", &[]), through("http://c.example:8080", false));
+        assert_eq!(way("none", &[("proxy-password", "{ fd = 3 }")]), through("http://c.example:8080", true));
+        assert_eq!(way("p", &[("proxy", "none")]).0, "");
+        assert_eq!(way("none", &[("host", "localhost")]).0, "");
+        // Another host has its own way, unless the profile says one for all.
+        let to = |profile: &Profile, host: &str| profile.passage_to(host, &environment).unwrap().to_string();
+        let plain = resolved("none", &[]);
+        assert_eq!(to(&plain, "tokens.example"), "through http://c.example:8080");
+        assert_eq!((to(&plain, "a.spared.example"), to(&plain, "127.0.0.1")), (String::new(), String::new()));
+        assert_eq!(to(&resolved("p", &[]), "127.0.0.1"), "through socks5://a.example:1080");
+        assert_eq!(to(&resolved("p", &[("proxy", "none")]), "tokens.example"), "");
     }
 
     #[test]
