@@ -11,6 +11,7 @@ mod doors;
 mod engine;
 mod login;
 mod output;
+mod passage;
 mod profiles;
 mod real;
 mod setup;

@@ -45,6 +45,8 @@ struct Findings {
     profile: Option<String>,
     server: String,
     security: Option<&'static str>,
+    /// What is in between, or chosen.
+    way: Option<String>,
     address: Option<String>,
     greeting: Option<String>,
     tls: Option<TlsFindings>,
@@ -92,6 +94,7 @@ pub fn check(args: &CheckArgs) -> Result<Exit, CliError> {
             Server::Network { security, .. } => Some(security.as_str()),
             _ => None,
         },
+        way: way(&profile),
         user: wanted.as_ref().map(|wanted| wanted.user.clone()),
         ..Findings::default()
     };
@@ -112,6 +115,12 @@ pub fn check(args: &CheckArgs) -> Result<Exit, CliError> {
         (None, None) => Ok(Exit::Success),
         (None, Some(address)) => super::send::test_message(address, &place, &args.common),
     }
+}
+
+/// The way to a server, if it is not the straight one.
+pub(super) fn way(profile: &Profile) -> Option<String> {
+    let passage = profile.passage();
+    (matches!(profile.server, Some(Server::Network { .. })) && !passage.is_straight()).then(|| passage.to_string())
 }
 
 /// Opens a session as far as it goes. `Err` is for what has nothing to do with the server.
@@ -206,6 +215,9 @@ impl Findings {
                 None => self.server.clone(),
             },
         );
+        if let Some(way) = &self.way {
+            line("way", way);
+        }
         if let Some(address) = &self.address {
             line("connected to", address);
         }

@@ -193,7 +193,7 @@ fn look_for(
     let by_hand =
         |error: CliError| error.hint(format!("name it: --server smtps://{address}@HOST, or smtp:// for STARTTLS"));
     let runtime = runtime()?;
-    let (found, said) = runtime.block_on(find::find(address));
+    let (found, said) = runtime.block_on(find::find(address, &context.environment));
     // A look-up that still waits is not waited for.
     runtime.shutdown_background();
     if found.is_empty() {

@@ -1,11 +1,17 @@
 //! The one table of profile keys: name, what is wanted, default, documentation, and how a value is taken in.
 
+mod reading;
+mod secrets;
+
 use std::path::PathBuf;
+
+pub(super) use reading::patterns;
+use reading::{auth, ehlo_name, nonempty, parse_pin, secret_source, web_address};
+pub use secrets::SECRETS_KEYS;
 
 use super::{
     oauth::{Flow, OAuthParts, Provider},
-    pattern::Pattern,
-    profile::{Auth, Extension, Mechanism, Profile, SecretSource, Security, StoreKind},
+    profile::{Extension, Profile, SecretSource, Security},
     server::{ServerUrl, UrlError, parse_host, parse_port, parse_proxy},
     value::{Input, Raw},
 };
@@ -172,18 +178,7 @@ pub const KEYS: &[Key] = &[
               with oauth it is OAUTHBEARER, then XOAUTH2, whose secret is an access token. EXTERNAL shows \
               tls.client-cert, ANONYMOUS nothing: they need no password.",
         set: |parts, input| {
-            let words = input.list()?;
-            parts.profile.auth = match words.as_slice() {
-                [word] if word.eq_ignore_ascii_case("auto") => Auth::Auto,
-                [] => return Err("at least one mechanism is wanted".to_owned()),
-                words => {
-                    let list = words.iter().map(|word| {
-                        let raw = Raw::Text(word.clone());
-                        Input { raw: &raw, folder: None, home: None }.choice(&Mechanism::WORDS)
-                    });
-                    Auth::List(list.collect::<Result<_, _>>()?)
-                }
-            };
+            parts.profile.auth = auth(input)?;
             Ok(())
         },
     },
@@ -628,204 +623,10 @@ pub const KEYS: &[Key] = &[
     },
 ];
 
-/// The keys of `[secrets]`, which are the same for all profiles.
-pub const SECRETS_KEYS: &[Key] = &[
-    Key {
-        name: "secrets.store",
-        wanted: "keyring, keyutils or file",
-        default: None,
-        doc: "The one store of login to use. Without it passwords are looked for in all of them: the desktop's keyring, \
-              the keys of the Linux kernel (gone when the machine starts anew), the encrypted file; and kept in the first.",
-        set: |parts, input| {
-            parts.profile.secrets.store = Some(input.choice(&StoreKind::WORDS)?);
-            Ok(())
-        },
-    },
-    Key {
-        name: "secrets.file",
-        wanted: "path",
-        default: None,
-        doc: "The encrypted file, instead of secrets.json in the state folder.",
-        set: |parts, input| {
-            parts.profile.secrets.file = Some(input.path()?);
-            Ok(())
-        },
-    },
-    Key {
-        name: "secrets.key",
-        wanted: "passphrase, or a table with one source",
-        default: None,
-        doc: "Where the key of the encrypted file comes from: \"passphrase\" is asked for at the terminal; \
-              { file = \"FILE\" } is made at the first login where it is not there, { credential = \"NAME\" } comes from \
-              systemd; or any other source as for password.",
-        set: |parts, input| {
-            parts.profile.secrets.key = match input.raw {
-                Raw::Text(text) if text == "passphrase" => None,
-                _ => match secret_source(input)? {
-                    SecretSource::Keyring => return Err("where there is a keyring, no file is needed".to_owned()),
-                    source => Some(source),
-                },
-            };
-            Ok(())
-        },
-    },
-];
-
 /// The key of this name, of a profile or of `[secrets]`.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().chain(SECRETS_KEYS).find(|key| key.name == name)
 }
 
-/// The patterns of `match`.
-pub(super) fn patterns(input: &Input<'_>) -> Result<Vec<Pattern>, String> {
-    input.list()?.iter().map(|pattern| Pattern::parse(pattern)).collect()
-}
-
-fn nonempty(text: &str) -> Result<String, String> {
-    if text.is_empty() { Err("a text is wanted".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-/// https, or http to this machine: tokens and secrets go there.
-fn web_address(text: &str) -> Result<String, String> {
-    let wanted = || "https://HOST/PATH is wanted, or http:// to this machine".to_owned();
-    let (scheme, rest) = text.split_once("://").ok_or_else(wanted)?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.is_empty() || authority.contains('@') || !text.is_ascii() || text.contains(char::is_whitespace) {
-        return Err(wanted());
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(literal) => literal.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    };
-    let is_loopback = crate::net::Endpoint { host: host.to_owned(), port: 0 }.is_loopback();
-    match scheme {
-        "https" => Ok(text.to_owned()),
-        "http" if is_loopback => Ok(text.to_owned()),
-        _ => Err(wanted()),
-    }
-}
-
-fn secret_source(input: &Input<'_>) -> Result<SecretSource, String> {
-    const WANTED: &str = "\"keyring\" or one of { command = … }, { file = … }, { env = … }, { fd = … }, { credential = … }, \"netrc\" is wanted";
-    let table = match input.raw {
-        Raw::Text(text) if text == "keyring" => return Ok(SecretSource::Keyring),
-        Raw::Text(text) if text == "netrc" => return Ok(SecretSource::Netrc(None)),
-        Raw::Text(_) => {
-            return Err("a password does not belong into a configuration file or on a command line: \
-                        store it with 'mailsend login', or name its place, such as { file = \"…\" }"
-                .to_owned());
-        }
-        Raw::Table(table) => table,
-        _ => return Err(WANTED.to_owned()),
-    };
-    let mut entries = table.iter();
-    let (Some((kind, raw)), None) = (entries.next(), entries.next()) else { return Err(WANTED.to_owned()) };
-    let value = Input { raw, folder: input.folder.clone(), home: input.home.clone() };
-    let nonempty = |text: &str| nonempty(text).map_err(|_| WANTED.to_owned());
-    match kind.as_str() {
-        "command" => Ok(SecretSource::Command(nonempty(value.text()?)?)),
-        "file" => Ok(SecretSource::File(value.path()?)),
-        "env" => Ok(SecretSource::Env(nonempty(value.line()?)?)),
-        "fd" => Ok(SecretSource::Fd(value.integer()?)),
-        "netrc" => Ok(SecretSource::Netrc(Some(value.path()?))),
-        "credential" => {
-            let name = nonempty(value.line()?)?;
-            if name.contains('/') || name == ".." {
-                Err("a credential is a name without '/'".to_owned())
-            } else {
-                Ok(SecretSource::Credential(name))
-            }
-        }
-        _ => Err(WANTED.to_owned()),
-    }
-}
-
-/// A domain name or an address literal (RFC 5321, 4.1.3).
-fn ehlo_name(text: &str) -> Result<String, String> {
-    let literal = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    match literal {
-        Some(literal) => {
-            let bare = literal.strip_prefix("IPv6:").unwrap_or(literal);
-            bare.parse::<std::net::IpAddr>()
-                .map(|_| text.to_owned())
-                .map_err(|_| format!("'{text}' is no address literal"))
-        }
-        None => parse_host(text),
-    }
-}
-
-fn parse_pin(text: &str) -> Result<[u8; 32], String> {
-    let text = text.trim();
-    let text = text.strip_prefix("sha256//").unwrap_or(text);
-    encodify::base64::STANDARD
-        .decode(text)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| "the Base64 of a SHA-256 is wanted, 44 characters".to_owned())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::HashSet;
-
-    fn set(name: &str, value: &str) -> Result<Parts, String> {
-        let key = KEYS.iter().find(|key| key.name == name).unwrap();
-        let raw = Raw::from_text(value)?;
-        let mut parts = Parts::default();
-        (key.set)(&mut parts, &Input { raw: &raw, folder: None, home: None })?;
-        Ok(parts)
-    }
-
-    #[test]
-    fn names_and_variables_are_unique_and_documented() {
-        let names: HashSet<_> = KEYS.iter().map(|key| key.name).collect();
-        let variables: HashSet<_> = KEYS.iter().map(Key::variable).collect();
-        assert_eq!((names.len(), variables.len()), (KEYS.len(), KEYS.len()));
-        for key in KEYS {
-            assert!(key.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.'));
-            assert!(key.doc.ends_with('.') && !key.wanted.is_empty(), "{}", key.name);
-            if let Some(default) = key.default {
-                assert!(set(key.name, default).is_ok(), "the default of {} is not taken", key.name);
-            }
-        }
-        assert_eq!(KEYS.iter().find(|key| key.name == "tls.ca-file").unwrap().variable(), "MAILSEND_TLS_CA_FILE");
-    }
-
-    #[test]
-    fn secrets_are_places_not_passwords() {
-        let source = |text: &str| set("password", text).map(|parts| parts.profile.password.unwrap());
-        assert_eq!(source("keyring"), Ok(SecretSource::Keyring));
-        assert_eq!(source("{ command = \"pass x\" }"), Ok(SecretSource::Command("pass x".to_owned())));
-        assert_eq!(source("{ fd = 3 }"), Ok(SecretSource::Fd(3)));
-        let refused = source("hunter2").unwrap_err();
-        assert!(refused.contains("mailsend login") && !refused.contains("hunter2"), "{refused}");
-        for text in [
-            "{ password = \"x\" }",
-            "{ }",
-            "{ env = \"A\", fd = 3 }",
-            "{ fd = -1 }",
-            "{ credential = \"../x\" }",
-            "[1]",
-        ] {
-            assert!(source(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn nothing_that_breaks_a_line_gets_into_a_command() {
-        for name in ["ehlo-name", "host", "username", "from", "reply-to", "server", "tls.server-name"] {
-            for evil in ["a\r\nRSET", "a\nb", "a\0b"] {
-                assert!(set(name, evil).is_err(), "{name} takes {evil:?}");
-            }
-        }
-        assert!(set("ehlo-name", "mail host").is_err());
-        assert_eq!(set("ehlo-name", "[IPv6:::1]").unwrap().profile.ehlo_name.as_deref(), Some("[IPv6:::1]"));
-    }
-
-    #[test]
-    fn pins() {
-        assert!(set("tls.pin-sha256", "sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").is_ok());
-        assert!(set("tls.pin-sha256", "AAAA").is_err());
-    }
-}
+mod tests;

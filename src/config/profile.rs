@@ -2,10 +2,10 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-use super::OAuth;
+use super::{ConfigError, Environment, OAuth, resolve::proxy_of_environment};
 use crate::{
     mail::{Entry, Mailbox, RetryPolicy},
-    net::{Endpoint, Proxy, TlsPolicy},
+    net::{Endpoint, Passage, Proxy, TlsPolicy},
 };
 
 /// Where to send and how. Made by [`super::resolve`], immutable afterwards.
@@ -343,6 +343,30 @@ pub enum Extension {
     Require,
     /// Do not use it.
     Off,
+}
+
+impl Profile {
+    /// The way to its server. A password that a source keeps is not in it yet.
+    pub fn passage(&self) -> Passage {
+        match &self.server {
+            Some(Server::Network { socket: Some(socket), .. }) => {
+                Passage { socket: Some(socket.clone()), ..Passage::default() }
+            }
+            _ => Passage { socket: None, proxy: self.proxy.clone(), source: self.bind_address },
+        }
+    }
+
+    /// The way to another host for the same purpose, such as one that gives out tokens: through the proxy that the
+    /// profile names, else by what `environment` says about that host.
+    ///
+    /// # Errors
+    /// If `ALL_PROXY` is wanted and no URL of a proxy.
+    pub fn passage_to(&self, host: &str, environment: &Environment) -> Result<Passage, ConfigError> {
+        // `none` is said as well.
+        let is_said = self.settings.iter().any(|setting| setting.key == "proxy");
+        let proxy = if is_said { self.proxy.clone() } else { proxy_of_environment(host, environment)? };
+        Ok(Passage { socket: None, proxy, source: self.bind_address })
+    }
 }
 
 impl Default for Profile {

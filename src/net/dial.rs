@@ -1,13 +1,20 @@
-//! Connecting to a host: all its addresses, IPv6 and IPv4 in turn, the next one started when one is slow (RFC 8305).
+//! Connecting to a host: all its addresses, IPv6 and IPv4 in turn, the next one started when one is slow (RFC 8305);
+//! and to a unix socket.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
-
-use tokio::{
-    net::{TcpStream, lookup_host},
-    task::JoinSet,
-    time::{sleep, timeout},
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    time::Duration,
 };
 
+use tokio::{
+    net::{TcpSocket, TcpStream, lookup_host},
+    task::JoinSet,
+    time::sleep,
+};
+
+use super::Stream;
 use crate::mail::{Cause, Stage, Trouble};
 
 /// How long one address may take before the next is tried beside it (RFC 8305, 8: 250 ms recommended).
@@ -42,27 +49,79 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Connects within `limit`, name look-up included; Nagle's algorithm is off.
-///
-/// # Errors
-/// [`Cause::NoHost`] if the name has no address, [`Cause::TimedOut`], or [`Cause::Unreachable`] with each address's
-/// own reason.
-pub async fn dial(endpoint: &Endpoint, limit: Duration) -> Result<(TcpStream, SocketAddr), Trouble> {
-    let connecting = async {
-        let addresses = resolve(endpoint).await?;
-        race(endpoint, &addresses).await
-    };
-    let (stream, peer) = match timeout(limit, connecting).await {
-        Ok(connected) => connected?,
-        Err(_) => {
-            let what = format!("no connection to {endpoint} within {} s", limit.as_secs_f32());
-            return Err(Trouble::new(Stage::Connect, Cause::TimedOut, what)
-                .hint("check host and port, and whether a firewall is in between"));
+/// Connects to the first address that answers, from `source` if that is named.
+pub(super) async fn connect(endpoint: &Endpoint, source: Option<IpAddr>) -> Result<(TcpStream, SocketAddr), Trouble> {
+    let mut addresses = resolve(endpoint).await?;
+    if let Some(source) = source {
+        check_source(source)?;
+        addresses.retain(|address| address.is_ipv4() == source.is_ipv4());
+        if addresses.is_empty() {
+            let family = if source.is_ipv4() { "IPv4" } else { "IPv6" };
+            let what = format!("host '{}' has no {family} address, which bind-address = {source} needs", endpoint.host);
+            return Err(Trouble::new(Stage::Connect, Cause::Configuration, what)
+                .hint("name an address of the other family, or none: -o bind-address="));
         }
+    }
+    race(endpoint, &addresses, source).await
+}
+
+/// Whether an address is this machine's own.
+fn check_source(source: IpAddr) -> Result<(), Trouble> {
+    match socket(SocketAddr::new(source, 0), Some(source)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            let what = format!("bind-address = {source} is no address of this machine");
+            Err(Trouble::new(Stage::Connect, Cause::Configuration, what).hint("ip address shows which ones it has"))
+        }
+        // Anything else is told for the address that is tried.
+        _ => Ok(()),
+    }
+}
+
+fn socket(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    Ok(socket)
+}
+
+/// Connects to a unix socket.
+#[cfg(unix)]
+pub(super) async fn connect_socket(path: &Path) -> Result<Stream, Trouble> {
+    use std::os::unix::fs::FileTypeExt;
+    let error = match tokio::net::UnixStream::connect(path).await {
+        Ok(stream) => return Ok(Box::new(stream)),
+        Err(error) => error,
     };
-    // Small groups of commands must not wait for the acknowledgement of the group before.
-    stream.set_nodelay(true).map_err(|error| unreachable(endpoint, &[(peer, error)]))?;
-    Ok((stream, peer))
+    let shown = path.display();
+    let trouble = |cause: Cause, what: String| Trouble::new(Stage::Connect, cause, what);
+    let is_socket = tokio::fs::metadata(path).await.map(|metadata| metadata.file_type().is_socket());
+    Err(match error.kind() {
+        io::ErrorKind::NotFound => trouble(Cause::Unreachable, format!("there is no socket {shown}"))
+            .hint("check the path, and whether the server runs"),
+        io::ErrorKind::PermissionDenied => {
+            trouble(Cause::Configuration, format!("the socket {shown} is not open to you: {}", reason(&error)))
+                .hint(format!("its owner lets others in by its mode, or by its group: ls -l {shown}"))
+        }
+        _ if matches!(is_socket, Ok(false)) => {
+            trouble(Cause::Configuration, format!("{shown} is no socket")).hint("name the socket that the server makes")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            trouble(Cause::Unreachable, format!("nobody listens on the socket {shown}"))
+                .hint("check whether the server runs: this may be what an earlier one has left behind")
+        }
+        io::ErrorKind::InvalidInput => {
+            trouble(Cause::Configuration, format!("the path of the socket {shown} is too long for the system"))
+        }
+        _ => trouble(Cause::Unreachable, format!("no connection to the socket {shown}: {}", reason(&error))),
+    })
+}
+
+/// Connects to a unix socket, which there are none of here.
+#[cfg(not(unix))]
+pub(super) async fn connect_socket(path: &Path) -> Result<Stream, Trouble> {
+    let what = format!("unix sockets are not known to this system: {}", path.display());
+    Err(Trouble::new(Stage::Connect, Cause::Configuration, what))
 }
 
 async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Trouble> {
@@ -102,13 +161,23 @@ fn interleave(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     addresses
 }
 
-async fn race(endpoint: &Endpoint, addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Trouble> {
+async fn race(
+    endpoint: &Endpoint,
+    addresses: &[SocketAddr],
+    source: Option<IpAddr>,
+) -> Result<(TcpStream, SocketAddr), Trouble> {
     let mut waiting = addresses.iter().copied();
     let mut running: JoinSet<(SocketAddr, io::Result<TcpStream>)> = JoinSet::new();
     let mut failures = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
-            running.spawn(async move { (address, TcpStream::connect(address).await) });
+            running.spawn(async move {
+                let stream = match socket(address, source) {
+                    Ok(socket) => socket.connect(address).await,
+                    Err(error) => Err(error),
+                };
+                (address, stream)
+            });
         }
         let may_start_more = waiting.len() > 0;
         tokio::select! {
@@ -147,7 +216,7 @@ fn unreachable(endpoint: &Endpoint, failures: &[(SocketAddr, io::Error)]) -> Tro
 }
 
 /// The system's words without the "(os error N)" that people cannot use.
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = words.chars();
@@ -192,33 +261,29 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let living = listener.local_addr().unwrap();
         let dead = SocketAddr::from((Ipv6Addr::LOCALHOST, living.port()));
-        let (_, peer) = race(&endpoint("both.example", living.port()), &[dead, living]).await.unwrap();
+        let (_, peer) = race(&endpoint("both.example", living.port()), &[dead, living], None).await.unwrap();
         assert_eq!(peer, living);
     }
 
+    #[cfg(unix)]
     #[tokio::test]
-    async fn small_groups_do_not_wait_for_an_acknowledgement() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (stream, _) = dial(&endpoint("127.0.0.1", port), Duration::from_secs(5)).await.unwrap();
-        assert!(stream.nodelay().unwrap());
-    }
-
-    #[tokio::test]
-    async fn refusal_names_port_and_reason() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    async fn what_is_no_socket_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let told = async || {
+            let trouble = connect_socket(&path).await.err().unwrap();
+            (trouble.cause, trouble.what.replace(path.to_str().unwrap(), "S"))
+        };
+        assert_eq!(told().await, (Cause::Unreachable, "there is no socket S".to_owned()));
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        assert!(connect_socket(&path).await.is_ok());
         drop(listener);
-        let trouble = dial(&endpoint("127.0.0.1", port), Duration::from_secs(5)).await.unwrap_err();
-        assert_eq!(trouble.cause, Cause::Unreachable);
-        assert_eq!(trouble.what, format!("no connection to 127.0.0.1:{port}: connection refused"));
-    }
-
-    #[tokio::test]
-    async fn an_unknown_host_is_no_host() {
-        let trouble = dial(&endpoint("nonesuch.invalid", 25), Duration::from_secs(5)).await.unwrap_err();
-        // A machine without any resolver cannot know that the name does not exist.
-        assert!(matches!(trouble.cause, Cause::NoHost | Cause::Unreachable), "{trouble:?}");
-        assert!(trouble.what.contains("nonesuch.invalid"));
+        assert_eq!(told().await, (Cause::Unreachable, "nobody listens on the socket S".to_owned()));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(told().await, (Cause::Configuration, "S is no socket".to_owned()));
+        let long = Path::new("/tmp").join("x".repeat(200));
+        let trouble = connect_socket(&long).await.err().unwrap();
+        assert_eq!(trouble.cause, Cause::Configuration, "{trouble:?}");
     }
 }

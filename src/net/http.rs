@@ -13,7 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{Endpoint, Stream, Tls, TlsPolicy, dial};
+use super::{Endpoint, Passage, Tls, TlsPolicy, dial};
 use crate::mail::{Cause, Stage, Trouble};
 
 /// Larger answers are cut off: tokens and configurations have some kilobytes.
@@ -32,6 +32,8 @@ pub struct Asked {
     pub accept: &'static str,
     /// Further fields.
     pub headers: Vec<(&'static str, String)>,
+    /// The way there, for redirections, too.
+    pub passage: Passage,
 }
 
 /// An answer, whatever its status.
@@ -115,8 +117,7 @@ async fn once(asked: &Asked, url: &str, limit: Duration) -> Result<(Answer, Opti
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
     let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
     let endpoint = Endpoint { host, port };
-    let (stream, _) = dial(&endpoint, limit).await?;
-    let mut stream: Stream = Box::new(stream);
+    let mut stream = dial(&endpoint, &asked.passage, limit).await?.stream;
     if is_tls {
         stream = Tls::new(TlsPolicy::default())?.secure(stream, &endpoint.host).await?.0;
     }
@@ -232,6 +233,7 @@ mod tests {
             body: Some(("application/x-www-form-urlencoded", b"a=b".to_vec())),
             accept: "application/json",
             headers: vec![("authorization", "Basic eDp5".to_owned())],
+            ..Asked::default()
         };
         let answer = ask_and_wait(&asked, LIMIT).unwrap();
         assert_eq!(
@@ -258,6 +260,31 @@ mod tests {
         thread.join().unwrap();
         assert!(redirected("https://a/x", "http://a/y").is_err());
         assert_eq!(redirected("https://a:1/x?y", "/z").unwrap(), "https://a:1/z");
+    }
+
+    #[test]
+    fn a_proxy_is_asked_for_the_host() {
+        use crate::net::{Proxy, ProxyKind};
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+        let proxy = Proxy { kind: ProxyKind::Http, endpoint, username: None, password: None };
+        let thread = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut heard = vec![0; 4096];
+            let mut hear = |answer: &str| {
+                let count = stream.read(&mut heard).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                String::from_utf8(heard[..count].to_vec()).unwrap()
+            };
+            let asked = hear("HTTP/1.1 200 Go on\r\n\r\n");
+            asked + &hear("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        });
+        let url = "http://tokens.example/t".to_owned();
+        let passage = Passage { proxy: Some(proxy), ..Passage::default() };
+        let answer = ask_and_wait(&Asked { url, passage, ..Asked::default() }, LIMIT).unwrap();
+        assert_eq!(answer.body, b"hi");
+        let heard = thread.join().unwrap();
+        assert!(heard.starts_with("CONNECT tokens.example:80 HTTP/1.1\r\n") && heard.contains("GET /t "), "{heard}");
     }
 
     #[test]

@@ -1,20 +1,22 @@
-//! Byte streams to a server: connecting over every address of a host, and TLS on top.
+//! Byte streams to a server: connecting over every address of a host, or through a proxy, and TLS on top.
 //!
-//! Knows sockets and certificates, not what is spoken over them. Time limits of single reads and writes belong to
+//! Knows sockets, proxies and certificates, not what is spoken over them. Time limits of single reads and writes belong to
 //! who speaks; here only connecting has one.
 
 mod certificate;
 mod dial;
 mod dns;
 pub mod http;
+mod passage;
 mod proxy;
 mod tls;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use certificate::Certificate;
-pub use dial::{Endpoint, dial, host_name};
+pub use dial::{Endpoint, host_name};
 pub use dns::Dns;
+pub use passage::{Connected, Passage, dial};
 pub use proxy::{Proxy, ProxyKind};
 pub use tls::{Tls, TlsInfo, TlsPolicy, TlsVersion, refusal};
 

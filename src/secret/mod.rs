@@ -5,12 +5,14 @@
 //! limits. What a secret is used for is not known here.
 
 mod keyring;
+mod proxy;
 mod sources;
 pub mod stores;
 
 use std::time::Duration;
 
 pub use keyring::{forget, reach, store};
+pub use proxy::for_proxy;
 pub use sources::prompt;
 
 use crate::{

@@ -5,9 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::OnceCell;
 
 use crate::{
-    config::{Profile, Security, Timeouts},
+    config::{Environment, Profile, Security, Timeouts},
     mail::{Cause, Secret, Stage, Submission, Trouble},
-    net::{Endpoint, Stream, Tls, dial},
+    net::{Connected, Endpoint, Passage, Tls, dial},
     secret::{self, Found, Wanted},
     smtp::{Ended, Listener, Session, Terms, Work, converse},
 };
@@ -24,6 +24,8 @@ pub struct Network {
     tls: OnceCell<Tls>,
     /// Asked for once: a descriptor can be read only once, a person should be asked only once.
     secret: OnceCell<Found>,
+    /// With the proxy's password, for the same reason.
+    passage: OnceCell<Passage>,
 }
 
 /// A session that can carry mail.
@@ -41,8 +43,8 @@ impl Network {
         profile: Arc<Profile>,
         wanted: Option<Wanted>,
     ) -> Result<Self, Trouble> {
-        let network =
-            Self { is_lmtp, endpoint, security, profile, wanted, tls: OnceCell::new(), secret: OnceCell::new() };
+        let (tls, secret, passage) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let network = Self { is_lmtp, endpoint, security, profile, wanted, tls, secret, passage };
         // Files that cannot be used are an error at once, not at the first connection that needs them.
         if network.security != Security::None && network.profile.tls != crate::net::TlsPolicy::default() {
             let tls = Tls::new(network.profile.tls.clone())?;
@@ -85,6 +87,26 @@ impl Network {
         self.tls.get_or_try_init(|| async { Tls::new(self.profile.tls.clone()) }).await
     }
 
+    async fn passage(&self) -> Result<&Passage, Trouble> {
+        self.passage
+            .get_or_try_init(|| async {
+                let profile = self.profile.clone();
+                let mut passage = profile.passage();
+                if profile.proxy_password.is_none() {
+                    return Ok(passage);
+                }
+                let asked = tokio::task::spawn_blocking(move || {
+                    secret::for_proxy(&mut passage, &profile, Environment::of_process()).map(|()| passage)
+                });
+                let asked = asked.await.map_err(|error| internal(&error.to_string()))?;
+                asked.map_err(|error| {
+                    let trouble = Trouble::new(Stage::Connect, error.cause, &error.what);
+                    error.hints.into_iter().fold(trouble, Trouble::hint)
+                })
+            })
+            .await
+    }
+
     async fn secret(&self) -> Result<&Found, Trouble> {
         self.secret
             .get_or_try_init(|| async {
@@ -107,7 +129,7 @@ pub struct Opening<'a> {
     network: &'a Network,
     /// What was learnt so far.
     pub session: Option<Session>,
-    /// The address that was connected to.
+    /// The server's address, where it was us who looked the host up.
     pub peer: Option<SocketAddr>,
     /// Who answered for the password.
     pub secret_source: Option<String>,
@@ -130,12 +152,14 @@ impl<'a> Opening<'a> {
     pub async fn connect(&mut self, listener: &Listener) -> Result<(), Trouble> {
         let network = self.network;
         let timeouts = network.profile.timeouts;
-        let (stream, peer) = dial(&network.endpoint, timeouts.connect).await?;
-        self.peer = Some(peer);
-        listener.note(format!("connected to {} ({})", network.endpoint, peer.ip())).await;
-        listener.trace("**", &format!("connected to {peer}")).await;
-        let local = stream.local_addr().ok().map(|address| address.ip());
-        let mut stream: Stream = Box::new(stream);
+        let passage = network.passage().await?;
+        let Connected { mut stream, peer, local } = dial(&network.endpoint, passage, timeouts.connect).await?;
+        self.peer = peer;
+        let way = if passage.is_straight() { String::new() } else { format!(" {passage}") };
+        let address = peer.map_or_else(String::new, |peer| format!(" ({})", peer.ip()));
+        listener.note(format!("connected to {}{address}{way}", network.endpoint)).await;
+        let peer = peer.map_or_else(|| network.endpoint.to_string(), |peer| peer.to_string());
+        listener.trace("**", &format!("connected to {peer}{way}")).await;
         let mut info = None;
         if network.security == Security::Tls {
             let handshake = network.tls().await?.secure(stream, &network.endpoint.host);

@@ -43,6 +43,20 @@ fn dovecot_answers_for_each_recipient() {
 }
 
 #[test]
+fn dovecot_is_reached_over_its_unix_socket() {
+    let Some(postfix) = postfix() else { return };
+    let desk = Desk::new(&format!("lmtp://{}", postfix.dovecot.path("lmtp").display()));
+    let subject = unique("socket");
+    let arguments = ["ada@example.test", "nobody@example.test", "-s", &subject, "--body", "hi"];
+    desk.trace(&arguments, b"").exits(1).says("-> LHLO ").says("nobody@example.test");
+    assert_eq!(desk.outcome("ada@example.test"), ("accepted".into(), "data".into(), 250));
+    assert_eq!(desk.outcome("nobody@example.test"), ("failed".into(), "rcpt".into(), 550));
+    let folder = postfix.dovecot.path("mail/ada/new");
+    let mails: Vec<_> = fs::read_dir(folder).expect("a folder").flatten().map(|file| read_mail(&file.path())).collect();
+    assert!(mails.iter().any(|mail| mail.header("subject") == subject), "the mail");
+}
+
+#[test]
 fn the_sendmail_of_exim_takes_it() {
     let Some(exim) = exim() else { return };
     let to = unique("by-hand");

@@ -51,6 +51,10 @@ service lmtp {
   inet_listener lmtp {
     port = $lmtp
   }
+  unix_listener lmtp {
+    path = $inside/lmtp
+    mode = 0666
+  }
 }
 service anvil {
   chroot =
@@ -63,5 +67,6 @@ END
 run /usr/sbin/dovecot -F -c "$inside/dovecot.conf"
 until_true greets "$lmtp"
 until_true test -S "$state/login"
+until_true test -S "$state/lmtp"
 echo "lmtp $lmtp"
 ready

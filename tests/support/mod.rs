@@ -1,10 +1,12 @@
 //! What all end-to-end tests use: a sealed place to run the binary in, and servers to run it against.
 
 mod certificates;
+mod proxy;
 pub mod real;
 mod sandbox;
 mod server;
 
 pub use certificates::{Identity, authority};
+pub use proxy::{Manner, Proxy};
 pub use sandbox::{Run, Sandbox, finish, traces_of};
 pub use server::{Server, Talk};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::compose::Letter;
 use crate::{
-    cli::args::WhereArgs,
+    cli::{args::WhereArgs, check::way},
     config::{Profile, Server},
     mail::clean,
 };
@@ -23,6 +23,7 @@ pub(super) fn plan(letter: &Letter, profile: &Profile, place: &WhereArgs) -> Str
             Some(server) => server.to_string(),
         },
     ));
+    lines.extend(way(profile).map(|way| ("way", way)));
     if let (Some(Server::Network { .. }), Some(user)) = (&profile.server, &profile.username) {
         let source = place.secret_source().or_else(|| profile.password.clone());
         let source = source.map_or_else(|| "the keyring or a prompt".to_owned(), |source| source.to_string());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{
-        Security,
+        Environment, Profile, Security,
         autoconfig::{Candidate, at, known_server, read_autoconfig, server_behind},
     },
     mail::{Address, clean},
@@ -27,7 +27,7 @@ pub(super) struct Found {
 }
 
 /// What was found, best first, and what everybody has said who was asked in vain.
-pub(super) async fn find(address: &Address) -> (Vec<Found>, Vec<String>) {
+pub(super) async fn find(address: &Address, environment: &Environment) -> (Vec<Found>, Vec<String>) {
     if let Some(candidate) = known_server(address) {
         return (vec![Found { candidate, how: "a known provider".to_owned(), is_doubtful: false }], Vec::new());
     }
@@ -37,8 +37,8 @@ pub(super) async fn find(address: &Address) -> (Vec<Found>, Vec<String>) {
     let at_domain = format!("https://{domain}/.well-known/autoconfig/mail/config-v1.1.xml");
     let (tls, starttls) = (format!("_submissions._tcp.{domain}"), format!("_submission._tcp.{domain}"));
     let (first, second, tls, starttls, exchangers) = tokio::join!(
-        configuration(&at_autoconfig, address),
-        configuration(&at_domain, address),
+        configuration(&at_autoconfig, address, environment),
+        configuration(&at_domain, address, environment),
         dns.services(&tls),
         dns.services(&starttls),
         dns.mail_exchangers(domain),
@@ -98,8 +98,11 @@ fn by_service(endpoint: Endpoint, security: Security, address: &Address) -> Foun
 }
 
 /// Mozilla's file at an address, if it is there. Never without TLS: who answers would name the server.
-async fn configuration(url: &str, address: &Address) -> Result<Vec<Candidate>, String> {
-    let asked = http::Asked { url: url.to_owned(), accept: "text/xml, application/xml", ..http::Asked::default() };
+async fn configuration(url: &str, address: &Address, environment: &Environment) -> Result<Vec<Candidate>, String> {
+    let host = url.split('/').nth(2).unwrap_or_default();
+    let passage = Profile::default().passage_to(host, environment).map_err(|error| error.to_string())?;
+    let accept = "text/xml, application/xml";
+    let asked = http::Asked { url: url.to_owned(), accept, passage, ..http::Asked::default() };
     let answer = http::ask(&asked, LIMIT).await.map_err(|trouble| trouble.what)?;
     if answer.status != 200 {
         return Err(format!("none (status {})", answer.status));
