@@ -54,6 +54,8 @@ struct Findings {
     extensions: Vec<String>,
     mechanisms: Vec<String>,
     user: Option<String>,
+    #[serde(skip)]
+    wants_login: bool,
     secret_source: Option<String>,
     /// The mechanism that worked.
     login: Option<&'static str>,
@@ -96,6 +98,7 @@ pub fn check(args: &CheckArgs) -> Result<Exit, CliError> {
         },
         way: way(&profile),
         user: wanted.as_ref().map(|wanted| wanted.user.clone()),
+        wants_login: profile.wants_login(),
         ..Findings::default()
     };
     let trouble = examine(&profile, wanted, context.wants_trace, &mut findings)?;
@@ -134,7 +137,7 @@ fn examine(
         Ok(door) => door,
         Err(trouble) => return Ok(Some(trouble)),
     };
-    if let Some(wanted) = wanted.filter(Wanted::may_ask_somebody) {
+    if let Some(wanted) = wanted.filter(|wanted| wanted.may_ask_somebody() && profile.auth.always_takes_secret()) {
         // Without a password everything but the login can still be looked at.
         if let Ok(found) = secret::get(&wanted) {
             door.remember(found);
@@ -252,6 +255,8 @@ impl Findings {
         match (&self.user, &self.login) {
             (Some(user), Some(mechanism)) => line("login", &format!("{user} by {mechanism} works")),
             (Some(user), None) => line("login", &format!("{user}: not done")),
+            (None, Some(mechanism)) => line("login", &format!("{mechanism} works")),
+            (None, None) if self.wants_login && self.security.is_some() => line("login", "not done"),
             (None, _) if self.security.is_some() => line("login", "none: the profile names no user"),
             (None, _) => line("login", "none: it needs no login"),
         }

@@ -21,7 +21,7 @@ pub struct Profile {
     pub reply_to: Vec<Entry>,
     /// Where messages go; `None` while nothing says so.
     pub server: Option<Server>,
-    /// User to log in as; no login without one.
+    /// User to log in as; without one nobody logs in, but for mechanisms that need none.
     pub username: Option<String>,
     /// Mechanisms to log in with.
     pub auth: Auth,
@@ -196,6 +196,16 @@ pub enum Mechanism {
     Anonymous,
 }
 
+impl Auth {
+    /// Whether no mechanism can be used without a secret.
+    pub fn always_takes_secret(&self) -> bool {
+        match self {
+            Auth::Auto => true,
+            Auth::List(list) => list.iter().all(|mechanism| mechanism.takes_secret()),
+        }
+    }
+}
+
 impl Mechanism {
     pub(super) const WORDS: [(&'static str, Mechanism); 11] = [
         ("SCRAM-SHA-256-PLUS", Mechanism::ScramSha256Plus),
@@ -225,6 +235,11 @@ impl Mechanism {
     /// Whether it needs a secret of ours at all.
     pub fn takes_secret(self) -> bool {
         !matches!(self, Mechanism::External | Mechanism::Anonymous)
+    }
+
+    /// Whether it is bound to the TLS connection.
+    pub fn is_bound(self) -> bool {
+        matches!(self, Mechanism::ScramSha256Plus | Mechanism::ScramSha1Plus)
     }
 
     /// Whether who listens could use what is said.
@@ -366,6 +381,11 @@ impl Profile {
         let is_said = self.settings.iter().any(|setting| setting.key == "proxy");
         let proxy = if is_said { self.proxy.clone() } else { proxy_of_environment(host, environment)? };
         Ok(Passage { socket: None, proxy, source: self.bind_address })
+    }
+
+    /// Whether somebody logs in: a user, or whoever a mechanism without a secret stands for.
+    pub fn wants_login(&self) -> bool {
+        self.username.is_some() || !self.auth.always_takes_secret()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows sockets, proxies and certificates, not what is spoken over them. Time limits of single reads and writes belong to
 //! who speaks; here only connecting has one.
 
+mod binding;
 mod certificate;
 mod dial;
 mod dns;
@@ -13,6 +14,7 @@ mod tls;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub use binding::ChannelBinding;
 pub use certificate::Certificate;
 pub use dial::{Endpoint, host_name};
 pub use dns::Dns;

@@ -24,7 +24,7 @@ use rustls::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{Certificate, Stream};
+use super::{Certificate, ChannelBinding, Stream};
 use crate::mail::{Cause, Stage, Trouble};
 
 /// What a profile says about TLS.
@@ -63,6 +63,8 @@ pub struct TlsInfo {
     pub certificate: Option<Certificate>,
     /// What made it trusted.
     pub trusted_by: &'static str,
+    /// What a login can be bound to.
+    pub binding: Option<ChannelBinding>,
 }
 
 /// Everything a handshake needs, made once per profile.
@@ -161,6 +163,7 @@ impl Tls {
                         .and_then(|chain| chain.first())
                         .and_then(|certificate| Certificate::from_der(certificate)),
                     trusted_by: self.trust.name(),
+                    binding: ChannelBinding::of(connection),
                 };
                 Ok((Box::new(stream), info))
             }

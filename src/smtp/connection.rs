@@ -94,7 +94,7 @@ impl Connection {
             }
         };
         let reply = timeout(limit, reading).await.unwrap_or_else(|_| Err(timed_out(stage, limit)))?;
-        self.listener.trace_reply(&reply).await;
+        self.listener.trace_reply(&self.replies.shown(&reply)).await;
         Ok(reply)
     }
 

@@ -349,7 +349,13 @@ mod tests {
 
     /// What becomes of two messages of one window when the connection dies after so many octets.
     async fn outcomes(left: usize, is_tls: bool) -> Vec<String> {
-        let info = TlsInfo { version: "TLSv1.3", cipher: String::new(), certificate: None, trusted_by: "nobody" };
+        let info = TlsInfo {
+            version: "TLSv1.3",
+            cipher: String::new(),
+            certificate: None,
+            trusted_by: "nobody",
+            binding: None,
+        };
         let (steps, mut told) = mpsc::channel(64);
         let (_keep, stop) = watch::channel(Stop::No);
         let (up, submissions) = mpsc::channel(2);

@@ -36,12 +36,21 @@ impl ReplyReader {
 
     /// From here on these are shown to nobody: a server that repeats what it was told tells a password.
     pub fn hide(&mut self, secrets: impl IntoIterator<Item = Secret>) {
-        self.hidden.extend(secrets.into_iter().filter(|secret| !secret.is_empty()));
+        self.hidden.extend(secrets);
     }
 
     /// The login is over: what comes now is not changed. A short password stands in many a word.
     pub fn hide_nothing(&mut self) {
         self.hidden.clear();
+    }
+
+    /// A reply as it may be shown. Challenges are a part of the login like their answers.
+    pub fn shown(&self, reply: &Reply) -> Reply {
+        let shown = |line: &String| match reply.code {
+            334 => "***".to_owned(),
+            _ => decode(&conceal(&self.hidden, format!("{} {line}", reply.code).into_bytes())[4..]),
+        };
+        Reply { code: reply.code, lines: reply.lines.iter().map(shown).collect() }
     }
 
     /// Whether nothing is left over: neither a reply nor a part of one.
@@ -66,7 +75,11 @@ impl ReplyReader {
             let line: Vec<u8> = self.bytes.drain(..=end).collect();
             self.searched = 0;
             self.size += line.len();
-            let (code, is_last, text) = parse_line(&conceal(&self.hidden, line))?;
+            let (code, is_last, text) = match parse_line(&line) {
+                // What the login depends on is read as it is.
+                Ok((code, is_last, text)) if is_for_the_login(code) => (code, is_last, text),
+                _ => parse_line(&conceal(&self.hidden, line))?,
+            };
             self.lines.push(text);
             if is_last {
                 self.size = 0;
@@ -77,9 +90,15 @@ impl ReplyReader {
     }
 }
 
+/// A challenge, or consent: a mechanism has to see every octet of it.
+fn is_for_the_login(code: u16) -> bool {
+    code == 334 || code / 100 == 2
+}
+
 /// Puts asterisks in the place of secrets; the code of a reply stays.
 pub(super) fn conceal(hidden: &[Secret], mut bytes: Vec<u8>) -> Vec<u8> {
-    for secret in hidden {
+    // Of a secret of one octet not every alignment decides a character.
+    for secret in hidden.iter().filter(|secret| !secret.is_empty()) {
         let mut from = if bytes.len() > 3 && bytes[..3].iter().all(u8::is_ascii_digit) { 4 } else { 0 };
         while let Some(at) = bytes.get(from..).and_then(|rest| memchr::memmem::find(rest, secret.expose())) {
             bytes.splice(from + at..from + at + secret.expose().len(), *b"***");
@@ -145,6 +164,14 @@ mod tests {
         let reply = reader.take().unwrap().unwrap();
         assert_eq!((reply.code, reply.text().as_str()), (535, "*** and *** is no password, nor ***"));
         assert!(!reader.take().unwrap_err().to_string().contains("hunter2"));
+
+        // A mechanism gets every octet of what it has to answer.
+        let mut reader = ReplyReader::default();
+        reader.hide([Secret::new(b"hunter2".to_vec())]);
+        reader.push(b"334 hunter2\r\n235 hunter2 ok\r\n");
+        let (challenge, consent) = (reader.take().unwrap().unwrap(), reader.take().unwrap().unwrap());
+        assert_eq!((challenge.text().as_str(), reader.shown(&challenge).text().as_str()), ("hunter2", "***"));
+        assert_eq!((consent.text().as_str(), reader.shown(&consent).text().as_str()), ("hunter2 ok", "*** ok"));
     }
 
     #[test]

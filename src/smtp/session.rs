@@ -1,22 +1,20 @@
 //! From a connected stream to a session that can carry mail: greeting, EHLO, STARTTLS, login.
 
-use std::net::IpAddr;
+mod login;
 
-use zeroize::Zeroizing;
+use std::net::IpAddr;
 
 use super::{
     capabilities::Capabilities,
     connection::{Connection, Listener},
-    sasl::{Login, candidates, login_wanted, wants_login},
+    sasl::login_hint,
+    terms::Terms,
 };
 use crate::{
     config::{Mechanism, Profile, Timeouts},
-    mail::{Cause, Reply, Secret, Stage, Trouble, clean},
+    mail::{Cause, Reply, Stage, Trouble},
     net::{Stream, Tls, TlsInfo, host_name},
 };
-
-/// A longer initial response does not fit into a command line of 512 octets (RFC 4954, 4).
-const MAX_INITIAL: usize = 400;
 
 /// A session, as far as it has come. Its steps are called in their order; what was learnt stays after a failure.
 pub struct Session {
@@ -31,6 +29,12 @@ pub struct Session {
     pub tls: Option<TlsInfo>,
     /// The mechanism that worked.
     pub login: Option<Mechanism>,
+    /// The server has refused the access token in a way that another token may help: it has expired or is none.
+    pub token_was_refused: bool,
+    /// Mechanisms that the server does not know after all, and what it said.
+    unfit: Vec<(Mechanism, Reply)>,
+    /// The server sees another TLS connection than we do.
+    binding_differs: bool,
     is_lmtp: bool,
     name: String,
     timeouts: Timeouts,
@@ -53,6 +57,9 @@ impl Session {
             capabilities: Capabilities::default(),
             tls,
             login: None,
+            token_was_refused: false,
+            unfit: Vec::new(),
+            binding_differs: false,
             is_lmtp,
             name: ehlo_name(profile.ehlo_name.as_deref(), &host_name(), local),
             timeouts: profile.timeouts,
@@ -127,104 +134,17 @@ impl Session {
         self.hello().await
     }
 
-    /// Logs in with the first mechanism that both sides know. A refused password is not tried again in any way.
+    /// What server and profile allow in this session.
     ///
     /// # Errors
-    /// [`Cause::Login`] if it is refused, [`Cause::Unsupported`] if no mechanism fits or the connection is not
-    /// protected, [`Cause::Busy`] if it does not work now.
-    pub async fn login(&mut self, profile: &Profile, user: &str, secret: &Secret) -> Result<(), Trouble> {
-        let candidates = self.mechanisms(profile)?;
-        let mut refusal = None;
-        for mechanism in candidates {
-            match self.try_login(mechanism, user, secret).await? {
-                Attempt::Done => {
-                    self.connection
-                        .listener
-                        .note(format!("logged in as {} by {}", clean(user), mechanism.as_str()))
-                        .await;
-                    self.connection.replies.hide_nothing();
-                    self.login = Some(mechanism);
-                    return Ok(());
-                }
-                Attempt::NotThisWay(reply) => refusal = Some(reply),
-                Attempt::Refused(trouble) => return Err(trouble),
-            }
-        }
-        let trouble =
-            Trouble::new(Stage::Auth, Cause::Unsupported, "the server refuses the login mechanisms it offers");
-        Err(refusal.into_iter().fold(trouble, Trouble::reply))
-    }
-
-    /// The mechanisms to try. Fails without asking for any secret.
-    ///
-    /// # Errors
-    /// [`Cause::Unsupported`] as for [`Session::login`].
-    pub fn mechanisms(&self, profile: &Profile) -> Result<Vec<Mechanism>, Trouble> {
-        let unsupported = |what: String| Trouble::new(Stage::Auth, Cause::Unsupported, what);
-        let offered = self.capabilities.mechanisms();
-        if self.tls.is_none() && !profile.allow_plaintext_auth {
-            return Err(unsupported("the connection is not protected, so no password is sent over it".to_owned())
-                .hint("use TLS: -o security=starttls, or -o security=tls")
-                .hint("if everybody in between may read it: -o allow-plaintext-auth=true"));
-        }
-        if offered.is_empty() {
-            return Err(unsupported("the server offers no login".to_owned())
-                .hint("if it wants none, leave the user out: -o username= or a URL without USER@"));
-        }
-        let candidates = candidates(&profile.auth, &offered);
-        if candidates.is_empty() {
-            let known = "PLAIN, LOGIN and XOAUTH2 are known, XOAUTH2 only where auth names it";
-            return Err(unsupported(format!("no login mechanism fits: the server offers {}", offered.join(", ")))
-                .hint(format!("{known}: -o auth=…")));
-        }
-        Ok(candidates)
-    }
-
-    async fn try_login(&mut self, mechanism: Mechanism, user: &str, secret: &Secret) -> Result<Attempt, Trouble> {
-        let name = mechanism.as_str();
-        let mut login = Login::new(mechanism, user, secret);
-        self.connection.replies.hide(login.secrets());
-        let mut initial = login.initial();
-        let mut reply = match initial.take_if(|initial| initial.len() <= MAX_INITIAL) {
-            Some(initial) => {
-                let line = Zeroizing::new(format!("AUTH {name} {}\r\n", *initial));
-                self.say_secret(&line, &format!("AUTH {name} ***")).await?
-            }
-            None => self.say(format!("AUTH {name}\r\n"), Stage::Auth).await?,
-        };
-        while reply.code == 334 {
-            let challenge = reply.lines.first().map_or("", String::as_str);
-            let answer = match initial.take() {
-                Some(initial) => Some(initial),
-                None => login.answer(challenge),
-            };
-            reply = match answer {
-                Some(answer) => self.say_secret(&Zeroizing::new(format!("{}\r\n", *answer)), "***").await?,
-                None => {
-                    // The way to break off (RFC 4954, 4).
-                    self.say("*\r\n".to_owned(), Stage::Auth).await?;
-                    let what = format!("the server asks more than {name} can answer");
-                    return Err(Trouble::new(Stage::Auth, Cause::Protocol, what));
-                }
-            };
-        }
-        Ok(match reply.code {
-            200..300 => Attempt::Done,
-            // Unrecognized, not implemented: no verdict about the password.
-            500..=504 => Attempt::NotThisWay(reply),
-            400..500 => {
-                Attempt::Refused(Trouble::new(Stage::Auth, Cause::Busy, "the login does not work now").reply(reply))
-            }
-            _ => Attempt::Refused(login_refused(reply, login.complaint)),
-        })
+    /// See [`Terms::new`].
+    pub fn terms(&self, profile: &Profile, depth: usize) -> Result<Terms, Trouble> {
+        let terms = Terms::new(&self.capabilities, &profile.extensions, self.is_lmtp, self.tls.is_some(), depth)?;
+        Ok(Terms { login_hint: login_hint(profile), ..terms })
     }
 
     async fn say(&mut self, line: String, stage: Stage) -> Result<Reply, Trouble> {
         self.connection.command(line.as_bytes(), &line, stage, self.timeouts.command).await
-    }
-
-    async fn say_secret(&mut self, line: &str, shown: &str) -> Result<Reply, Trouble> {
-        self.connection.command(line.as_bytes(), shown, Stage::Auth, self.timeouts.command).await
     }
 
     /// What is left when mail is to be carried.
@@ -236,26 +156,6 @@ impl Session {
     pub async fn quit(self) {
         self.connection.quit().await;
     }
-}
-
-enum Attempt {
-    Done,
-    NotThisWay(Reply),
-    Refused(Trouble),
-}
-
-fn login_refused(reply: Reply, complaint: Option<String>) -> Trouble {
-    if wants_login(&reply) && reply.code == 530 {
-        return login_wanted(Stage::Auth, reply);
-    }
-    let what = match complaint {
-        Some(complaint) => format!("the login was refused ({complaint})"),
-        None => "the login was refused".to_owned(),
-    };
-    Trouble::new(Stage::Auth, Cause::Login, what)
-        .reply(reply)
-        .hint("check the user, and store the right password: mailsend login")
-        .hint("providers with two-factor login want an app password here, or an access token (auth = \"XOAUTH2\")")
 }
 
 /// Turns a reply other than `wanted` into trouble.

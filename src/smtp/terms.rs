@@ -29,6 +29,8 @@ pub struct Terms {
     pub require_tls: bool,
     /// Most submissions in the conversation at once.
     pub depth: usize,
+    /// What would help if the server does not take this login.
+    pub login_hint: Option<String>,
 }
 
 impl Terms {
@@ -72,6 +74,7 @@ impl Terms {
             dsn: decide("DSN", "dsn", wanted.dsn)?,
             require_tls,
             depth: depth.max(1),
+            login_hint: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     config::{Environment, Profile, Security, Timeouts},
-    mail::{Cause, Secret, Stage, Submission, Trouble},
+    mail::{Cause, Stage, Submission, Trouble},
     net::{Connected, Endpoint, Passage, Tls, dial},
     secret::{self, Found, Wanted},
     smtp::{Ended, Listener, Session, Terms, Work, converse},
@@ -63,12 +63,12 @@ impl Network {
             },
             async {
                 Ok(match &self.wanted {
-                    Some(_) => self.secret().await.map(|_| ()),
-                    None => Ok(()),
+                    Some(_) if self.profile.auth.always_takes_secret() => self.secret().await.map(|_| ()),
+                    _ => Ok(()),
                 })
             }
         )?;
-        if self.wanted.is_some() {
+        if opening.wants_login() {
             // Why the login is impossible says more than why there is no password for it.
             opening.check_login()?;
             secret?;
@@ -142,7 +142,7 @@ impl<'a> Opening<'a> {
 
     /// Whether somebody is to log in.
     pub fn wants_login(&self) -> bool {
-        self.network.wanted.is_some()
+        self.network.profile.wants_login()
     }
 
     /// Connects, secures if that comes first, and greets.
@@ -209,13 +209,18 @@ impl<'a> Opening<'a> {
     /// [`Cause::Configuration`] if there is no password; see [`Session::login`].
     pub async fn login(&mut self) -> Result<(), Trouble> {
         let network = self.network;
-        let Some(wanted) = &network.wanted else { return Ok(()) };
+        if !self.wants_login() {
+            return Ok(());
+        }
         self.check_login()?;
+        // Some mechanisms take none, and whoever keeps a secret is not asked for it in vain.
+        let takes_secret = network.profile.auth.always_takes_secret();
+        if !takes_secret && self.session()?.login(&network.profile, None).await? {
+            return Ok(());
+        }
         let found = network.secret().await?;
         self.secret_source = Some(found.source.clone());
-        let secret: &Secret = &found.secret;
-        let session = self.session()?;
-        session.login(&network.profile, &wanted.user, secret).await
+        self.session()?.login(&network.profile, Some(&found.secret)).await.map(|_| ())
     }
 
     /// What server and profile allow.
@@ -225,7 +230,7 @@ impl<'a> Opening<'a> {
     pub fn terms(&mut self, depth: usize) -> Result<Terms, Trouble> {
         let network = self.network;
         let session = self.session()?;
-        Terms::new(&session.capabilities, &network.profile.extensions, network.is_lmtp, session.tls.is_some(), depth)
+        session.terms(&network.profile, depth)
     }
 
     fn session(&mut self) -> Result<&mut Session, Trouble> {

@@ -24,7 +24,7 @@ use crate::{
     mail::{Event, Outcome, Stage, State, Stop, Submission, Trouble},
     message::Stamp,
     report::{Progress, Record, Records, Target, human_line, is_attended, paint},
-    secret::{self, Wanted},
+    secret,
     smtp::changed,
     transport::Door,
 };
@@ -51,7 +51,7 @@ pub(super) fn deliver(
     let retry = profile.retry;
     let wanted = place.wanted(&profile, context);
     let mut door = Door::new(Arc::new(profile.clone()), wanted.clone())?;
-    if let Some(wanted) = wanted.filter(Wanted::may_ask_somebody) {
+    if let Some(wanted) = wanted.filter(|wanted| wanted.may_ask_somebody() && profile.auth.always_takes_secret()) {
         // Asked before anything else runs: an interrupted prompt must leave the terminal as it was.
         door.remember(secret::get(&wanted)?);
     }

@@ -184,7 +184,7 @@ impl Exchange {
     /// A missing login is nobody's refusal: this session, and every other to this server, is of no use.
     pub(super) fn stop_if_login_wanted(&mut self, stage: Stage, reply: &Reply) {
         if wants_login(reply) {
-            self.stop.get_or_insert_with(|| login_wanted(stage, reply.clone()));
+            self.stop.get_or_insert_with(|| login_wanted(stage, reply.clone(), self.terms.login_hint.as_deref()));
             self.retire();
         }
     }

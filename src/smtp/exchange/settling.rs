@@ -8,14 +8,15 @@ use crate::mail::{Address, Envelope, Reply, Stage, State, Trouble};
 
 impl Exchange {
     pub(super) fn settle_refused(&mut self, at: usize) {
+        let hint = self.terms.login_hint.clone();
         self.settle(at, |recipient| match recipient {
-            Recipient::Refused(reply, stage) => Some(verdict_of(reply, *stage)),
+            Recipient::Refused(reply, stage) => Some(verdict_of(reply, *stage, hint.as_deref())),
             _ => None,
         });
     }
 
     pub(super) fn settle_willing(&mut self, at: usize, reply: &Reply) {
-        let verdict = verdict_of(reply, Stage::Data);
+        let verdict = verdict_of(reply, Stage::Data, self.terms.login_hint.as_deref());
         self.settle(at, |recipient| matches!(recipient, Recipient::Willing).then(|| verdict.clone()));
     }
 
@@ -27,7 +28,8 @@ impl Exchange {
         let willing = rest.enumerate().find(|(_, (_, recipient))| matches!(recipient, Recipient::Willing));
         let Some(number) = willing.map(|(number, _)| from + number) else { return };
         transaction.settled_before = number + 1;
-        let outcome = transaction.settle(&self.terms, number, verdict_of(reply, Stage::Data));
+        let outcome =
+            transaction.settle(&self.terms, number, verdict_of(reply, Stage::Data, self.terms.login_hint.as_deref()));
         self.settled.push(Settlement { id: transaction.submission.id, outcomes: vec![outcome] });
     }
 

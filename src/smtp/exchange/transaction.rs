@@ -142,11 +142,12 @@ impl Transaction {
     }
 }
 
-/// What a reply to this recipient, or to the content, means.
-pub(super) fn verdict_of(reply: &Reply, stage: Stage) -> Verdict {
+/// What a reply to this recipient, or to the content, means; `login_hint` is what helps if it is about the login.
+pub(super) fn verdict_of(reply: &Reply, stage: Stage, login_hint: Option<&str>) -> Verdict {
     if wants_login(reply) {
         // Nobody's refusal: the session as a whole may not do this.
-        return (State::Deferred, stage, Some(reply.clone()), Some(login_wanted(stage, reply.clone())));
+        let trouble = login_wanted(stage, reply.clone(), login_hint);
+        return (State::Deferred, stage, Some(reply.clone()), Some(trouble));
     }
     let state = match (reply.code, stage) {
         // At RCPT without an enhanced code: the old way to say "too many recipients" (RFC 5321, 4.5.3.1.10).
