@@ -14,4 +14,5 @@ mod output;
 mod profiles;
 mod real;
 mod starttls;
+mod stores;
 mod tls;
