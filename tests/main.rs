@@ -16,4 +16,5 @@ mod profiles;
 mod real;
 mod setup;
 mod starttls;
+mod stores;
 mod tls;

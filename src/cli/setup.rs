@@ -22,7 +22,7 @@ use super::{
     runtime, ui,
 };
 use crate::{
-    config::{ConfigError, Edit, Files, Profile, Request, Security, profile_names, resolve},
+    config::{ConfigError, Edit, Files, Profile, Provider, Request, Security, profile_names, resolve},
     mail::{Address, Cause, Mailbox, Trouble, clean},
     secret::{self, Found, Wanted, stores},
     transport::Door,
@@ -342,12 +342,20 @@ impl Setup<'_> {
             return Ok(None);
         }
         // Nobody types a password in vain.
-        if let Err(error) = secret::reach(wanted) {
+        if let Err(error) = stores::reach(wanted, &stores::password_account(&wanted.user, &wanted.host), None) {
             ui::show(&error.into());
             return Ok(None);
         }
+        if let Some(provider) = Provider::of_host(&wanted.host).filter(|_| !self.context.is_quiet) {
+            ui::tell(&format!("this server wants an app password, or OAuth: {}", self.oauth_login(provider)));
+        }
         let secret = secret::prompt(&wanted.user, &wanted.host)?;
-        Ok(Some(Found { secret, source: "terminal".to_owned() }))
+        Ok(Some(Found { secret, source: "terminal".to_owned(), chain: Vec::new() }))
+    }
+
+    /// What to type for a login by tokens.
+    fn oauth_login(&self, provider: Provider) -> String {
+        format!("mailsend login --profile {} --oauth {} --client-id ID", self.name, provider.as_str())
     }
 
     fn write(&self, proven: Proven, edit: &mut Edit, path: &str) -> Result<Exit, CliError> {

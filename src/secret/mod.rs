@@ -5,18 +5,18 @@
 //! limits. What a secret is used for is not known here.
 
 mod keyring;
+mod netrc;
 mod proxy;
 mod sources;
 pub mod stores;
 
 use std::time::Duration;
 
-pub use keyring::{forget, reach, store};
 pub use proxy::for_proxy;
 pub use sources::prompt;
 
 use crate::{
-    config::{Environment, OAuth, SecretSource, Secrets},
+    config::{Environment, OAuth, SecretSource, Secrets, StoreKind},
     mail::{Cause, Secret},
 };
 
@@ -46,6 +46,9 @@ pub struct Wanted {
     pub may_prompt: bool,
 }
 
+/// Who was asked and what they said, in order.
+pub type Chain = Vec<(String, String)>;
+
 /// A secret and who answered.
 #[derive(Debug, Clone)]
 pub struct Found {
@@ -53,6 +56,8 @@ pub struct Found {
     pub secret: Secret,
     /// The source in words.
     pub source: String,
+    /// Everybody who was asked for it, the source included.
+    pub chain: Chain,
 }
 
 /// No secret.
@@ -65,11 +70,18 @@ pub struct SecretError {
     pub what: String,
     /// What to type instead.
     pub hints: Vec<String>,
+    /// Everybody who was asked.
+    pub chain: Chain,
 }
 
 impl SecretError {
     fn new(what: impl AsRef<str>) -> Self {
-        Self { cause: Cause::Configuration, what: crate::mail::clean(what.as_ref()), hints: Vec::new() }
+        Self {
+            cause: Cause::Configuration,
+            what: crate::mail::clean(what.as_ref()),
+            hints: Vec::new(),
+            chain: Chain::new(),
+        }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -90,15 +102,40 @@ impl Wanted {
         self.flag.clone().or_else(from_environment).or_else(|| self.profile.clone())
     }
 
+    /// The sources in front of the one that will be asked.
+    fn unset(&self) -> Chain {
+        let said = [
+            ("--password-*", self.flag.is_none(), "not given"),
+            ("MAILSEND_PASSWORD", self.environment.value("MAILSEND_PASSWORD").is_none(), "not set"),
+            ("MAILSEND_PASSWORD_FILE", self.environment.value("MAILSEND_PASSWORD_FILE").is_none(), "not set"),
+            ("profile", self.profile.is_none(), "names none"),
+        ];
+        let unset = said.into_iter().take_while(|(_, is_unset, _)| *is_unset);
+        unset.map(|(source, _, said)| (source.to_owned(), said.to_owned())).collect()
+    }
+
     /// Whether it may come to a prompt.
     pub fn may_ask_somebody(&self) -> bool {
         self.may_prompt && self.source().is_none()
     }
 
+    /// The name of a store, for people.
+    pub fn store_name(&self, kind: StoreKind) -> String {
+        stores::name(kind, &self.secrets, &self.environment)
+    }
+
     fn login_command(&self) -> String {
+        format!("mailsend login {}", self.whose())
+    }
+
+    fn logout_command(&self) -> String {
+        format!("mailsend logout {}", self.whose())
+    }
+
+    fn whose(&self) -> String {
         match &self.profile_name {
-            Some(name) => format!("mailsend login --profile {name}"),
-            None => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
+            Some(name) => format!("--profile {name}"),
+            None => format!("--server smtp://{}@{}", self.user, self.host),
         }
     }
 }
@@ -108,38 +145,86 @@ impl Wanted {
 /// # Errors
 /// With what was tried, and the ways out.
 pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
-    match wanted.source() {
-        Some(SecretSource::Keyring) => keyring::load(wanted),
-        Some(source) => {
-            let secret = sources::read(&source, &wanted.environment, COMMAND_LIMIT)?;
-            Ok(Found { secret, source: source.to_string() })
-        }
-        None => keyring::load(wanted).or_else(|error| {
-            if !wanted.may_prompt {
-                return Err(error);
-            }
-            let secret = prompt(&wanted.user, &wanted.host)?;
-            Ok(Found { secret, source: format!("prompt ({})", error.what) })
-        }),
+    let mut chain = wanted.unset();
+    let Some(source) = wanted.source() else { return from_stores(wanted, chain) };
+    let read = match source {
+        SecretSource::Keyring => from_keyring(wanted),
+        SecretSource::Netrc(ref path) => netrc::read(path.as_deref(), wanted),
+        _ => sources::read(&source, &wanted.environment, COMMAND_LIMIT),
+    };
+    let source = source.to_string();
+    chain.push((source.clone(), read.as_ref().map_or_else(|error| error.what.clone(), |_| "holds it".to_owned())));
+    match read {
+        Ok(secret) => Ok(Found { secret, source, chain }),
+        Err(error) => Err(SecretError { chain, ..error }),
     }
+}
+
+/// Asks the keyring alone, because the profile names it.
+fn from_keyring(wanted: &Wanted) -> Result<Secret, SecretError> {
+    let account = stores::password_account(&wanted.user, &wanted.host);
+    match keyring::load(wanted, &account) {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => Err(no_entry(wanted, "the keyring holds no password")),
+        Err(refusal) => Err(refusal.error),
+    }
+}
+
+/// Asks the stores and then somebody.
+fn from_stores(wanted: &Wanted, mut chain: Chain) -> Result<Found, SecretError> {
+    let lookup = stores::load(wanted, &stores::password_account(&wanted.user, &wanted.host));
+    chain.extend(lookup.said);
+    if let Some((secret, kind)) = lookup.found {
+        let source = wanted.store_name(kind);
+        return Ok(Found { secret, source, chain });
+    }
+    let error = lookup.trouble.unwrap_or_else(|| match wanted.secrets.store {
+        None => no_entry(wanted, "no store holds a password"),
+        Some(kind) => no_entry(wanted, &format!("the {} store holds no password", kind.as_str())),
+    });
+    if !wanted.may_prompt {
+        return Err(SecretError { chain, ..error });
+    }
+    match prompt(&wanted.user, &wanted.host) {
+        Ok(secret) => {
+            chain.push(("prompt".to_owned(), "typed".to_owned()));
+            Ok(Found { secret, source: format!("prompt ({})", error.what), chain })
+        }
+        Err(error) => {
+            chain.push(("prompt".to_owned(), error.what.clone()));
+            Err(SecretError { chain, ..error })
+        }
+    }
+}
+
+fn no_entry(wanted: &Wanted, what: &str) -> SecretError {
+    SecretError::new(format!("{what} for {}@{}", wanted.user, wanted.host)).hint(wanted.login_command())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    pub(super) fn wanted(environment: Environment, profile_name: Option<&str>) -> Wanted {
+        Wanted {
+            user: "ada".to_owned(),
+            host: "mx.example".to_owned(),
+            flag: None,
+            environment,
+            profile: None,
+            oauth: None,
+            secrets: Secrets::default(),
+            profile_name: profile_name.map(str::to_owned),
+            may_prompt: false,
+        }
+    }
+
     #[test]
     fn the_first_source_that_is_set_is_the_one() {
         let wanted = |flag: bool, environment: Environment, profile: bool| Wanted {
-            user: "ada".to_owned(),
-            host: "mx.example".to_owned(),
             flag: flag.then(|| SecretSource::Env("FLAG".to_owned())),
-            environment,
             profile: profile.then(|| SecretSource::Env("PROFILE".to_owned())),
-            oauth: None,
-            secrets: Secrets::default(),
-            profile_name: None,
-            may_prompt: false,
+            ..wanted(environment, None)
         };
         let both = Environment::from([("MAILSEND_PASSWORD", "a"), ("MAILSEND_PASSWORD_FILE", "/b"), ("PROFILE", "p")]);
         let env = |name: &str| Some(SecretSource::Env(name.to_owned()));

@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, IsTerminal, Read, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -29,13 +29,13 @@ pub(super) fn read(
 ) -> Result<Secret, SecretError> {
     let fail = |error: &dyn std::fmt::Display| SecretError::new(format!("no password from {source}: {error}"));
     match source {
-        SecretSource::Netrc(_) => Err(fail(&"not yet")),
+        SecretSource::Netrc(_) => Err(fail(&"it has passwords for users at hosts only")),
         SecretSource::Keyring => Err(fail(&"the keyring is not a plain source")),
         SecretSource::Env(name) => match environment.value(name) {
             Some(value) => one_line(value.as_encoded_bytes().to_vec(), source),
             None => Err(fail(&"it is not set").hint(format!("set it: {name}=… mailsend …, or export it"))),
         },
-        SecretSource::File(path) => one_line(read_private(path, source)?, source),
+        SecretSource::File(path) => one_line(of_file(path, source)?, source),
         SecretSource::Credential(name) => {
             let Some(folder) = environment.path("CREDENTIALS_DIRECTORY") else {
                 return Err(fail(&"CREDENTIALS_DIRECTORY is not set").hint(format!(
@@ -61,9 +61,14 @@ pub(super) fn read(
 /// # Errors
 /// If there is no terminal, or nothing was typed.
 pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
+    ask(&format!("Password for {user} at {host}: "))
+}
+
+/// Asks this question at the terminal, without echo.
+pub(super) fn ask(question: &str) -> Result<Secret, SecretError> {
     #[cfg(unix)]
     let _silence = Silence::new();
-    let typed = rpassword::prompt_password(format!("Password for {} at {}: ", clean(user), clean(host)))
+    let typed = rpassword::prompt_password(clean(question))
         .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
     if typed.is_empty() {
         return Err(SecretError::new("no password was typed"));
@@ -116,8 +121,13 @@ impl Drop for Silence {
 
 fn read_limited(reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     // Reserved once: a buffer that grows leaves copies of the secret behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET as usize + 1));
-    reader.take(MAX_SECRET + 1).read_to_end(&mut bytes)?;
+    read_at_most(reader, MAX_SECRET, MAX_SECRET)
+}
+
+/// Reads at most one octet more than `limit`, into a buffer for what is expected.
+fn read_at_most(reader: impl Read, limit: u64, expected: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected as usize + 1));
+    reader.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -144,30 +154,51 @@ fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// Reads a file that nobody else can read.
-fn read_private(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let fail = |error: io::Error| SecretError::new(format!("no password from {source}: {error}"));
-    let file = File::open(path).map_err(fail)?;
+/// Why a file of secrets is not read.
+pub(super) enum NotPrivate {
+    /// The operating system says so.
+    Failed(io::Error),
+    /// It is not its owner's alone.
+    Refused {
+        /// In what way.
+        why: String,
+        /// What to type.
+        hint: Option<String>,
+    },
+}
+
+/// Reads a file that nobody else can read, and one octet more than `limit` if there are more.
+pub(super) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, NotPrivate> {
+    let file = File::open(path).map_err(NotPrivate::Failed)?;
+    let metadata = file.metadata().map_err(NotPrivate::Failed)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let metadata = file.metadata().map_err(fail)?;
         let me = rustix::process::geteuid().as_raw();
         if metadata.mode() & 0o077 != 0 {
-            return Err(SecretError::new(format!(
-                "{source} is refused: others than its owner can use it (mode {:o})",
-                metadata.mode() & 0o7777
-            ))
-            .hint(format!("chmod 600 {}", path.display())));
+            return Err(NotPrivate::Refused {
+                why: format!("others than its owner can use it (mode {:o})", metadata.mode() & 0o7777),
+                hint: Some(format!("chmod 600 {}", path.display())),
+            });
         }
         if metadata.uid() != me && metadata.uid() != 0 {
-            return Err(SecretError::new(format!(
-                "{source} is refused: it belongs to user {}, not to you",
-                metadata.uid()
-            )));
+            let why = format!("it belongs to user {}, not to you", metadata.uid());
+            return Err(NotPrivate::Refused { why, hint: None });
         }
     }
-    read_limited(file).map_err(fail)
+    // Reserved once: a buffer that grows leaves copies of the secret behind.
+    let expected = metadata.len().max(MAX_SECRET).min(limit);
+    read_at_most(file, limit, expected).map_err(NotPrivate::Failed)
+}
+
+fn of_file(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    read_private(path, MAX_SECRET).map_err(|error| match error {
+        NotPrivate::Failed(error) => SecretError::new(format!("no password from {source}: {error}")),
+        NotPrivate::Refused { why, hint } => {
+            let error = SecretError::new(format!("{source} is refused: {why}"));
+            hint.into_iter().fold(error, SecretError::hint)
+        }
+    })
 }
 
 /// Checks that `bytes` are one line, and takes its end off.
@@ -195,20 +226,61 @@ fn one_line(bytes: impl Into<Zeroizing<Vec<u8>>>, source: &SecretSource) -> Resu
     Ok(Secret::new(std::mem::take(&mut *bytes)))
 }
 
+/// Runs the command as its shell would, and beside it somebody who waits for our end: when the pipe from us is closed
+/// without a line, whatever has ended us, all of the command's process group is killed. Standard input of the command
+/// is empty: the message may be waiting in ours.
+const GUARDED: &str = "exec 3<&0 </dev/null; { read -r _ <&3 || kill -9 0; } >/dev/null 2>&1 & exec 3<&-; eval \"$1\"";
+
+/// A running command.
+struct Running {
+    child: Child,
+    /// Whether it has a process group of its own, which can be ended as a whole.
+    has_group: bool,
+}
+
+impl Running {
+    fn start(command: &str, is_attended: bool) -> io::Result<Self> {
+        // At a terminal it stays in our group: there it may ask ("touch the key"), and Ctrl-C reaches it by itself.
+        let has_group = cfg!(unix) && !is_attended;
+        let mut shell = Command::new("/bin/sh");
+        if has_group {
+            #[cfg(unix)]
+            std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+            shell.args(["-c", GUARDED, "sh", command]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        } else {
+            shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
+        }
+        Ok(Self { child: shell.stdout(Stdio::piped()).spawn()?, has_group })
+    }
+
+    /// Waits for its end, and lets the one who waits for ours go.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait();
+        if let Some(mut guard) = self.child.stdin.take() {
+            // The command may have taken it along.
+            let _ = guard.write_all(b"\n");
+        }
+        status
+    }
+
+    /// Ends it with all it has started. It may have ended by itself meanwhile.
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        if self.has_group {
+            let group = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, SecretError> {
     let fail = |what: &str| SecretError::new(format!("no password from {source}: {what}"));
-    // A question of the command ("touch the key") must reach the user; without one its words go into the error.
-    let shows = io::stderr().is_terminal();
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        // The message may be waiting there.
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(if shows { Stdio::inherit() } else { Stdio::piped() })
-        .spawn()
-        .map_err(|error| fail(&error.to_string()))?;
+    // A question of the command must reach the user; without one its words go into the error.
+    let mut running = Running::start(command, io::stderr().is_terminal()).map_err(|error| fail(&error.to_string()))?;
     let (sender, output) = mpsc::channel();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
     thread::spawn(move || {
         let complaints = stderr.map(|stderr| thread::spawn(move || read_limited(stderr)));
         let password = stdout.map(read_limited).unwrap_or_else(|| Ok(Zeroizing::default()));
@@ -217,13 +289,11 @@ fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, 
         let _ = sender.send((password, complaints));
     });
     let Ok((password, complaints)) = output.recv_timeout(limit) else {
-        // It may have ended by itself meanwhile.
-        let _ = child.kill();
-        let _ = child.wait();
+        running.kill();
         return Err(fail(&format!("it was still running after {} s", limit.as_secs_f32())));
     };
     let password = password.map_err(|error| fail(&error.to_string()))?;
-    let status = child.wait().map_err(|error| fail(&error.to_string()))?;
+    let status = running.wait().map_err(|error| fail(&error.to_string()))?;
     // A command whose output was cut off did not fail by itself.
     if !status.success() && password.len() as u64 <= MAX_SECRET {
         let words = clean(String::from_utf8_lossy(&complaints).trim());
@@ -236,7 +306,7 @@ fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, io::Write, time::Instant};
+    use std::{fs, time::Instant};
 
     const SOON: Duration = Duration::from_millis(200);
 
@@ -260,6 +330,28 @@ mod tests {
         let start = Instant::now();
         assert!(command("exec sleep 60").unwrap_err().contains("still running after 0.2 s"));
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    /// It would hold what the shell has started, not the shell alone.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_of_a_command_outlives_its_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let command_line = format!("sleep 600 & echo $! > {}; sleep 600", file.path().display());
+        let source = SecretSource::Command(command_line);
+        read(&source, &Environment::default(), Duration::from_secs(2)).unwrap_err();
+        let pid = fs::read_to_string(file.path()).unwrap();
+        assert!(pid.trim().parse::<u32>().is_ok(), "{pid}");
+        let start = Instant::now();
+        loop {
+            // Whoever adopts it may take its time to bury it.
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z ") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "{stat}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[cfg(unix)]

@@ -8,7 +8,7 @@ use crate::{
     config::{Environment, Profile, Security, Timeouts},
     mail::{Cause, Stage, Submission, Trouble},
     net::{Connected, Endpoint, Passage, Tls, dial},
-    secret::{self, Found, Wanted},
+    secret::{self, Chain, Found, Wanted},
     smtp::{Ended, Listener, Session, Terms, Work, converse},
 };
 
@@ -24,7 +24,9 @@ pub struct Network {
     tls: OnceCell<Tls>,
     /// Asked for once: a descriptor can be read only once, a person should be asked only once.
     secret: OnceCell<Found>,
-    /// With the proxy's password, for the same reason.
+    /// Everybody who was asked, if nobody had it.
+    asked_in_vain: OnceCell<Chain>,
+    /// With the proxy's password, which is asked for once, too.
     passage: OnceCell<Passage>,
 }
 
@@ -43,8 +45,17 @@ impl Network {
         profile: Arc<Profile>,
         wanted: Option<Wanted>,
     ) -> Result<Self, Trouble> {
-        let (tls, secret, passage) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        let network = Self { is_lmtp, endpoint, security, profile, wanted, tls, secret, passage };
+        let network = Self {
+            is_lmtp,
+            endpoint,
+            security,
+            profile,
+            wanted,
+            tls: OnceCell::new(),
+            secret: OnceCell::new(),
+            asked_in_vain: OnceCell::new(),
+            passage: OnceCell::new(),
+        };
         // Files that cannot be used are an error at once, not at the first connection that needs them.
         if network.security != Security::None && network.profile.tls != crate::net::TlsPolicy::default() {
             let tls = Tls::new(network.profile.tls.clone())?;
@@ -117,6 +128,8 @@ impl Network {
                     let mut trouble = Trouble::new(Stage::Auth, error.cause, &error.what);
                     trouble.hints = error.hints;
                     trouble.hints.extend(self.profile.dropped_password.clone());
+                    // The first attempt has said it.
+                    let _ = self.asked_in_vain.set(error.chain);
                     trouble
                 })
             })
@@ -133,11 +146,13 @@ pub struct Opening<'a> {
     pub peer: Option<SocketAddr>,
     /// Who answered for the password.
     pub secret_source: Option<String>,
+    /// Everybody who was asked for it, and what they said.
+    pub secret_chain: Chain,
 }
 
 impl<'a> Opening<'a> {
     pub(super) fn new(network: &'a Network) -> Self {
-        Self { network, session: None, peer: None, secret_source: None }
+        Self { network, session: None, peer: None, secret_source: None, secret_chain: Chain::new() }
     }
 
     /// Whether somebody is to log in.
@@ -218,7 +233,10 @@ impl<'a> Opening<'a> {
         if !takes_secret && self.session()?.login(&network.profile, None).await? {
             return Ok(());
         }
-        let found = network.secret().await?;
+        let found = network.secret().await.inspect_err(|_| {
+            self.secret_chain = network.asked_in_vain.get().cloned().unwrap_or_default();
+        })?;
+        self.secret_chain.clone_from(&found.chain);
         self.secret_source = Some(found.source.clone());
         self.session()?.login(&network.profile, Some(&found.secret)).await.map(|_| ())
     }
