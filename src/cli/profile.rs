@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context},
-    check, printed, ui,
+    check, import, printed, ui,
 };
 use crate::{
     config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, heirs, profile_names, resolve},
     mail::clean,
 };
 
-/// List, show, add, remove or check profiles
+/// List, show, add, import, remove or check profiles
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
     #[command(subcommand)]
@@ -30,6 +30,8 @@ enum ProfileCommand {
     Show(ShowArgs),
     /// Add a profile to the configuration
     Add(AddArgs),
+    /// Take over profiles from msmtp, git or mutt
+    Import(import::ImportArgs),
     /// Remove a profile from the configuration
     Remove(RemoveArgs),
     /// Show or set the profile that is used when none is named
@@ -103,6 +105,7 @@ pub fn profile(args: ProfileArgs) -> Result<Exit, CliError> {
         ProfileCommand::List(args) => list(&args),
         ProfileCommand::Show(args) => show(&args),
         ProfileCommand::Add(args) => add(&args),
+        ProfileCommand::Import(args) => import::import(&args),
         ProfileCommand::Remove(args) => remove(&args),
         ProfileCommand::Default(args) => default(&args),
         ProfileCommand::Check(args) => check::check(&args),
@@ -218,7 +221,7 @@ fn show(args: &ShowArgs) -> Result<Exit, CliError> {
 }
 
 /// The file that is to be changed; one that was named need not be there yet.
-fn edit(common: &CommonArgs) -> Result<(Context, Edit, String), CliError> {
+pub(super) fn edit(common: &CommonArgs) -> Result<(Context, Edit, String), CliError> {
     let environment = Environment::of_process();
     let path = Files::user_path(common.config.as_deref(), &environment).ok_or_else(|| {
         let what = "there is no place for a configuration: neither XDG_CONFIG_HOME nor HOME is set";
@@ -309,7 +312,7 @@ fn unfolded(settings: Vec<(String, String)>) -> Vec<(String, String)> {
     settings.into_iter().enumerate().filter(|(at, (key, _))| last.get(key) == Some(at)).map(|(_, pair)| pair).collect()
 }
 
-fn cannot_write(error: ConfigError) -> CliError {
+pub(super) fn cannot_write(error: ConfigError) -> CliError {
     match error {
         ConfigError::File { path, error } => {
             CliError::new(Exit::CannotCreate, format!("{} cannot be written", path.display())).source(error)

@@ -7,6 +7,7 @@
 mod edit;
 mod environment;
 mod file;
+pub mod import;
 mod keys;
 mod oauth;
 mod pattern;
