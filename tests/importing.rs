@@ -110,18 +110,19 @@ fn an_msmtprc_with_three_accounts_sends_as_before() {
     }
     assert!(!run.stderr.contains("next: mailsend login"), "{run:#?}");
     let config = fs::read_to_string(sandbox.path("config.toml")).expect("a file");
-    assert!(config.starts_with("# by hand\n") && config.contains("# kept\n"), "{config}");
+    assert!(config.contains("# by hand\n[defaults]\nreply-to = \"list@x.example\" # kept\n"), "{config}");
 
     let mail = ["a@y.example", "--body", "hi"];
     sandbox.run(&mail).exits(0);
-    sandbox.run(&[&mail[..], &["--from", "boss@work.example"]].concat()).exits(0);
-    sandbox.run(&[&mail[..], &["--from", "root@home.example"]].concat()).exits(0);
+    sandbox.run(&[&mail[..], &["-p", "work", "--from", "boss@work.example"]].concat()).exits(0);
+    sandbox.run(&[&mail[..], &["-p", "relay"]].concat()).exits(0);
     let gmail = gmail.only();
     assert!(gmail.commands.iter().any(|line| line.starts_with("MAIL FROM:<ada@gmail.example>")), "{gmail:?}");
     assert!(work.only().commands.iter().any(|line| line.starts_with("MAIL FROM:<boss@work.example>")));
     assert_eq!(relay.only().messages.len(), 1);
     let shown = sandbox.run(&["profile", "show", "work"]).exits(0).stdout;
     assert!(shown.contains("timeouts.command = \"20s\""), "{shown}");
+    assert!(shown.contains("match = [\"*@work.example\"]"), "{shown}");
 
     // A second time everything is there.
     let run = sandbox.run(&["profile", "import", "--from", "msmtp"]).exits(0);
@@ -203,6 +204,22 @@ fn a_password_of_mutt_shows_up_nowhere() {
     sandbox.run(&["a@y.example", "--body", "hi"]).exits(0);
     let message = String::from_utf8(server.only().messages.remove(0)).expect("text");
     assert!(message.contains("From: \"Ada L.\" <ada@x.example>\r\n"), "{message}");
+}
+
+/// What msmtp finds in `.netrc` stays there.
+#[test]
+fn a_netrc_is_named_and_not_copied() {
+    let sandbox = Sandbox::new();
+    sandbox.file(".netrc", "machine mx.example login ada password kanarienvogel-99\n");
+    sandbox.file(".msmtprc", "host mx.example\ntls on\nauth on\nuser ada\nproxy_host 127.0.0.1\nproxy_port 9050\n");
+    let run = sandbox.run(&["profile", "import"]).exits(0);
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a file");
+    assert!(
+        config.contains("password = \"netrc\"\n") && config.contains("proxy = \"socks5://127.0.0.1:9050\"\n"),
+        "{config}"
+    );
+    assert!(config.starts_with("default-profile = \"default\"\n"), "{config}");
+    assert!(!format!("{config}{}", run.stderr).contains("kanarienvogel"), "{run:#?}");
 }
 
 #[test]

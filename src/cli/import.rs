@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use super::{CliError, Exit, args::CommonArgs, printed, profile, ui};
 use crate::{
     config::{
-        ConfigError, Edit, Environment, Files, Request,
+        Auth, ConfigError, Edit, Environment, Files, Request,
         import::{Draft, Found, git, msmtp, mutt},
         profile_names, resolve,
     },
@@ -156,7 +156,7 @@ fn sources(args: &ImportArgs, environment: &Environment) -> Result<Vec<Source>, 
     let here = std::env::current_dir().unwrap_or_default();
     let program = args.from.or_else(|| Program::of(args.file.as_deref()?));
     match (&args.file, program) {
-        (Some(file), Some(program)) => Ok(vec![read(program, file, &here)?]),
+        (Some(file), Some(program)) => Ok(vec![read(program, file, &here, environment)?]),
         (Some(file), None) => Err(CliError::usage(format!("whose configuration is {}?", file.display()))
             .hint("say it: --from msmtp, --from git or --from mutt")),
         (None, program) => {
@@ -167,7 +167,7 @@ fn sources(args: &ImportArgs, environment: &Environment) -> Result<Vec<Source>, 
                 }
                 let places = program.places(environment);
                 if let Some(file) = places.iter().find(|place| place.exists()) {
-                    sources.push(read(program, file, &here)?);
+                    sources.push(read(program, file, &here, environment)?);
                 }
             }
             Ok(sources)
@@ -175,7 +175,7 @@ fn sources(args: &ImportArgs, environment: &Environment) -> Result<Vec<Source>, 
     }
 }
 
-fn read(program: Program, file: &Path, here: &Path) -> Result<Source, CliError> {
+fn read(program: Program, file: &Path, here: &Path, environment: &Environment) -> Result<Source, CliError> {
     let name = file.display().to_string();
     if program == Program::Git {
         // Git itself says nothing of a file that is not there.
@@ -190,12 +190,28 @@ fn read(program: Program, file: &Path, here: &Path) -> Result<Source, CliError> 
     let text = fs::read(file).map_err(|error| CliError::no_input(&name, error))?;
     let text = String::from_utf8_lossy(&text);
     let found = match program {
-        Program::Msmtp => msmtp(&text),
+        Program::Msmtp => {
+            // Where it has no password, msmtp looks there next.
+            let netrc = environment.path("HOME").and_then(|home| fs::read_to_string(home.join(".netrc")).ok());
+            msmtp(&text, &hosts_of(netrc.as_deref().unwrap_or_default()))
+        }
         Program::Mutt => mutt(&text),
         Program::Git => git(&text),
     };
     let folder = here.join(file).parent().map(Path::to_owned).unwrap_or_default();
     Ok(Source { name, folder, found })
+}
+
+/// The hosts that a `.netrc` has logins for.
+fn hosts_of(netrc: &str) -> Vec<String> {
+    let mut words = netrc.split_whitespace();
+    let mut hosts = Vec::new();
+    while let Some(word) = words.next() {
+        if word == "machine" {
+            hosts.extend(words.next().map(str::to_owned));
+        }
+    }
+    hosts
 }
 
 /// Has git read its own configuration, or that in `file`; nothing where there is no git.
@@ -205,6 +221,8 @@ fn of_git(file: Option<&Path>) -> Result<Option<Source>, CliError> {
     if let Some(file) = file {
         command.arg("--file").arg(file);
     }
+    // Nobody reads there what is for the server.
+    command.env_remove("MAILSEND_PASSWORD");
     command.args(["--null", "--get-regexp", r"^sendemail\."]).stdin(Stdio::null());
     let output = match command.output() {
         Ok(output) => output,
@@ -264,7 +282,12 @@ impl Import<'_> {
         with_it.add_profile(name, settings, &source.folder);
         match self.resolved(&with_it, name) {
             Ok(profile) => {
-                let needs_login = profile.username.is_some() && profile.password.is_none() && profile.oauth.is_none();
+                let takes_secret = match &profile.auth {
+                    Auth::Auto => true,
+                    Auth::List(list) => list.iter().any(|mechanism| mechanism.takes_secret()),
+                };
+                let has_source = profile.password.is_some() || profile.oauth.is_some();
+                let needs_login = profile.username.is_some() && takes_secret && !has_source;
                 self.taken.push((name.clone(), place, needs_login));
                 *edit = with_it;
                 new.add_profile(name, settings, &source.folder);

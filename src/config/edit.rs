@@ -47,7 +47,8 @@ impl Edit {
         self.document.get("profiles").and_then(|profiles| profiles.get(name)).is_some()
     }
 
-    /// Adds a profile with these keys, or replaces the one of this name; a key with a dot goes into its sub-table. Relative paths start from `folder`.
+    /// Adds a profile with these keys, or replaces the one of this name; a key with a dot goes into its sub-table.
+    /// Relative paths start from `folder`.
     pub fn add_profile(&mut self, name: &str, settings: &[(String, String)], folder: &Path) {
         let mut table = Table::new();
         for (key, text) in settings {

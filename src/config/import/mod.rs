@@ -123,6 +123,6 @@ fn password_advice(profile: &str) -> String {
 fn certificate_check_advice(profile: &str) -> String {
     format!(
         "certificates are always verified; trust the server's key alone with tls.pin-sha256, which \
-         'mailsend profile check {profile} -v' helps to find, or its certificate with tls.ca-file"
+         'mailsend profile check {profile}' prints, or its certificate with tls.ca-file"
     )
 }

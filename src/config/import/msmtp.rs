@@ -79,8 +79,8 @@ struct Account {
     is_own: bool,
 }
 
-/// Reads a configuration of msmtp.
-pub fn msmtp(text: &str) -> Found {
+/// Reads a configuration of msmtp; `netrc` has the hosts whose passwords are in `~/.netrc`.
+pub fn msmtp(text: &str, netrc: &[String]) -> Found {
     let mut found = Found::default();
     let accounts = accounts(text, &mut found.remarks);
     let mut senders: Vec<String> = Vec::new();
@@ -93,7 +93,7 @@ pub fn msmtp(text: &str) -> Found {
                 continue;
             }
         }
-        if let Some(draft) = draft(account, &mut senders, &mut found.remarks) {
+        if let Some(draft) = draft(account, netrc, &mut senders, &mut found.remarks) {
             found.profiles.push(draft);
         }
     }
@@ -202,7 +202,7 @@ fn trimmed(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
-fn draft(account: &Account, senders: &mut Vec<String>, remarks: &mut Vec<Remark>) -> Option<Draft> {
+fn draft(account: &Account, netrc: &[String], senders: &mut Vec<String>, remarks: &mut Vec<Remark>) -> Option<Draft> {
     let value = |command: &str| account.values.get(command).map(|(value, _)| value.as_str()).filter(|v| !v.is_empty());
     // A command that stands there without an argument is on.
     let is_on = |command: &str, default: bool| match account.values.get(command).map(|(value, _)| value.as_str()) {
@@ -260,6 +260,11 @@ fn draft(account: &Account, senders: &mut Vec<String>, remarks: &mut Vec<Remark>
         }
     }
     login(&mut draft, &value, &is_on, security, &mut remark);
+    let is_in_netrc = host.is_some_and(|host| netrc.iter().any(|known| known.eq_ignore_ascii_case(host)));
+    let has_source = draft.has_password || draft.settings.iter().any(|(key, _)| key == "password");
+    if is_in_netrc && !has_source && draft.settings.iter().any(|(key, _)| key == "username") {
+        draft.set("password", "netrc");
+    }
     trust(&mut draft, &value, &is_on, &mut remark);
     way(&mut draft, &value, &mut remark);
     Some(draft)
@@ -393,6 +398,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn read(text: &str) -> Found {
+        msmtp(text, &[])
+    }
+
     fn settings(found: &Found, name: &str) -> BTreeMap<String, String> {
         found.profiles.iter().find(|draft| draft.name == name).unwrap().settings.iter().cloned().collect()
     }
@@ -403,7 +412,7 @@ mod tests {
 
     #[test]
     fn accounts_take_defaults_and_parents_in_order() {
-        let found = msmtp(
+        let found = read(
             "# comment\ndefaults\ntls on\ntls_trust_file system\n\naccount one\nhost one.example\nport 587\nauth on\n\
              user ada\n\tpasswordeval \"pass show 'one'\"\naccount two\nhost two.example\ntls_starttls off\n\
              account three : one , two\nfrom ada@three.example\ndefaults\ntls off\naccount four : one\nport 26\n\
@@ -435,7 +444,7 @@ mod tests {
 
     #[test]
     fn everything_that_can_be_carried_over_is() {
-        let found = msmtp(
+        let found = read(
             "host mx.example\ntls on\ntls_starttls off\nauth scram-sha-256\nuser \"a b\"\nfrom_full_name Ada \"L\"\n\
              from ada@x.example\ntls_trust_file ~/ca.pem\ntls_cert_file c.pem\ntls_key_file k.pem\n\
              tls_host_override other.example\ndomain here.example\ntimeout 30\nproxy_host 127.0.0.1\n\
@@ -467,7 +476,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_carried_over_is_said_with_its_line() {
-        let found = msmtp(
+        let found = read(
             "account a\nhost mx.example\nauth ntlm\nuser ada\npassword kanarienvogel\ntls\ntls_certcheck off\n\
              tls_fingerprint 00:11\nlogfile ~/log\nfrom *@x.example\neval echo x\nnonsense 1\naccount b : nobody\n",
         );
@@ -492,7 +501,7 @@ mod tests {
 
     #[test]
     fn lmtp_and_sockets() {
-        let found = msmtp(
+        let found = read(
             "account a\nprotocol lmtp\nhost localhost\nport 2003\naccount b\nprotocol lmtp\nsocket /run/l m?tp\n\
              account c\nsocket ~/s\nhost mx.example\nauth plain\nuser x\n",
         );
@@ -501,10 +510,21 @@ mod tests {
         assert_eq!(settings(&found, "c")["socket"], "~/s");
     }
 
+    #[test]
+    fn what_has_no_password_may_have_one_in_netrc() {
+        let text = "defaults\nauth on\nuser x\naccount a\nhost a.example\naccount b\nhost b.example\naccount c\n\
+                    host a.example\npasswordeval y\naccount d\nhost a.example\nauth off\n";
+        let found = msmtp(text, &["A.example".to_owned()]);
+        let password = |name: &str| settings(&found, name).get("password").cloned();
+        assert_eq!(password("a").as_deref(), Some("netrc"));
+        assert_eq!((password("b"), password("d")), (None, None));
+        assert!(password("c").unwrap().contains("command"));
+    }
+
     /// As msmtp takes the first account that fits.
     #[test]
     fn a_sender_chooses_one_account() {
-        let found = msmtp("account a\nhost a.example\nfrom x@y.example\naccount b\nhost b.example\nfrom X@y.example\n");
+        let found = read("account a\nhost a.example\nfrom x@y.example\naccount b\nhost b.example\nfrom X@y.example\n");
         assert!(settings(&found, "a").contains_key("match") && !settings(&found, "b").contains_key("match"));
     }
 
@@ -514,8 +534,8 @@ mod tests {
             "(account|defaults|host|port|tls|auth|user|from|password|passwordeval|socket|protocol|timeout)[ \"]{0,2}[a-z:,*@\"% ]{0,9}",
             0..20,
         )) {
-            let _ = msmtp(&text);
-            let _ = msmtp(&lines.join("\n"));
+            let _ = read(&text);
+            let _ = read(&lines.join("\n"));
         }
     }
 }

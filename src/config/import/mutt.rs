@@ -14,6 +14,9 @@ use crate::{
 /// Name of the profile.
 const NAME: &str = "mutt";
 
+/// A longer value is none: variables that hold each other would fill the memory.
+const MAX_VALUE: usize = 64 * 1024;
+
 /// Variables that have no counterpart, with what to do instead.
 const WITHOUT_COUNTERPART: [(&str, &str); 8] = [
     ("tunnel", "commands that connect are not run: let it listen, ssh -L PORT:HOST:25, and name that as server"),
@@ -133,6 +136,9 @@ fn words(line: &str, variables: &Variables) -> Vec<Word> {
                             word.command.clone_from(&value.command);
                         }
                         word.text.push_str(&value.text);
+                        if word.text.len() > MAX_VALUE {
+                            *word = Word { is_unknown: true, ..Word::default() };
+                        }
                     }
                     None => word.is_unknown = true,
                 }
@@ -375,6 +381,13 @@ mod tests {
             assert!(!format!("{found:?}").contains("kanarien"), "{found:?}");
             assert_eq!(found.remarks.len(), 1, "{found:?}");
         }
+    }
+
+    #[test]
+    fn variables_that_hold_each_other_stay_small() {
+        let doubled: String = (0..60).map(|n| format!("set my_{}=$my_{n}$my_{n}\n", n + 1)).collect();
+        let text = format!("set my_0=mx.example\n{doubled}set smtp_url=smtp://$my_60\n");
+        assert_eq!(mutt(&text).remarks.len(), 1);
     }
 
     #[test]
