@@ -40,6 +40,9 @@ _mailsend() {
             mailsend__subcmd__profile,default)
                 cmd="mailsend__subcmd__profile__subcmd__default"
                 ;;
+            mailsend__subcmd__profile,import)
+                cmd="mailsend__subcmd__profile__subcmd__import"
+                ;;
             mailsend__subcmd__profile,list)
                 cmd="mailsend__subcmd__profile__subcmd__list"
                 ;;
@@ -363,7 +366,7 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__login)
-            opts="-p -C -q -v -h --profile --server --user --config --quiet --verbose --trace --help"
+            opts="-p -C -q -v -h --profile --server --user --config --quiet --verbose --trace --store --list --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -413,6 +416,10 @@ _mailsend() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -W "keyring keyutils file" -- "${cur}"))
                     return 0
                     ;;
                 *)
@@ -497,7 +504,7 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__profile)
-            opts="-h --help list show add remove default check"
+            opts="-h --help list show add import remove default check"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -703,6 +710,54 @@ _mailsend() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                -C)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailsend__subcmd__profile__subcmd__import)
+            opts="-C -q -v -h --from --replace --dry-run --config --quiet --verbose --trace --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -W "msmtp git mutt" -- "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

@@ -77,18 +77,19 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -s v -l verbose -d 'Say 
 complete -c mailsend -n "__fish_mailsend_needs_command" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s V -l version -d 'Print version'
-complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, remove or check profiles'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, import, remove or check profiles'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "login" -d 'Store the password of a profile in the keyring'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove the password of a profile from the keyring'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "completions" -d 'Print completions for a shell'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a manual page'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -s h -l help -d 'Print help'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "list" -d 'List the profiles'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "show" -d 'Show the keys of a profile and where each was set'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "add" -d 'Set up an account: find its server, prove the login, write the profile, keep the password'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "remove" -d 'Remove a profile from the configuration'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "default" -d 'Show or set the profile that is used when none is named'
-complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add remove default check" -f -a "check" -d 'Connect, and say what the server offers and whether the login works'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "list" -d 'List the profiles'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "show" -d 'Show the keys of a profile and where each was set'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "add" -d 'Set up an account: find its server, prove the login, write the profile, keep the password'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "import" -d 'Take over profiles from msmtp, git or mutt'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "remove" -d 'Remove a profile from the configuration'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "default" -d 'Show or set the profile that is used when none is named'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "check" -d 'Connect, and say what the server offers and whether the login works'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -s C -l config -d 'Read this configuration file and no other' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but errors'
@@ -116,6 +117,16 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_se
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -l from -d 'Whose configuration it is' -r -f -a "msmtp\t'~/.msmtprc'
+git\t'The section sendemail of git\'s configuration'
+mutt\t'~/.muttrc'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -l replace -d 'Replace profiles of the same name'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -l dry-run -d 'Print what would be added, and change nothing'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s C -l config -d 'Read this configuration file and no other' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Say what is done'
@@ -146,10 +157,15 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s p -l profile
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l user -d 'The user' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l store -d 'Keep it there; what is in another store is moved' -r -f -a "keyring\t'The desktop\'s keyring'
+keyutils\t'Keys of the Linux kernel, until the machine starts anew'
+file\t'An encrypted file, see [secrets] in mailsend-config'"
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l trace -d 'Show the whole dialogue with the server, without secrets'
-complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l list -d 'List what is stored, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l json -d 'List it as JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s p -l profile -d 'The profile; the default one if none is named' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -l user -d 'The user' -r

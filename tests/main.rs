@@ -9,6 +9,7 @@ mod composing;
 mod conversation;
 mod doors;
 mod engine;
+mod importing;
 mod login;
 mod output;
 mod passage;

@@ -6,6 +6,7 @@ mod args;
 mod check;
 mod error;
 mod exit;
+mod import;
 mod login;
 mod man;
 mod profile;
@@ -51,7 +52,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List, show, add, remove or check profiles
+    /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
     /// Store the password of a profile in the keyring
     Login(login::LoginArgs),

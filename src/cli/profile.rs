@@ -6,14 +6,14 @@ use serde::Serialize;
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context},
-    check, printed, setup, ui,
+    check, import, printed, setup, ui,
 };
 use crate::{
     config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, heirs, profile_names, resolve},
     mail::clean,
 };
 
-/// List, show, add, remove or check profiles
+/// List, show, add, import, remove or check profiles
 #[derive(Debug, Args)]
 pub struct ProfileArgs {
     #[command(subcommand)]
@@ -28,6 +28,8 @@ enum ProfileCommand {
     Show(ShowArgs),
     /// Set up an account: find its server, prove the login, write the profile, keep the password
     Add(setup::AddArgs),
+    /// Take over profiles from msmtp, git or mutt
+    Import(import::ImportArgs),
     /// Remove a profile from the configuration
     Remove(RemoveArgs),
     /// Show or set the profile that is used when none is named
@@ -81,6 +83,7 @@ pub fn profile(args: ProfileArgs) -> Result<Exit, CliError> {
         ProfileCommand::List(args) => list(&args),
         ProfileCommand::Show(args) => show(&args),
         ProfileCommand::Add(args) => setup::add(args),
+        ProfileCommand::Import(args) => import::import(&args),
         ProfileCommand::Remove(args) => remove(&args),
         ProfileCommand::Default(args) => default(&args),
         ProfileCommand::Check(args) => check::check(&args),

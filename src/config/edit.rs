@@ -11,13 +11,18 @@ use toml_edit::{DocumentMut, Item, RawString, Table, Value};
 use super::{ConfigError, ConfigFile, KEYS, Origin};
 
 /// A file being changed; [`Edit::save`] puts it in place at once or not at all.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Edit {
     path: PathBuf,
     document: DocumentMut,
 }
 
 impl Edit {
+    /// An empty file that is not there yet.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), document: DocumentMut::new() }
+    }
+
     /// Opens the file at `path`; one that does not exist is empty.
     ///
     /// # Errors
@@ -42,7 +47,8 @@ impl Edit {
         self.document.get("profiles").and_then(|profiles| profiles.get(name)).is_some()
     }
 
-    /// Adds a profile with these keys; a key with a dot goes into its sub-table. Relative paths start from `folder`.
+    /// Adds a profile with these keys, or replaces the one of this name; a key with a dot goes into its sub-table.
+    /// Relative paths start from `folder`.
     pub fn add_profile(&mut self, name: &str, settings: &[(String, String)], folder: &Path) {
         let mut table = Table::new();
         for (key, text) in settings {
@@ -61,6 +67,11 @@ impl Edit {
             Item::Table(profiles)
         });
         profiles[name] = Item::Table(table);
+    }
+
+    /// The text as it will be.
+    pub fn text(&self) -> String {
+        self.document.to_string()
     }
 
     /// The file as it will be.

@@ -483,7 +483,7 @@ pub const KEYS: &[Key] = &[
         name: "timeouts.connect",
         wanted: "time",
         default: Some("15s"),
-        doc: "Limit for the name look-up and the connection.",
+        doc: "Limit for the name look-up and the connection, a proxy's answers included.",
         set: |parts, input| {
             parts.profile.timeouts.connect = input.limit()?;
             Ok(())

@@ -8,6 +8,7 @@ pub mod autoconfig;
 mod edit;
 mod environment;
 mod file;
+pub mod import;
 mod keys;
 mod oauth;
 mod pattern;

@@ -197,7 +197,13 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
         .ok_or_else(|| format!("'{}' is no host name", crate::mail::clean(text)))
 }
 
-fn percent_decode(text: &str) -> Option<String> {
+/// A path as it stands in a URL.
+pub(super) fn percent_encode_path(path: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'-' | b'_' | b'~');
+    path.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+pub(super) fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
