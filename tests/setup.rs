@@ -123,3 +123,39 @@ fn who_takes_a_domain_s_mail_may_be_a_known_provider() {
         "{shown}"
     );
 }
+
+/// Everything is asked for: the address, whether a strange host is meant, the password, which is kept.
+#[test]
+fn at_a_terminal_an_address_and_a_password_are_enough() {
+    let mut plan = serde_json::json!({
+        "hosts": ["mail.hoster.test"],
+        "srv": { "_submissions._tcp.example.test": [[0, 0, 465, "mail.hoster.test"]] },
+        "smtp": [465],
+        "typed": [["Mail address: ", "ada@example.test"], ["[y/N] ", "y"], ["Password for", "sesame"]],
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.config("# mine\n[secrets]\nstore = \"file\"\nkey = { file = \"key\" }\n");
+    let Some(run) = run_in(&mut sandbox, &plan, &["profile", "add"]) else { return };
+    let run = run.exits(0);
+    assert!(run.stdout.contains("keeps the password of ada@example.test at mail.hoster.test"), "{run:#?}");
+    assert!(!run.stdout.contains("sesame"), "{run:#?}");
+    let text = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    assert!(text.contains("# mine\n[secrets]") && text.contains("[profiles.example]\n"), "{text}");
+    assert!(!text.contains("password"), "{text}");
+    // It is used from now on.
+    plan["typed"] = serde_json::json!([]);
+    let run = run_in(&mut sandbox, &plan, &["profile", "check"]).expect("a network").exits(0);
+    assert!(run.stdout.contains("ada@example.test by PLAIN works"), "{run:#?}");
+    // A wrong one is neither kept nor written down, and no is no.
+    for (typed, code) in [
+        (serde_json::json!([["[y/N] ", "y"], ["Password for", "mistaken"]]), 77),
+        (serde_json::json!([["[y/N] ", ""]]), 78),
+    ] {
+        plan["typed"] = typed;
+        let run = run_in(&mut sandbox, &plan, &["profile", "add", "other", "--from", "bob@example.test"]);
+        run.expect("a network").exits(code);
+        let list = sandbox.run(&["login", "--list"]).exits(0).stdout;
+        assert!(list.contains("ada@example.test") && !list.contains("bob"), "{list}");
+    }
+    assert!(!fs::read_to_string(sandbox.path("config.toml")).expect("a configuration").contains("other"));
+}

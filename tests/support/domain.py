@@ -6,9 +6,10 @@ Called under `unshare --mount --net` as domain.py PLAN COMMAND..., PLAN being JS
   mx      {"example.test": [[preference, host], ...]}
   web     {"host/path": text}; everything else is not found
   smtp    ports where mail servers speak TLS from the first byte; they take the password "sesame"
+  typed   [[question, answer], ...]: the program sits at a terminal, and somebody answers
   chain, key   files of the certificate of all of them
 """
-import base64, fcntl, http.server, json, os, socket, ssl, struct, subprocess, sys, threading
+import base64, fcntl, http.server, json, os, pty, socket, ssl, struct, subprocess, sys, threading
 
 plan = json.load(open(sys.argv[1]))
 
@@ -117,6 +118,28 @@ for port in plan.get("smtp", []):
             break
         except ConnectionRefusedError:
             pass
-status = subprocess.run(sys.argv[2:]).returncode
-sys.stdout.flush()
-os._exit(status)
+
+
+def run_at_terminal(command, typed):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    shown, seen = b"", 0
+    while True:
+        try:
+            octets = os.read(terminal, 1000)
+        except OSError:
+            break
+        if not octets:
+            break
+        shown += octets
+        if typed and typed[0][0].encode() in shown[seen:]:
+            seen = len(shown)
+            os.write(terminal, typed.pop(0)[1].encode() + b"\n")
+    os.write(1, shown)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+if "typed" in plan:
+    os._exit(run_at_terminal(sys.argv[2:], plan["typed"]))
+os._exit(subprocess.run(sys.argv[2:]).returncode)
