@@ -13,6 +13,7 @@ mod login;
 mod output;
 mod profiles;
 mod real;
+mod sources;
 mod starttls;
 mod stores;
 mod tls;
