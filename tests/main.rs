@@ -16,6 +16,7 @@ mod passage;
 mod profiles;
 mod real;
 mod setup;
+mod sources;
 mod starttls;
 mod stores;
 mod tls;

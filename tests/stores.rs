@@ -3,19 +3,16 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::Write,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
-    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::support::{Run, Sandbox, Server, finish, traces_of};
 
-const CANARY: &str = "Kanarienvögel 7319+ß";
+pub const CANARY: &str = "Kanarienvögel 7319+ß";
 const WHO: [&str; 2] = ["--server", "smtp://ada@mx.example"];
 
 /// A sandbox with the encrypted file `secrets.json`, whose key is said by these lines.
@@ -48,7 +45,7 @@ fn shows_nothing(sandbox: &Sandbox, run: &Run) {
 }
 
 /// A server that takes the password of ada, and a message.
-fn server() -> Server {
+pub fn server() -> Server {
     Server::new(|talk, _| {
         talk.greet("AUTH PLAIN");
         let line = talk.answer("AUTH PLAIN ", "235 welcome");
@@ -58,14 +55,14 @@ fn server() -> Server {
 }
 
 /// A server that nobody logs in to.
-fn shy_server() -> Server {
+pub fn shy_server() -> Server {
     Server::new(|talk, _| {
         talk.greet("AUTH PLAIN");
         assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"));
     })
 }
 
-fn send(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Run {
+pub fn send(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Run {
     let url = format!("smtp://ada@127.0.0.1:{}", server.port);
     let arguments = ["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"];
     sandbox.run(&[&arguments[..], &["-o", "allow-plaintext-auth=true", "--trace"], more].concat())
@@ -130,6 +127,12 @@ fn a_file_with_a_key_file() {
         listed,
         serde_json::json!([{ "kind": "password", "user": "ada", "host": "127.0.0.1", "store": "file" }])
     );
+    // Nobody is asked for a passphrase where there is none.
+    let keyed = "[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\nkey = { file = \"keys/key\" }";
+    sandbox.config("[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\n");
+    let run = login(&sandbox, &WHO, "other").exits(78).says("was made with a key");
+    run.says("say where it is in [secrets]: key = { file = ");
+    sandbox.config(keyed);
     // A key that is gone is told, and no other one is made in its place.
     let before = fs::read(sandbox.path("secrets.json")).expect("a file");
     login(&sandbox, &AT_LOCALHOST, "other").exits(78).says("no key for the encrypted file").says("keys/key");
@@ -139,6 +142,38 @@ fn a_file_with_a_key_file() {
     sandbox.run(&[&["logout"], &AT_LOCALHOST[..]].concat()).exits(0).says("no store held a password");
     let run = check(&sandbox, &shy_server()).exits(78);
     assert_eq!(chain(&run).last().expect("a chain").1, "no entry");
+}
+
+/// While the password is in use, neither our arguments nor our environment have it.
+#[test]
+fn others_see_no_password_in_a_running_process() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    login(&sandbox, &AT_LOCALHOST, CANARY).exits(0);
+    let (hold, held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let server = Server::new(move |talk, _| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN ", "235 welcome");
+        talk.expect("MAIL");
+        hold.send(()).expect("the test waits");
+        // It ends when the test has seen enough.
+        let _ = released.lock().expect("one session").recv();
+        talk.hear_to_the_end_or_reset();
+    });
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"]);
+    command.args(["-o", "allow-plaintext-auth=true", "-o", "extensions.pipelining=off", "--trace"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    held.recv().expect("the server has heard the login");
+    let seen = ["cmdline", "environ"].map(|name| fs::read(format!("/proc/{}/{name}", child.id())).expect("/proc"));
+    child.kill().expect("a signal");
+    child.wait().expect("it ends");
+    drop(release);
+    for trace in traces_of(CANARY) {
+        assert!(seen.iter().all(|text| !String::from_utf8_lossy(text).contains(&trace)), "{trace}");
+    }
 }
 
 #[test]
@@ -246,29 +281,46 @@ fn ten_at_once_lose_nothing() {
     login(&sandbox, &WHO, CANARY).exits(0);
 }
 
+/// Moments that differ from run to run; the seed is printed.
+struct Random {
+    seed: u64,
+    state: u64,
+}
+
+impl Random {
+    fn new() -> Self {
+        let seed = u64::from(std::time::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos()) | 1;
+        println!("seed {seed}");
+        Self { seed, state: seed }
+    }
+
+    fn below(&mut self, span: Duration) -> Duration {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        Duration::from_micros(self.state % (span.as_micros() as u64).max(1))
+    }
+}
+
 /// The file is one of those before or after, whenever its writer is killed.
 #[test]
 fn a_writer_that_is_killed_leaves_a_whole_file() {
-    let seed = std::time::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos();
-    println!("seed {seed}");
+    let mut random = Random::new();
+    let seed = random.seed;
     let sandbox = with_file("key = { file = \"key\" }");
     // How long a login takes here.
     let start = Instant::now();
     login(&sandbox, &["--server", "smtp://first@mx.example"], "x").exits(0);
-    let span = start.elapsed().as_micros() as u64;
-    let mut state = u64::from(seed) | 1;
+    let span = start.elapsed();
     let mut killed = 0;
     for number in 0..40 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
         let url = format!("smtp://user{number}@mx.example");
         let mut command = sandbox.command(&["login", "--server", &url]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         // It may be killed before it reads.
         let _ = child.stdin.take().expect("a pipe").write_all(b"password\n");
-        thread::sleep(Duration::from_micros(state % span));
+        thread::sleep(random.below(span));
         child.kill().expect("a signal");
         killed += usize::from(child.wait().expect("it ends").signal().is_some());
         let run = sandbox.run(&["login", "--list"]).exits(0).silently();
@@ -351,12 +403,13 @@ fn a_store_that_is_not_asked_is_told_before_anybody_types() {
 
 /// The kernel may forbid keys, as in many containers; said aloud then.
 fn has_keys(sandbox: &Sandbox) -> bool {
-    let run = login(sandbox, &["--server", "smtp://probe@mx.example", "--store", "keyutils"], "x");
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let url = format!("smtp://{}-{}@mx.example", test.replace(':', "-"), std::process::id());
+    let run = login(sandbox, &["--server", &url, "--store", "keyutils"], "x");
     let has_keys = run.code == 0;
     if has_keys {
-        sandbox.run(&["logout", "--server", "smtp://probe@mx.example"]).exits(0);
+        sandbox.run(&["logout", "--server", &url]).exits(0);
     } else {
-        let test = thread::current().name().unwrap_or("a test").to_owned();
         let text = format!("skipped: {test} needs keys of the kernel, which are refused here: {}", run.stderr);
         std::io::stderr().write_all(text.as_bytes()).expect("standard error");
     }
@@ -407,6 +460,56 @@ fn an_entry_moves_from_the_kernel_to_the_file_and_back() {
     assert_eq!(place(), Vec::<String>::new());
 }
 
+/// Whenever a move is ended, the entry is in one of both stores, or in both, and whole.
+#[test]
+fn a_move_that_is_killed_loses_nothing() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    sandbox.config("[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    if !has_keys(&sandbox) {
+        return;
+    }
+    let mut random = Random::new();
+    let user = format!("mia-{}", std::process::id());
+    let url = format!("smtp://{user}@127.0.0.1");
+    login(&sandbox, &["--server", &url, "--store", "file"], CANARY).exits(0);
+    let start = Instant::now();
+    login(&sandbox, &["--server", &url, "--store", "keyutils"], "").exits(0);
+    let span = start.elapsed();
+    for round in 0..20 {
+        let store = if round % 2 == 0 { "file" } else { "keyutils" };
+        let mut command = sandbox.command(&["login", "--server", &url, "--store", store]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(random.below(span));
+        child.kill().expect("a signal");
+        child.wait().expect("it ends");
+        let run = sandbox.run(&["login", "--list"]).exits(0);
+        assert!(run.stdout.contains(&user), "seed {}, {round}: {run:#?}", random.seed);
+    }
+    // It goes on where it was ended.
+    login(&sandbox, &["--server", &url, "--store", "file"], CANARY).exits(0);
+    let expected = encodify::base64::STANDARD.encode(format!("\0{user}\0{CANARY}"));
+    let server = Server::new(move |talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert_eq!(talk.answer("AUTH PLAIN ", "235 welcome"), format!("AUTH PLAIN {expected}"));
+        talk.hear_to_the_end();
+    });
+    let url_there = format!("smtp://{user}@127.0.0.1:{}", server.port);
+    sandbox.run(&["profile", "check", "--server", &url_there, "-o", "allow-plaintext-auth=true"]).exits(0);
+    sandbox.run(&["logout", "--server", &url]).exits(0);
+}
+
+/// A profile that names another source would not use what is stored.
+#[test]
+fn an_entry_that_nobody_would_use_is_told() {
+    let sandbox = with_file(
+        "key = { file = \"key\" }\n[profiles.work]\nserver = \"smtp://ada@mx.example\"\npassword = { env = \"X\" }",
+    );
+    let run = login(&sandbox, &["--profile", "work"], CANARY).exits(0);
+    run.says("but the profile takes its password from environment variable X");
+}
+
 /// Two different entries are no reason to lose one of them.
 #[test]
 fn a_move_onto_another_entry_is_refused() {
@@ -448,92 +551,4 @@ fn a_silent_keyring_hides_nothing() {
     assert_eq!(chain(&run)[4], ("keyring".to_owned(), "no answer within 10 s".to_owned()));
     assert_eq!(chain(&run).last().expect("a chain").1, "holds it");
     login(&sandbox, &WHO, CANARY).exits(78).says("the keyring did not answer within 10 s").says("--store file");
-}
-
-#[test]
-fn a_password_command_that_is_wrong_is_told() {
-    for (command, what) in [
-        ("echo no such entry >&2; exit 3", "it failed (exit status: 3): no such entry"),
-        ("true", "it is empty"),
-        ("echo one; echo two", "there is more than one line"),
-        ("nonesuch-command", "it failed (exit status: 127)"),
-    ] {
-        let run = send(&Sandbox::new(), &shy_server(), &["--password-command", command]).exits(78).says(what);
-        run.says(&format!("no password from command '{command}'"));
-    }
-}
-
-/// However we end, the command and what it has started end, too.
-#[test]
-fn a_password_command_does_not_outlive_us() {
-    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
-        let sandbox = Sandbox::new();
-        let server = Server::new(|talk, _| {
-            talk.greet("AUTH PLAIN");
-            talk.hear_to_the_end_or_reset();
-        });
-        let url = format!("smtp://ada@127.0.0.1:{}", server.port);
-        let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"]);
-        command.args(["-o", "allow-plaintext-auth=true", "--password-command"]);
-        command.arg("sleep 600 & echo $! > pid.new; mv pid.new pid; sleep 600");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let pid = wait_for(|| fs::read_to_string(sandbox.path("pid")).ok());
-        let process = Pid::from_child(&child);
-        kill_process(process, signal).expect("a signal");
-        let mut said = String::new();
-        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("a text");
-        assert_eq!(child.wait().expect("it ends").signal(), Some(signal.as_raw()), "{said}");
-        wait_for(|| {
-            let stat = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
-            (stat.is_empty() || stat.contains(") Z ")).then_some(())
-        });
-    }
-}
-
-/// Looks until there is something to see.
-#[track_caller]
-fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "it does not come");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
-fn a_netrc_has_the_password_of_host_and_user() {
-    let mut sandbox = Sandbox::new();
-    let write = |sandbox: &Sandbox, name: &str, text: &str, mode: u32| {
-        let file = sandbox.file(name, text);
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
-        file
-    };
-    let entry =
-        format!("machine 127.0.0.1\n  login bob password x\nmachine 127.0.0.1 login ada password \"{CANARY}\"\n");
-    let from = ["-o", "password=netrc"];
-    send(&sandbox, &shy_server(), &from).exits(78).says(".netrc: No such file");
-    write(&sandbox, ".netrc", &entry, 0o600);
-    let run = send(&sandbox, &server(), &from).exits(0);
-    assert!(!run.stderr.contains(CANARY));
-    write(&sandbox, ".netrc", &entry, 0o640);
-    let run =
-        send(&sandbox, &shy_server(), &from).exits(78).says("is refused: others than its owner can use it (mode 640)");
-    run.says("chmod 600 ");
-    let other = write(&sandbox, "other", &entry, 0o600);
-    send(&sandbox, &server(), &["-o", &format!("password={{ netrc = \"{other}\" }}")]).exits(0);
-    sandbox.env("NETRC", &other);
-    send(&sandbox, &server(), &from).exits(0);
-    for (text, what) in [
-        ("machine b.example login ada password x", "it has no entry for 127.0.0.1"),
-        ("machine 127.0.0.1 login bob password x", "its entry for 127.0.0.1 is for bob, not for ada"),
-        ("machine 127.0.0.1 login ada", "its entry for 127.0.0.1 has no password"),
-        ("machine 127.0.0.1 login ada password \"open", "line 1: a quotation mark is not closed"),
-    ] {
-        write(&sandbox, "other", text, 0o600);
-        send(&sandbox, &shy_server(), &from).exits(78).says(what);
-    }
 }

@@ -11,7 +11,7 @@ use super::{
     printed, ui,
 };
 use crate::{
-    config::{Server, StoreKind, resolve},
+    config::{SecretSource, Server, StoreKind, resolve},
     mail::{Secret, clean},
     secret::{self, Wanted, stores},
 };
@@ -35,7 +35,7 @@ struct WhoseArgs {
     common: CommonArgs,
 }
 
-/// Store the password of a profile, where mail programs keep theirs
+/// Store the password of a profile in the keyring or another store
 #[derive(Debug, Args)]
 #[command(
     after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input."
@@ -145,6 +145,13 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
     };
     if !context.is_quiet {
         ui::tell(&format!("the {} holds the password of {} at {}", wanted.store_name(kind), wanted.user, wanted.host));
+        match &wanted.profile {
+            None => {}
+            Some(SecretSource::Keyring) if kind == StoreKind::Keyring => {}
+            Some(source) => {
+                ui::tell(&format!("but the profile takes its password from {source}: take that setting away"))
+            }
+        }
         let which = args.whose.profile.as_ref().map_or_else(String::new, |name| format!(" --profile {name}"));
         ui::tell(&format!("next: mailsend profile check{which}"));
     }
