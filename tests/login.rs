@@ -99,7 +99,7 @@ fn a_token_goes_by_xoauth2_and_its_refusal_is_read() {
         &["-o", "auth=XOAUTH2"],
     )
     .exits(77)
-    .says("{\"status\":\"401\"}");
+    .says("the token was refused (status 401): 535 5.7.8 no");
 }
 
 #[test]
