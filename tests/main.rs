@@ -13,5 +13,6 @@ mod login;
 mod output;
 mod profiles;
 mod real;
+mod sasl;
 mod starttls;
 mod tls;
