@@ -1,6 +1,6 @@
 //! Logins: what is said, what is not, and that a secret shows up nowhere.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Mutex, time::Duration};
 
 use crate::support::{Run, Sandbox, Server, Talk, authority, finish, traces_of};
 
@@ -99,7 +99,7 @@ fn a_token_goes_by_xoauth2_and_its_refusal_is_read() {
         &["-o", "auth=XOAUTH2"],
     )
     .exits(77)
-    .says("{\"status\":\"401\"}");
+    .says("the token was refused (status 401): 535 5.7.8 no");
 }
 
 #[test]
@@ -392,6 +392,8 @@ fn a_password_file_that_others_can_read_is_refused() {
 #[test]
 fn a_secret_shows_up_nowhere() {
     const CANARY: &str = "kanarienvogel-7319";
+    /// What was computed of it.
+    static DERIVED: Mutex<Vec<String>> = Mutex::new(Vec::new());
     for (auth, script) in [
         // Some servers give back what they heard.
         (
@@ -412,7 +414,34 @@ fn a_secret_shows_up_nowhere() {
             talk.say(&format!("334 {}", base64(&format!("{{\"token\":\"{CANARY}\"}}"))));
             talk.answer("", &format!("535 5.7.8 wrong {heard}"));
         }),
+        ("OAUTHBEARER", |talk| {
+            let heard = talk.expect("AUTH");
+            talk.say(&format!("334 {}", base64(&format!("{{\"status\":\"401\",\"error\":\"{CANARY}\"}}"))));
+            talk.answer("AQ==", &format!("535 5.7.8 wrong {heard}"));
+        }),
+        // What these answer is no password, but who has it can try passwords on it.
+        ("CRAM-MD5", |talk| {
+            talk.answer("AUTH", &format!("334 {}", base64("<1@mx.example>")));
+            let heard = talk.hear();
+            let said = String::from_utf8(encodify::base64::STANDARD.decode(&heard).expect("Base64")).expect("UTF-8");
+            let digest = said.split(' ').next_back().expect("a digest");
+            *DERIVED.lock().expect("no panic") = vec![heard.clone(), digest.to_owned()];
+            talk.say(&format!("535-5.7.8 wrong {heard}\n535 5.7.8 {digest} {CANARY}"));
+        }),
+        ("SCRAM-SHA-256", |talk| {
+            let first = talk.expect("AUTH").split(' ').next_back().expect("a message").to_owned();
+            let first = String::from_utf8(encodify::base64::STANDARD.decode(&first).expect("Base64")).expect("UTF-8");
+            let nonce = first.split_once(",r=").expect("a nonce").1;
+            let challenge = base64(&format!("r={nonce}{CANARY},s=c2FsdA==,i=4096"));
+            talk.say(&format!("334 {challenge}"));
+            let heard = talk.hear();
+            let said = String::from_utf8(encodify::base64::STANDARD.decode(&heard).expect("Base64")).expect("UTF-8");
+            let proof = said.split_once(",p=").expect("a proof").1;
+            *DERIVED.lock().expect("no panic") = vec![challenge, heard.clone(), proof.to_owned()];
+            talk.say(&format!("535-5.7.8 wrong {heard} {proof}\n535 5.7.8 {CANARY}"));
+        }),
     ] {
+        DERIVED.lock().expect("no panic").clear();
         let server = Server::new(move |talk, _| {
             talk.greet(&format!("STARTTLS, AUTH {auth}"));
             talk.answer("STARTTLS", "220 go");
@@ -447,7 +476,9 @@ fn a_secret_shows_up_nowhere() {
             String::from_utf8_lossy(&environ).into(),
         ]
         .concat();
-        for trace in traces_of(CANARY) {
+        let derived = DERIVED.lock().expect("no panic").clone();
+        assert_eq!(derived.is_empty(), !auth.contains("AM-"));
+        for trace in traces_of(CANARY).into_iter().chain(derived) {
             assert!(!everything.contains(&trace), "{trace} is in {everything}");
         }
     }

@@ -15,6 +15,7 @@ mod output;
 mod passage;
 mod profiles;
 mod real;
+mod sasl;
 mod setup;
 mod sources;
 mod starttls;

@@ -354,7 +354,8 @@ pub const KEYS: &[Key] = &[
         name: "allow-plaintext-auth",
         wanted: "true or false",
         default: Some("false"),
-        doc: "Whether the login may go over a connection without TLS, where everybody in between can read it.",
+        doc: "Whether a login that shows the password or token may go over a connection without TLS, where everybody in \
+              between can read it. SCRAM and CRAM-MD5 show neither.",
         set: |parts, input| {
             parts.profile.allow_plaintext_auth = input.boolean()?;
             Ok(())

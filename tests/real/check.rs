@@ -20,16 +20,16 @@ fn all_of_it_is_told() {
         "days left",
         "key           pin-sha256 = \"",
         "offers        PIPELINING",
-        "              AUTH PLAIN LOGIN",
-        "logins        PLAIN, LOGIN",
-        &format!("login         {} by PLAIN works", desk.user),
+        "              AUTH PLAIN LOGIN ",
+        "logins        PLAIN, LOGIN, ",
+        &format!("login         {} by SCRAM-SHA-256 works", desk.user),
         "password      from ",
     ] {
         assert!(run.stdout.contains(words), "'{words}' is not in {}", run.stdout);
     }
     let run = desk.run_with(&["profile", "check", "test", "--json", "--trace"], b"").exits(0);
     let found: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
-    assert_eq!((&found["login"], &found["error"]), (&"PLAIN".into(), &serde_json::Value::Null));
+    assert_eq!((&found["login"], &found["error"]), (&"SCRAM-SHA-256".into(), &serde_json::Value::Null));
 }
 
 #[test]

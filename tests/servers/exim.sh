@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Exim: STARTTLS with login, and TLS from the first byte. Everybody logs in with the password in STATE/password.
+# Exim: STARTTLS with login, and TLS from the first byte. Everybody logs in with the password in STATE/password, or
+# with the certificate client.example by EXTERNAL.
 # Mail for everybody @example.test lies in the maildir STATE/mail/all, except for those named refused.
 . "$(dirname "$0")/common.sh"
 
@@ -26,6 +27,8 @@ deliver_drop_privilege = true
 tls_advertise_hosts = *
 tls_certificate = $inside/good.pem
 tls_privatekey = $inside/good.key
+tls_try_verify_hosts = *
+tls_verify_certificates = $inside/ca.pem
 chunking_advertise_hosts = *
 dsn_advertise_hosts = *
 smtputf8_advertise_hosts = *
@@ -72,6 +75,13 @@ login:
   server_prompts = Username:: : Password::
   server_condition = \${if eq{\$auth2}{\${readfile{$inside/password}}}}
   server_set_id = \$auth1
+external:
+  driver = external
+  public_name = EXTERNAL
+  server_advertise_condition = \$tls_in_certificate_verified
+  server_param2 = \${certextract{subj_altname,dns}{\$tls_in_peercert}}
+  server_condition = \${if and{{eq{\$auth2}{client.example}}{or{{eq{\$auth1}{}}{eq{\$auth1}{client.example}}}}}}
+  server_set_id = \$auth2
 END
 run /usr/sbin/exim4 -C "$inside/exim.conf" -bdf -q5s
 until_true greets "$submission"

@@ -6,6 +6,7 @@
 login=$2
 
 smtp=$(free_port) submission=$(free_port) submissions=$(free_port) wrong_host=$(free_port) old=$(free_port)
+clear=$(free_port)
 mkdir -p "$state"/{etc,data,mail/all}
 for folder in active bounce corrupt defer deferred flush hold incoming maildrop pid private public saved trace; do
     mkdir -p "$state/queue/$folder"
@@ -71,6 +72,9 @@ relay='smtpd_relay_restrictions=permit_sasl_authenticated,reject'
         "-o smtpd_tls_cert_file=$inside/wrong-host.pem -o smtpd_tls_key_file=$inside/wrong-host.key"
     echo "127.0.0.1:$old inet n - n - - smtpd -o smtpd_tls_security_level=encrypt -o smtpd_sasl_auth_enable=yes -o $relay" \
         "-o smtpd_tls_mandatory_protocols=TLSv1.2"
+    # No TLS: what shows a password is not offered, and who has no name may come in.
+    echo "127.0.0.1:$clear inet n - n - - smtpd -o smtpd_tls_security_level=none -o smtpd_sasl_auth_enable=yes -o $relay" \
+        "-o smtpd_sasl_security_options=noplaintext"
     echo "cleanup unix n - n - 0 cleanup"
     echo "qmgr unix n - n 300 1 qmgr"
     echo "pickup unix n - n 60 1 pickup"
@@ -88,7 +92,7 @@ relay='smtpd_relay_restrictions=permit_sasl_authenticated,reject'
     echo "postlog unix-dgram n - n - 1 postlogd"
 } > "$state/etc/master.cf"
 run /usr/lib/postfix/sbin/master -c "$inside/etc"
-for port in "$smtp" "$submission" "$wrong_host" "$old"; do
+for port in "$smtp" "$submission" "$wrong_host" "$old" "$clear"; do
     until_true greets "$port"
 done
 echo "smtp $smtp"
@@ -96,4 +100,5 @@ echo "submission $submission"
 echo "submissions $submissions"
 echo "wrong-host $wrong_host"
 echo "old $old"
+echo "clear $clear"
 ready

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::certificates::authority;
@@ -19,6 +19,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The password of everybody on every server; it must show up nowhere.
 pub const PASSWORD: &str = "Kanarienvögel/7319+ß";
+
+/// The key by which tokens are signed.
+pub const TOKEN_KEY: &str = "a key for tokens of tests, 0123456789";
+
+/// A token of Dovecot's provider: a JWT (RFC 7519) for this user, that expires in so many seconds.
+pub fn token(user: &str, lifetime: i64) -> String {
+    let encode = |bytes: &[u8]| encodify::base64::URL_SAFE_NO_PAD.encode(bytes);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64;
+    let claims = serde_json::json!({
+        "iss": "https://idp.example.test", "sub": user, "email": user, "scope": "smtp",
+        "iat": now - 7_200, "nbf": now - 7_200, "exp": now + lifetime,
+    });
+    let head = encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let signed = format!("{head}.{}", encode(claims.to_string().as_bytes()));
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, TOKEN_KEY.as_bytes());
+    format!("{signed}.{}", encode(ring::hmac::sign(&key, signed.as_bytes()).as_ref()))
+}
 
 /// A running server. It ends with this value, or with the process: its script runs until its standard input ends.
 pub struct Real {
@@ -98,7 +115,9 @@ impl Real {
             fs::write(state.join(format!("{name}.pem")), &identity.chain).expect("a file");
             fs::write(state.join(format!("{name}.key")), &identity.key).expect("a file");
         }
+        fs::write(state.join("ca.pem"), &authority().ca).expect("a file");
         fs::write(state.join("password"), PASSWORD).expect("a file");
+        fs::write(state.join("token-key"), TOKEN_KEY).expect("a file");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/servers/{name}.sh"));
         let mut script = Command::new(script)
             .arg(&state)

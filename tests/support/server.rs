@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
+    ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
@@ -319,11 +319,20 @@ impl Talk {
 
     /// The same; the client must show a certificate of the authority.
     pub fn tls_with(&mut self, identity: &Identity, wants_client: bool) -> bool {
+        self.tls_of(&[&rustls::version::TLS13, &rustls::version::TLS12], identity, wants_client)
+    }
+
+    /// The same, with these versions.
+    pub fn tls_of(
+        &mut self,
+        versions: &[&'static SupportedProtocolVersion],
+        identity: &Identity,
+        wants_client: bool,
+    ) -> bool {
         let Stream::Plain(stream) = std::mem::replace(&mut self.stream, Stream::Gone) else { panic!("TLS twice") };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .expect("versions");
+        let builder =
+            ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(versions).expect("versions");
         let builder = if wants_client {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(authority().ca.as_bytes()).expect("PEM")).expect("a root");
@@ -348,6 +357,12 @@ impl Talk {
         self.heard.is_tls = true;
         self.stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
         true
+    }
+
+    /// What only the two ends of this TLS connection know (RFC 9266).
+    pub fn exported(&self) -> Vec<u8> {
+        let Stream::Tls(stream) = &self.stream else { panic!("no TLS") };
+        stream.conn.export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", None).expect("a binding")
     }
 
     /// Ends without a word.

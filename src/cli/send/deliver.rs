@@ -21,7 +21,7 @@ use crate::{
     },
     config::{Profile, Server},
     feed::{Told, once},
-    mail::{Event, Outcome, Stage, State, Stop, Submission, Trouble},
+    mail::{Cause, Event, Outcome, Stage, State, Stop, Submission, Trouble},
     message::Stamp,
     report::{Progress, Record, Records, Target, human_line, is_attended, paint},
     secret,
@@ -200,7 +200,7 @@ impl Presenter {
             }
         }
         for (trouble, recipients) in stopped.into_values() {
-            let state = if trouble.cause == crate::mail::Cause::TooLarge { "refused" } else { "not sent" };
+            let state = if trouble.cause == Cause::TooLarge { "refused" } else { "not sent" };
             let mut error = CliError::from(trouble);
             error.excerpt = Some(format!("{state} to {}", shorten(&recipients)));
             ui::show(&error);
@@ -223,7 +223,9 @@ impl Presenter {
 /// Trouble that is nobody's own: it is told once for all.
 fn session_trouble(outcome: &Outcome) -> Option<&Trouble> {
     let trouble = outcome.trouble.as_ref()?;
-    (outcome.state != State::Unknown && (outcome.reply.is_none() || outcome.stage <= Stage::Auth)).then_some(trouble)
+    // A login is asked for at one recipient and missing for all.
+    let is_for_all = outcome.reply.is_none() || outcome.stage <= Stage::Auth || trouble.cause == Cause::Login;
+    (outcome.state != State::Unknown && is_for_all).then_some(trouble)
 }
 
 /// Some names, and how many more.

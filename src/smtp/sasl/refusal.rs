@@ -42,7 +42,12 @@ pub fn login_refused(profile: &Profile, mechanism: Mechanism, reply: Reply, comp
         (Mechanism::External, ..) => trouble.hint("check tls.client-cert: the server has to know it, and whose it is"),
         (Mechanism::Anonymous, ..) => trouble.hint("this server wants to know who you are: -o auth=auto --user USER"),
         (_, Some(OAuth::Command(_)), _) => trouble.hint("check what the command of oauth.command prints"),
-        (_, Some(OAuth::Client(_)), _) => trouble.hint(format!("consent anew: {login}")),
+        (_, Some(OAuth::Client(client)), _) if client.flow.needs_login() => {
+            trouble.hint(format!("consent anew: {login}"))
+        }
+        (_, Some(OAuth::Client(_)), _) => {
+            trouble.hint("check that the client may send as this user: an administrator has to consent to that")
+        }
         (mechanism, None, _) if mechanism.takes_token() => {
             trouble.hint("the password has to be an access token of this user that has not expired")
         }

@@ -269,13 +269,13 @@ impl<'a> Challenge<'a> {
         let iterations = next("i=").and_then(|number| number.parse().ok());
         let iterations: NonZeroU32 =
             iterations.ok_or(ScramError::Invalid("the server's challenge has no iteration count"))?;
-        match iterations.get() {
-            ..MIN_ITERATIONS => {
-                Err(ScramError::Invalid("the server's iteration count is below 4096, which protects nothing"))
-            }
-            ..=MAX_ITERATIONS => Ok(Self { nonce, salt, iterations }),
-            _ => Err(ScramError::Invalid("the server's iteration count is above 2000000")),
+        if iterations.get() < MIN_ITERATIONS {
+            return Err(ScramError::Invalid("the server's iteration count is below 4096, which protects nothing"));
         }
+        if iterations.get() > MAX_ITERATIONS {
+            return Err(ScramError::Invalid("the server's iteration count is above 2000000"));
+        }
+        Ok(Self { nonce, salt, iterations })
     }
 }
 

@@ -85,8 +85,7 @@ impl Session {
     ) -> Result<Attempt, Trouble> {
         let name = mechanism.as_str();
         let offered = self.capabilities.mechanisms();
-        let tls = self.tls.clone();
-        let binding = binding_for(mechanism, profile, &offered, tls.as_ref());
+        let binding = binding_for(mechanism, profile, &offered, self.tls.as_ref());
         let mut login = Login::new(mechanism, profile, secret, binding)?;
         self.connection.replies.hide(login.secrets());
         let mut initial = login.initial();
@@ -148,5 +147,73 @@ impl Session {
 
     async fn say_secret(&mut self, line: &str, shown: &str) -> Result<Reply, Trouble> {
         self.connection.command(line.as_bytes(), shown, Stage::Auth, self.timeouts.command).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Auth, mail::Step, smtp::Listener};
+    use std::time::Duration;
+    use tokio::{
+        io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex, split},
+        sync::mpsc,
+    };
+
+    /// Logs in at a server that answers line by line so; returns the end, and what was said.
+    async fn log_in(mechanism: Mechanism, replies: &[&str]) -> (Result<bool, Trouble>, bool, Vec<String>) {
+        let mut profile = Profile {
+            username: Some("ada".to_owned()),
+            auth: Auth::List(vec![mechanism]),
+            allow_plaintext_auth: true,
+            ..Profile::default()
+        };
+        profile.timeouts.greeting = Duration::from_secs(60);
+        profile.timeouts.command = Duration::from_secs(60);
+        let (ours, theirs) = duplex(4096);
+        let (steps, _told) = mpsc::channel::<Step>(64);
+        let listener = Listener { steps, wants_trace: false };
+        let mut session = Session::new(Box::new(ours), None, None, false, &profile, listener);
+        let secret = Secret::new(b"token".to_vec());
+        let serving = async {
+            let (reader, mut writer) = split(theirs);
+            let (mut lines, mut said) = (BufReader::new(reader).lines(), Vec::new());
+            writer.write_all(b"220 mx\r\n").await.unwrap();
+            lines.next_line().await.unwrap();
+            writer.write_all(format!("250-mx\r\n250 AUTH {}\r\n", mechanism.as_str()).as_bytes()).await.unwrap();
+            for reply in replies {
+                said.push(lines.next_line().await.unwrap().unwrap());
+                writer.write_all(format!("{reply}\r\n").as_bytes()).await.unwrap();
+            }
+            said
+        };
+        let talking = async {
+            session.greet().await?;
+            session.hello().await?;
+            session.login(&profile, Some(&secret)).await
+        };
+        let (ended, said) = tokio::join!(talking, serving);
+        (ended, session.token_was_refused, said)
+    }
+
+    #[tokio::test]
+    async fn a_token_that_another_could_replace() {
+        // {"status":"401"}, {"status":"403"}
+        let (expired, forbidden) = ("334 eyJzdGF0dXMiOiI0MDEifQ==", "334 eyJzdGF0dXMiOiI0MDMifQ==");
+        for (mechanism, replies, is_about_token) in [
+            (Mechanism::XOAuth2, &[expired, "535 5.7.8 no"][..], true),
+            (Mechanism::OAuthBearer, &[expired, "535 5.7.8 no"], true),
+            (Mechanism::XOAuth2, &[forbidden, "535 5.7.8 no"], false),
+            (Mechanism::XOAuth2, &["535 5.7.3 Authentication unsuccessful"], true),
+            (Mechanism::XOAuth2, &["535 5.7.139 SmtpClientAuthentication is disabled"], false),
+            (Mechanism::XOAuth2, &["550 5.7.30 no"], false),
+            (Mechanism::Plain, &["535 5.7.8 no"], false),
+        ] {
+            let (ended, was_refused, said) = log_in(mechanism, replies).await;
+            assert_eq!(ended.unwrap_err().cause, Cause::Login);
+            assert_eq!((was_refused, said.len()), (is_about_token, replies.len()), "{replies:?}");
+        }
+        let (ended, was_refused, _) = log_in(Mechanism::XOAuth2, &["235 ok"]).await;
+        assert!(ended.unwrap() && !was_refused);
     }
 }
