@@ -432,7 +432,7 @@ fn a_secret_shows_up_nowhere() {
             let first = talk.expect("AUTH").split(' ').next_back().expect("a message").to_owned();
             let first = String::from_utf8(encodify::base64::STANDARD.decode(&first).expect("Base64")).expect("UTF-8");
             let nonce = first.split_once(",r=").expect("a nonce").1;
-            let challenge = base64(&format!("r={nonce}{CANARY},s=c2FsdA==,i=4096"));
+            let challenge = base64(&format!("r={nonce}server,s=c2FsdA==,i=4096"));
             talk.say(&format!("334 {challenge}"));
             let heard = talk.hear();
             let said = String::from_utf8(encodify::base64::STANDARD.decode(&heard).expect("Base64")).expect("UTF-8");

@@ -287,7 +287,7 @@ fn a_profile_with_tokens_uses_nothing_else() {
     log_in("none", "AUTH PLAIN LOGIN", |_| (), &oauth).exits(69).says("it takes no access token");
     let list = [&oauth[..], &["-o", "auth=PLAIN,LOGIN"]].concat();
     let run = log_in("none", "AUTH PLAIN XOAUTH2", |_| (), &list).exits(78);
-    run.says("the profile has access tokens, and PLAIN, LOGIN takes none");
+    run.says("the profile has access tokens, and none of PLAIN, LOGIN takes one");
 }
 
 /// Runs without a user; the password, if it is asked for, leaves a trace.

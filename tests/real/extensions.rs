@@ -15,7 +15,7 @@ fn postfix_offers_all_that_we_use() {
         "PIPELINING",
         "SIZE 8000000",
         "STARTTLS",
-        "AUTH PLAIN LOGIN",
+        "AUTH PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256 XOAUTH2 OAUTHBEARER",
         "ENHANCEDSTATUSCODES",
         "8BITMIME",
         "DSN",

@@ -7,7 +7,7 @@ use crate::{
     net::TlsInfo,
 };
 
-/// Over TLS a listener gains nothing, so what servers can check against any kind of stored password is enough.
+/// CRAM-MD5 hides nothing that TLS does not, and has servers keep passwords in the clear: only who names it gets it.
 const OVER_TLS: [Mechanism; 6] = [
     Mechanism::ScramSha256Plus,
     Mechanism::ScramSha256,
@@ -56,7 +56,7 @@ pub fn candidates(profile: &Profile, offered: &[String], tls: Option<&TlsInfo>) 
     }
     if !shared.is_empty() {
         let names = names(&shared);
-        return Err(unsupported(format!("{names} needs a TLS connection to bind the login to, which this one is not"))
+        return Err(unsupported(format!("{names}: this connection has no TLS that the login could be bound to"))
             .hint("without binding: -o auth=SCRAM-SHA-256 or -o auth=SCRAM-SHA-1"));
     }
     let trouble = unsupported(format!("no login mechanism fits: the server offers {}", offered.join(", ")));
@@ -83,7 +83,7 @@ fn wanted(profile: &Profile, is_tls: bool) -> Result<Vec<Mechanism>, Trouble> {
         false => list.clone(),
         true => match left(&|mechanism| mechanism.takes_token(), list) {
             none if none.is_empty() => {
-                return Err(lacking(format!("the profile has access tokens, and {} takes none", names(list)))
+                return Err(lacking(format!("the profile has access tokens, and none of {} takes one", names(list)))
                     .hint("-o auth=auto, or name those that do: -o auth=OAUTHBEARER,XOAUTH2"));
             }
             tokens => tokens,
@@ -245,8 +245,12 @@ mod tests {
             (told(&auto, "CRAM-MD5 ANONYMOUS", Some(&tls)), Cause::Unsupported, "-o auth=CRAM-MD5,ANONYMOUS"),
             (told(&auto, "GSSAPI NTLM", Some(&tls)), Cause::Unsupported, "the server offers GSSAPI, NTLM; known are"),
             (told(&list(&[CramMd5]), "PLAIN", Some(&tls)), Cause::Unsupported, "auth allows CRAM-MD5 only"),
-            (told(&list(&[ScramSha1Plus]), ALL, None), Cause::Unsupported, "SCRAM-SHA-1-PLUS needs a TLS connection"),
-            (told(&token, ALL, Some(&tls)), Cause::Configuration, "and PLAIN, LOGIN takes none"),
+            (
+                told(&list(&[ScramSha1Plus]), ALL, None),
+                Cause::Unsupported,
+                "SCRAM-SHA-1-PLUS: this connection has no TLS",
+            ),
+            (told(&token, ALL, Some(&tls)), Cause::Configuration, "none of PLAIN, LOGIN takes one"),
             (told(&list(&[External]), ALL, Some(&tls)), Cause::Configuration, "-o tls.client-cert="),
             (told(&list(&[External]), ALL, None), Cause::Configuration, "EXTERNAL needs TLS"),
             (told(&nobody, ALL, Some(&tls)), Cause::Configuration, "PLAIN needs a user name"),
