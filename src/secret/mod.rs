@@ -5,12 +5,14 @@
 //! limits. What a secret is used for is not known here.
 
 mod keyring;
+pub mod oauth;
 mod sources;
 pub mod stores;
 
 use std::time::Duration;
 
 pub use keyring::{forget, reach, store};
+pub use oauth::settle;
 pub use sources::prompt;
 
 use crate::{
@@ -74,29 +76,52 @@ impl SecretError {
         self.hints.push(hint.into());
         self
     }
+
+    /// The provider, or who consents for the user, has said no.
+    fn of_login(mut self) -> Self {
+        self.cause = Cause::Login;
+        self
+    }
 }
 
 impl Wanted {
     /// The source that will be asked; `None` stands for the keyring and then a prompt.
     pub fn source(&self) -> Option<SecretSource> {
+        self.source_of_call().or_else(|| self.profile.clone())
+    }
+
+    /// The source that flag or environment name, whatever the profile says.
+    fn source_of_call(&self) -> Option<SecretSource> {
         let from_environment = || {
             if self.environment.value("MAILSEND_PASSWORD").is_some() {
                 return Some(SecretSource::Env("MAILSEND_PASSWORD".to_owned()));
             }
             self.environment.path("MAILSEND_PASSWORD_FILE").map(SecretSource::File)
         };
-        self.flag.clone().or_else(from_environment).or_else(|| self.profile.clone())
+        self.flag.clone().or_else(from_environment)
     }
 
     /// Whether it may come to a prompt.
     pub fn may_ask_somebody(&self) -> bool {
-        self.may_prompt && self.source().is_none()
+        self.may_prompt && self.oauth.is_none() && self.source().is_none()
+    }
+
+    /// Where access tokens come from, unless a flag or a variable brings one.
+    fn oauth(&self) -> Option<&OAuth> {
+        self.oauth.as_ref().filter(|_| self.source_of_call().is_none())
     }
 
     fn login_command(&self) -> String {
-        match &self.profile_name {
-            Some(name) => format!("mailsend login --profile {name}"),
-            None => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
+        match (&self.profile_name, &self.oauth) {
+            (Some(name), _) => format!("mailsend login --profile {name}"),
+            (None, Some(OAuth::Client(client))) => format!(
+                "mailsend login --server smtp://{}@{} --oauth {} --client-id {}",
+                self.user,
+                self.host,
+                client.provider.as_str(),
+                client.client_id.as_deref().unwrap_or("ID")
+            ),
+            (None, _) => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
         }
     }
 }
@@ -106,6 +131,9 @@ impl Wanted {
 /// # Errors
 /// With what was tried, and the ways out.
 pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
+    if let Some(oauth) = wanted.oauth() {
+        return oauth::get(wanted, oauth);
+    }
     match wanted.source() {
         Some(SecretSource::Keyring) => keyring::load(wanted),
         Some(source) => {
@@ -119,6 +147,30 @@ pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
             let secret = prompt(&wanted.user, &wanted.host)?;
             Ok(Found { secret, source: format!("prompt ({})", error.what) })
         }),
+    }
+}
+
+/// Returns an access token in the place of the `stale` one, which a server has refused as expired. Blocks as [`get`].
+///
+/// # Errors
+/// As [`get`]; [`Cause::Login`] if there is nothing newer where the refused one came from.
+pub fn refresh(wanted: &Wanted, stale: &Secret) -> Result<Found, SecretError> {
+    if let Some(oauth) = wanted.oauth() {
+        return oauth::refresh(wanted, oauth, stale);
+    }
+    match wanted.source() {
+        // What prints tokens may print a newer one.
+        Some(source @ SecretSource::Command(_)) => {
+            let secret = sources::read(&source, &wanted.environment, COMMAND_LIMIT)?;
+            Ok(Found { secret, source: source.to_string() })
+        }
+        source => {
+            let place = source.map_or_else(|| "the stores of login".to_owned(), |source| source.to_string());
+            let what = format!("the access token from {place} is refused, and nothing there can renew it");
+            Err(SecretError::new(what)
+                .of_login()
+                .hint("let mailsend get its tokens itself: see oauth.provider and oauth.command in the manual"))
+        }
     }
 }
 

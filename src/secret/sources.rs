@@ -145,7 +145,7 @@ fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Reads a file that nobody else can read.
-fn read_private(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+pub(super) fn read_private(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let fail = |error: io::Error| SecretError::new(format!("no password from {source}: {error}"));
     let file = File::open(path).map_err(fail)?;
     #[cfg(unix)]
