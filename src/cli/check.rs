@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{
     CliError, Exit,
     args::{CommonArgs, WhereArgs},
-    printed, runtime, ui,
+    printed, runtime, signals, ui,
 };
 use crate::{
     config::{Profile, Server, resolve},
@@ -132,6 +132,7 @@ fn examine(
         }
     }
     let Some(mut opening) = door.opening() else { return Ok(None) };
+    signals::settle_before_dying();
     let runtime = runtime()?;
     let trouble = runtime.block_on(async {
         let (steps, mut events) = mpsc::channel(64);

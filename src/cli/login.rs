@@ -1,5 +1,7 @@
 //! `mailsend login` and `mailsend logout`: the password of a user at a host, in the keyring.
 
+mod oauth;
+
 use std::io::{self, IsTerminal, Read};
 
 use clap::Args;
@@ -41,6 +43,8 @@ struct WhoseArgs {
 )]
 pub struct LoginArgs {
     #[command(flatten)]
+    oauth: oauth::OAuthArgs,
+    #[command(flatten)]
     whose: WhoseArgs,
 }
 
@@ -53,6 +57,11 @@ pub struct LogoutArgs {
 
 impl WhoseArgs {
     fn wanted(&self) -> Result<(Context, Wanted), CliError> {
+        self.wanted_with(Vec::new())
+    }
+
+    /// The same with these keys, each with the flag that sets it.
+    fn wanted_with(&self, settings: Vec<(String, String, String)>) -> Result<(Context, Wanted), CliError> {
         let context = self.common.context()?;
         let place = WhereArgs {
             profile: self.profile.clone(),
@@ -60,7 +69,9 @@ impl WhoseArgs {
             user: self.user.clone(),
             ..WhereArgs::default()
         };
-        let profile = resolve(&place.request()?, &context.files, &context.environment)?;
+        let mut request = place.request()?;
+        request.settings.extend(settings);
+        let profile = resolve(&request, &context.files, &context.environment)?;
         match place.wanted(&profile, &context) {
             Some(wanted) => Ok((context, wanted)),
             None if matches!(profile.server, Some(Server::Network { .. })) => {
@@ -73,9 +84,12 @@ impl WhoseArgs {
     }
 }
 
-/// Stores a password.
+/// Stores a password, or what a provider gives out.
 pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
-    let (context, wanted) = args.whose.wanted()?;
+    let (context, wanted) = args.whose.wanted_with(args.oauth.settings()?)?;
+    if let Some(oauth) = &wanted.oauth {
+        return oauth::login(&args.oauth, &args.whose.common, &context, &wanted, oauth, None);
+    }
     // Nobody types a password in vain.
     secret::reach(&wanted)?;
     let secret = match io::stdin().is_terminal() {

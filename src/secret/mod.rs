@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use keyring::{forget, reach, store};
 pub use oauth::settle;
-pub use sources::prompt;
+pub use sources::{prompt, prompt_client_secret};
 
 use crate::{
     config::{Environment, OAuth, SecretSource, Secrets},

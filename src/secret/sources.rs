@@ -61,14 +61,27 @@ pub(super) fn read(
 /// # Errors
 /// If there is no terminal, or nothing was typed.
 pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
-    #[cfg(unix)]
-    let _silence = Silence::new();
-    let typed = rpassword::prompt_password(format!("Password for {} at {}: ", clean(user), clean(host)))
-        .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
+    let typed = ask("password", &format!("Password for {} at {}: ", clean(user), clean(host)))?;
     if typed.is_empty() {
         return Err(SecretError::new("no password was typed"));
     }
-    Ok(Secret::new(typed.into_bytes()))
+    Ok(typed)
+}
+
+/// Asks for the secret of an OAuth client, without echo; nothing may be typed where there is none.
+///
+/// # Errors
+/// If there is no terminal.
+pub fn prompt_client_secret(client_id: &str) -> Result<Secret, SecretError> {
+    ask("client secret", &format!("Client secret of {} (nothing, if there is none): ", clean(client_id)))
+}
+
+fn ask(what: &str, question: &str) -> Result<Secret, SecretError> {
+    #[cfg(unix)]
+    let _silence = Silence::new();
+    rpassword::prompt_password(question)
+        .map(|typed| Secret::new(typed.into_bytes()))
+        .map_err(|error| SecretError::new(format!("no {what} from the terminal: {error}")))
 }
 
 /// A terminal that shows nothing of what is typed, and Ctrl-C held back; until it is dropped.
