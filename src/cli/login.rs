@@ -1,7 +1,5 @@
 //! `mailsend login` and `mailsend logout`: the password of a user at a host, in the keyring.
 
-mod oauth;
-
 use std::io::{self, IsTerminal, Read};
 
 use clap::Args;
@@ -14,7 +12,7 @@ use super::{
 use crate::{
     config::{Server, resolve},
     mail::Secret,
-    secret::{self, Wanted},
+    secret::{self, Wanted, stores},
 };
 
 /// Longest line that is taken for a password.
@@ -43,8 +41,6 @@ struct WhoseArgs {
 )]
 pub struct LoginArgs {
     #[command(flatten)]
-    oauth: oauth::OAuthArgs,
-    #[command(flatten)]
     whose: WhoseArgs,
 }
 
@@ -57,11 +53,6 @@ pub struct LogoutArgs {
 
 impl WhoseArgs {
     fn wanted(&self) -> Result<(Context, Wanted), CliError> {
-        self.wanted_with(Vec::new())
-    }
-
-    /// The same with these keys, each with the flag that sets it.
-    fn wanted_with(&self, settings: Vec<(String, String, String)>) -> Result<(Context, Wanted), CliError> {
         let context = self.common.context()?;
         let place = WhereArgs {
             profile: self.profile.clone(),
@@ -69,9 +60,7 @@ impl WhoseArgs {
             user: self.user.clone(),
             ..WhereArgs::default()
         };
-        let mut request = place.request()?;
-        request.settings.extend(settings);
-        let profile = resolve(&request, &context.files, &context.environment)?;
+        let profile = resolve(&place.request()?, &context.files, &context.environment)?;
         match place.wanted(&profile, &context) {
             Some(wanted) => Ok((context, wanted)),
             None if matches!(profile.server, Some(Server::Network { .. })) => {
@@ -84,21 +73,20 @@ impl WhoseArgs {
     }
 }
 
-/// Stores a password, or what a provider gives out.
+/// Stores a password.
 pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
-    let (context, wanted) = args.whose.wanted_with(args.oauth.settings()?)?;
-    if let Some(oauth) = &wanted.oauth {
-        return oauth::login(&args.oauth, &args.whose.common, &context, &wanted, oauth, None);
-    }
+    let (context, wanted) = args.whose.wanted()?;
+    let account = stores::password_account(&wanted.user, &wanted.host);
     // Nobody types a password in vain.
-    secret::reach(&wanted)?;
+    stores::reach(&wanted, &account, None)?;
     let secret = match io::stdin().is_terminal() {
         true => secret::prompt(&wanted.user, &wanted.host)?,
         false => read_line()?,
     };
-    secret::store(&wanted, secret)?;
+    let kind = stores::save(&wanted, &account, &secret, None)?;
     if !context.is_quiet {
-        ui::tell(&format!("the keyring holds the password of {} at {}", wanted.user, wanted.host));
+        let store = stores::name(kind, &wanted.secrets, &wanted.environment);
+        ui::tell(&format!("the {store} holds the password of {} at {}", wanted.user, wanted.host));
         let which = args.whose.profile.as_ref().map_or_else(String::new, |name| format!(" --profile {name}"));
         ui::tell(&format!("next: mailsend profile check{which}"));
     }
@@ -108,10 +96,20 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
 /// Forgets a password.
 pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     let (context, wanted) = args.whose.wanted()?;
-    let was_there = secret::forget(&wanted)?;
+    let mut removed = Vec::new();
+    for account in
+        [stores::password_account(&wanted.user, &wanted.host), stores::token_account(&wanted.user, &wanted.host)]
+    {
+        removed.extend(stores::forget(&wanted, &account)?);
+    }
     if !context.is_quiet {
-        let what = if was_there { "holds no password any more of" } else { "held no password of" };
-        ui::tell(&format!("the keyring {what} {} at {}", wanted.user, wanted.host));
+        for kind in &removed {
+            let store = stores::name(*kind, &wanted.secrets, &wanted.environment);
+            ui::tell(&format!("the {store} holds no password any more of {} at {}", wanted.user, wanted.host));
+        }
+        if removed.is_empty() {
+            ui::tell(&format!("no store held a password of {} at {}", wanted.user, wanted.host));
+        }
     }
     Ok(Exit::Success)
 }

@@ -1,15 +1,18 @@
-//! The keyring of the operating system: one entry per user and host.
+//! The keyring of the operating system.
 //!
 //! On Linux that is the Secret Service over D-Bus. While it is locked it says "no entry", which does not mean that
 //! nothing is stored; so the lock is asked for first. Every call has a limit, because a keyring may wait for a
 //! dialogue that nobody sees.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{collections::HashMap, sync::mpsc, thread, time::Duration};
 
 use keyring::{Entry, Error};
 
-use super::{Found, SecretError, Wanted};
-use crate::mail::Secret;
+use super::{
+    SecretError, Wanted,
+    stores::{Refusal, file::hint_settings, kind_of, owner_of},
+};
+use crate::{config::Environment, mail::Secret};
 
 const SERVICE: &str = "mailsend";
 /// Nobody has to click anything.
@@ -17,60 +20,59 @@ const QUIET_LIMIT: Duration = Duration::from_secs(10);
 /// Somebody may have to type the passphrase of the keyring into its dialogue.
 const DIALOGUE_LIMIT: Duration = Duration::from_secs(120);
 
-/// Reads the entry of user and host.
-pub(super) fn load(wanted: &Wanted) -> Result<Found, SecretError> {
-    let account = account(&wanted.user, &wanted.host);
-    let read = move || Entry::new(SERVICE, &account).map_err(no_store)?.get_secret().map_err(Failure::Keyring);
-    match call(has_display(wanted), read) {
-        Ok(bytes) if bytes.is_empty() => {
-            Err(SecretError::new("the keyring's entry is empty").hint(wanted.login_command()))
-        }
-        Ok(bytes) => Ok(Found { secret: Secret::new(bytes), source: "keyring".to_owned() }),
-        Err(failure) => Err(failure.explain(wanted)),
+/// Reads an entry.
+pub(super) fn load(wanted: &Wanted, account: &str) -> Result<Option<Secret>, Refusal> {
+    let name = account.to_owned();
+    let read = move || Entry::new(SERVICE, &name).map_err(no_store)?.get_secret().map_err(Failure::Keyring);
+    match call(&wanted.environment, read) {
+        Ok(bytes) if bytes.is_empty() => Err(Refusal::failed(
+            "its entry is empty",
+            SecretError::new("the keyring's entry is empty").hint(wanted.login_command()),
+        )),
+        Ok(bytes) => Ok(Some(Secret::new(bytes))),
+        Err(Failure::Keyring(Error::NoEntry)) => Ok(None),
+        Err(failure) => Err(failure.explain(wanted, account)),
     }
 }
 
-/// Whether a keyring is there and open, so that a password can be stored in it.
-///
-/// # Errors
-/// If there is none, it is locked, or it does not answer.
-pub fn reach(wanted: &Wanted) -> Result<(), SecretError> {
-    let account = account(&wanted.user, &wanted.host);
-    let open = move || Entry::new(SERVICE, &account).map(|_| ()).map_err(no_store);
-    call(has_display(wanted), open).map_err(|failure| failure.explain(wanted))
+/// Whether a keyring is there and open, so that an entry can be stored in it.
+pub(super) fn reach(wanted: &Wanted, account: &str) -> Result<(), Refusal> {
+    let name = account.to_owned();
+    let open = move || Entry::new(SERVICE, &name).map(|_| ()).map_err(no_store);
+    call(&wanted.environment, open).map_err(|failure| failure.explain(wanted, account))
 }
 
-/// Stores the secret of user and host.
-///
-/// # Errors
-/// If there is no keyring, it is locked, or it does not answer.
-pub fn store(wanted: &Wanted, secret: Secret) -> Result<(), SecretError> {
-    let account = account(&wanted.user, &wanted.host);
+/// Stores an entry.
+pub(super) fn save(wanted: &Wanted, account: &str, secret: &Secret) -> Result<(), Refusal> {
+    let (name, secret) = (account.to_owned(), secret.clone());
     let write =
-        move || Entry::new(SERVICE, &account).map_err(no_store)?.set_secret(secret.expose()).map_err(Failure::Keyring);
-    call(has_display(wanted), write).map_err(|failure| failure.explain(wanted))
+        move || Entry::new(SERVICE, &name).map_err(no_store)?.set_secret(secret.expose()).map_err(Failure::Keyring);
+    call(&wanted.environment, write).map_err(|failure| failure.explain(wanted, account))
 }
 
-/// Removes the secret of user and host; tells whether there was one.
-///
-/// # Errors
-/// If there is no keyring, it is locked, or it does not answer.
-pub fn forget(wanted: &Wanted) -> Result<bool, SecretError> {
-    let account = account(&wanted.user, &wanted.host);
-    let remove = move || Entry::new(SERVICE, &account).map_err(no_store)?.delete_credential().map_err(Failure::Keyring);
-    match call(has_display(wanted), remove) {
+/// Removes an entry; tells whether there was one.
+pub(super) fn forget(wanted: &Wanted, account: &str) -> Result<bool, Refusal> {
+    let name = account.to_owned();
+    let remove = move || Entry::new(SERVICE, &name).map_err(no_store)?.delete_credential().map_err(Failure::Keyring);
+    match call(&wanted.environment, remove) {
         Ok(()) => Ok(true),
         Err(Failure::Keyring(Error::NoEntry)) => Ok(false),
-        Err(failure) => Err(failure.explain(wanted)),
+        Err(failure) => Err(failure.explain(wanted, account)),
     }
 }
 
-fn account(user: &str, host: &str) -> String {
-    format!("{user}@{host}")
-}
-
-fn has_display(wanted: &Wanted) -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| wanted.environment.get(name).is_some())
+/// The accounts of all entries, or why there are none to see, in a few words.
+pub(super) fn list(environment: &Environment) -> Result<Vec<String>, String> {
+    call(environment, || {
+        // The first entry opens the store; it is not made before something is set.
+        Entry::new(SERVICE, "").map_err(no_store)?;
+        // Windows takes a pattern for the names, the others attributes.
+        let query = HashMap::from([if cfg!(windows) { ("pattern", SERVICE) } else { ("service", SERVICE) }]);
+        let found = keyring_core::Entry::search(&query).map_err(Failure::Keyring)?;
+        let accounts = found.iter().filter_map(keyring_core::Entry::get_specifiers);
+        Ok(accounts.filter(|(service, _)| service == SERVICE).map(|(_, account)| account).collect())
+    })
+    .map_err(|failure| failure.said())
 }
 
 enum Failure {
@@ -87,9 +89,10 @@ fn no_store(_: Error) -> Failure {
 
 /// Runs `task` on a thread of its own, which is left behind if it does not come back.
 fn call<T: Send + 'static>(
-    has_display: bool,
+    environment: &Environment,
     task: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
+    let has_display = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| environment.get(name).is_some());
     let (sender, result) = mpsc::channel();
     thread::spawn(move || {
         let verdict = if is_locked() && !has_display { Err(Failure::Locked) } else { task() };
@@ -115,19 +118,31 @@ fn is_locked() -> bool {
 }
 
 impl Failure {
-    fn explain(self, wanted: &Wanted) -> SecretError {
-        let whose = account(&wanted.user, &wanted.host);
+    /// In a few words.
+    fn said(&self) -> String {
         match self {
+            Failure::Absent(_) => "not running here".to_owned(),
+            Failure::Locked | Failure::Keyring(Error::NoStorageAccess(_)) => "locked".to_owned(),
+            Failure::Silent(limit) => format!("no answer within {} s", limit.as_secs()),
+            Failure::Keyring(Error::NoEntry) => "no entry".to_owned(),
+            Failure::Keyring(Error::Ambiguous(_)) => "several entries".to_owned(),
+            Failure::Keyring(error) => format!("it failed: {error}"),
+        }
+    }
+
+    fn explain(self, wanted: &Wanted, account: &str) -> Refusal {
+        let (what, whose) = (kind_of(account), owner_of(account));
+        let error = match &self {
             Failure::Keyring(Error::NoEntry) => {
-                SecretError::new(format!("the keyring holds no password for {whose}")).hint(wanted.login_command())
+                SecretError::new(format!("the keyring holds no {what} for {whose}")).hint(wanted.login_command())
             }
             Failure::Keyring(Error::NoStorageAccess(_)) | Failure::Locked => ways_out(
-                SecretError::new(format!("the keyring is locked, so there is no password for {whose}"))
+                SecretError::new(format!("the keyring is locked, so there is no {what} for {whose}"))
                     .hint("unlock it by logging in at the desktop; where nobody does (cron, SSH, container):"),
                 wanted,
             ),
             Failure::Absent(reason) => ways_out(
-                SecretError::new(format!("no keyring is running here, so there is no password for {whose} ({reason})"))
+                SecretError::new(format!("no keyring is running here, so there is no {what} for {whose} ({reason})"))
                     .hint("cron jobs, SSH sessions and containers have none; there:"),
                 wanted,
             ),
@@ -135,10 +150,14 @@ impl Failure {
                 ways_out(SecretError::new(format!("the keyring did not answer within {} s", limit.as_secs())), wanted)
             }
             Failure::Keyring(Error::Ambiguous(_)) => {
-                SecretError::new(format!("the keyring holds several passwords for {whose}"))
+                SecretError::new(format!("the keyring holds several {what} entries for {whose}"))
                     .hint(format!("remove them with the keyring's own program, then: {}", wanted.login_command()))
             }
             Failure::Keyring(error) => ways_out(SecretError::new(format!("the keyring failed: {error}")), wanted),
+        };
+        match self {
+            Failure::Absent(_) => Refusal::absent(self.said(), error),
+            failure => Refusal::failed(failure.said(), error),
         }
     }
 }
@@ -149,42 +168,32 @@ fn ways_out(error: SecretError, wanted: &Wanted) -> SecretError {
         Some(name) => format!("in [profiles.{name}]: password = {source}"),
         None => format!("-o 'password={source}'"),
     };
-    error
+    let error = error
         .hint(format!("{}    # chmod 600", paste("{ file = \"/path/to/password\" }")))
         .hint(paste("{ command = \"pass show smtp\" }"))
         .hint(paste("{ env = \"SMTP_PASSWORD\" }"))
+        .hint(format!("or keep it in an encrypted file: {} --store file", wanted.login_command()));
+    hint_settings(error, &wanted.environment)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Environment;
-
-    fn wanted() -> Wanted {
-        Wanted {
-            user: "ada".to_owned(),
-            host: "mx.example".to_owned(),
-            flag: None,
-            environment: Environment::default(),
-            profile: None,
-            oauth: None,
-            secrets: crate::config::Secrets::default(),
-            profile_name: Some("work".to_owned()),
-            may_prompt: false,
-        }
-    }
 
     #[test]
     fn every_failure_names_the_way_out() {
-        let no_entry = Failure::Keyring(Error::NoEntry).explain(&wanted());
+        let wanted = crate::secret::tests::wanted(Environment::default(), Some("work"));
+        let account = "ada@mx.example";
+        let no_entry = Failure::Keyring(Error::NoEntry).explain(&wanted, account).error;
         assert_eq!(no_entry.hints, ["mailsend login --profile work"]);
         for failure in [Failure::Locked, Failure::Absent("x".to_owned()), Failure::Silent(QUIET_LIMIT)] {
-            let error = failure.explain(&wanted());
+            let error = failure.explain(&wanted, account).error;
             let pasted: Vec<_> =
                 error.hints.iter().filter(|hint| hint.contains("in [profiles.work]: password = {")).collect();
             assert_eq!(pasted.len(), 3, "{error:?}");
+            assert!(error.hints.iter().any(|hint| hint.contains("mailsend login --profile work --store file")));
         }
-        let locked = Failure::Locked.explain(&wanted());
-        assert!(locked.what.contains("locked"));
+        let locked = Failure::Locked.explain(&wanted, "oauth:ada@mx.example").error;
+        assert!(locked.what.contains("locked") && locked.what.contains("tokens for ada@mx.example"), "{locked:?}");
     }
 }

@@ -5,15 +5,12 @@
 //! limits. What a secret is used for is not known here.
 
 mod keyring;
-pub mod oauth;
 mod sources;
 pub mod stores;
 
 use std::time::Duration;
 
-pub use keyring::{forget, reach, store};
-pub use oauth::settle;
-pub use sources::{prompt, prompt_client_secret};
+pub use sources::prompt;
 
 use crate::{
     config::{Environment, OAuth, SecretSource, Secrets},
@@ -46,6 +43,9 @@ pub struct Wanted {
     pub may_prompt: bool,
 }
 
+/// Who was asked and what they said, in order.
+pub type Chain = Vec<(String, String)>;
+
 /// A secret and who answered.
 #[derive(Debug)]
 pub struct Found {
@@ -53,6 +53,8 @@ pub struct Found {
     pub secret: Secret,
     /// The source in words.
     pub source: String,
+    /// Everybody who was asked for it, the source included.
+    pub chain: Chain,
 }
 
 /// No secret.
@@ -65,21 +67,22 @@ pub struct SecretError {
     pub what: String,
     /// What to type instead.
     pub hints: Vec<String>,
+    /// Everybody who was asked.
+    pub chain: Chain,
 }
 
 impl SecretError {
     fn new(what: impl AsRef<str>) -> Self {
-        Self { cause: Cause::Configuration, what: crate::mail::clean(what.as_ref()), hints: Vec::new() }
+        Self {
+            cause: Cause::Configuration,
+            what: crate::mail::clean(what.as_ref()),
+            hints: Vec::new(),
+            chain: Chain::new(),
+        }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
-        self
-    }
-
-    /// The provider, or who consents for the user, has said no.
-    fn of_login(mut self) -> Self {
-        self.cause = Cause::Login;
         self
     }
 }
@@ -87,41 +90,36 @@ impl SecretError {
 impl Wanted {
     /// The source that will be asked; `None` stands for the keyring and then a prompt.
     pub fn source(&self) -> Option<SecretSource> {
-        self.source_of_call().or_else(|| self.profile.clone())
-    }
-
-    /// The source that flag or environment name, whatever the profile says.
-    fn source_of_call(&self) -> Option<SecretSource> {
         let from_environment = || {
             if self.environment.value("MAILSEND_PASSWORD").is_some() {
                 return Some(SecretSource::Env("MAILSEND_PASSWORD".to_owned()));
             }
             self.environment.path("MAILSEND_PASSWORD_FILE").map(SecretSource::File)
         };
-        self.flag.clone().or_else(from_environment)
+        self.flag.clone().or_else(from_environment).or_else(|| self.profile.clone())
+    }
+
+    /// The sources in front of the one that will be asked.
+    fn unset(&self) -> Chain {
+        let said = [
+            ("--password-*", self.flag.is_none(), "not given"),
+            ("MAILSEND_PASSWORD", self.environment.value("MAILSEND_PASSWORD").is_none(), "not set"),
+            ("MAILSEND_PASSWORD_FILE", self.environment.value("MAILSEND_PASSWORD_FILE").is_none(), "not set"),
+            ("profile", self.profile.is_none(), "names none"),
+        ];
+        let unset = said.into_iter().take_while(|(_, is_unset, _)| *is_unset);
+        unset.map(|(source, _, said)| (source.to_owned(), said.to_owned())).collect()
     }
 
     /// Whether it may come to a prompt.
     pub fn may_ask_somebody(&self) -> bool {
-        self.may_prompt && self.oauth.is_none() && self.source().is_none()
-    }
-
-    /// Where access tokens come from, unless a flag or a variable brings one.
-    fn oauth(&self) -> Option<&OAuth> {
-        self.oauth.as_ref().filter(|_| self.source_of_call().is_none())
+        self.may_prompt && self.source().is_none()
     }
 
     fn login_command(&self) -> String {
-        match (&self.profile_name, &self.oauth) {
-            (Some(name), _) => format!("mailsend login --profile {name}"),
-            (None, Some(OAuth::Client(client))) => format!(
-                "mailsend login --server smtp://{}@{} --oauth {} --client-id {}",
-                self.user,
-                self.host,
-                client.provider.as_str(),
-                client.client_id.as_deref().unwrap_or("ID")
-            ),
-            (None, _) => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
+        match &self.profile_name {
+            Some(name) => format!("mailsend login --profile {name}"),
+            None => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
         }
     }
 }
@@ -131,65 +129,85 @@ impl Wanted {
 /// # Errors
 /// With what was tried, and the ways out.
 pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
-    if let Some(oauth) = wanted.oauth() {
-        return oauth::get(wanted, oauth);
-    }
-    match wanted.source() {
-        Some(SecretSource::Keyring) => keyring::load(wanted),
-        Some(source) => {
-            let secret = sources::read(&source, &wanted.environment, COMMAND_LIMIT)?;
-            Ok(Found { secret, source: source.to_string() })
-        }
-        None => keyring::load(wanted).or_else(|error| {
-            if !wanted.may_prompt {
-                return Err(error);
-            }
-            let secret = prompt(&wanted.user, &wanted.host)?;
-            Ok(Found { secret, source: format!("prompt ({})", error.what) })
-        }),
+    let mut chain = wanted.unset();
+    let Some(source) = wanted.source() else { return from_stores(wanted, chain) };
+    let read = match source {
+        SecretSource::Keyring => from_keyring(wanted),
+        _ => sources::read(&source, &wanted.environment, COMMAND_LIMIT),
+    };
+    let source = source.to_string();
+    chain.push((source.clone(), read.as_ref().map_or_else(|error| error.what.clone(), |_| "holds it".to_owned())));
+    match read {
+        Ok(secret) => Ok(Found { secret, source, chain }),
+        Err(error) => Err(SecretError { chain, ..error }),
     }
 }
 
-/// Returns an access token in the place of the `stale` one, which a server has refused as expired. Blocks as [`get`].
-///
-/// # Errors
-/// As [`get`]; [`Cause::Login`] if there is nothing newer where the refused one came from.
-pub fn refresh(wanted: &Wanted, stale: &Secret) -> Result<Found, SecretError> {
-    if let Some(oauth) = wanted.oauth() {
-        return oauth::refresh(wanted, oauth, stale);
+/// Asks the keyring alone, because the profile names it.
+fn from_keyring(wanted: &Wanted) -> Result<Secret, SecretError> {
+    let account = stores::password_account(&wanted.user, &wanted.host);
+    match keyring::load(wanted, &account) {
+        Ok(Some(secret)) => Ok(secret),
+        Ok(None) => Err(no_entry(wanted, "the keyring holds no password")),
+        Err(refusal) => Err(refusal.error),
     }
-    match wanted.source() {
-        // What prints tokens may print a newer one.
-        Some(source @ SecretSource::Command(_)) => {
-            let secret = sources::read(&source, &wanted.environment, COMMAND_LIMIT)?;
-            Ok(Found { secret, source: source.to_string() })
+}
+
+/// Asks the stores and then somebody.
+fn from_stores(wanted: &Wanted, mut chain: Chain) -> Result<Found, SecretError> {
+    let lookup = stores::load(wanted, &stores::password_account(&wanted.user, &wanted.host));
+    chain.extend(lookup.said);
+    if let Some((secret, kind)) = lookup.found {
+        let source = stores::name(kind, &wanted.secrets, &wanted.environment);
+        return Ok(Found { secret, source, chain });
+    }
+    let error = lookup.trouble.unwrap_or_else(|| match wanted.secrets.store {
+        None => no_entry(wanted, "no store holds a password"),
+        Some(kind) => no_entry(wanted, &format!("the {} store holds no password", kind.as_str())),
+    });
+    if !wanted.may_prompt {
+        return Err(SecretError { chain, ..error });
+    }
+    match prompt(&wanted.user, &wanted.host) {
+        Ok(secret) => {
+            chain.push(("prompt".to_owned(), "typed".to_owned()));
+            Ok(Found { secret, source: format!("prompt ({})", error.what), chain })
         }
-        source => {
-            let place = source.map_or_else(|| "the stores of login".to_owned(), |source| source.to_string());
-            let what = format!("the access token from {place} is refused, and nothing there can renew it");
-            Err(SecretError::new(what)
-                .of_login()
-                .hint("let mailsend get its tokens itself: see oauth.provider and oauth.command in the manual"))
+        Err(error) => {
+            chain.push(("prompt".to_owned(), error.what.clone()));
+            Err(SecretError { chain, ..error })
         }
     }
+}
+
+fn no_entry(wanted: &Wanted, what: &str) -> SecretError {
+    SecretError::new(format!("{what} for {}@{}", wanted.user, wanted.host)).hint(wanted.login_command())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    pub(super) fn wanted(environment: Environment, profile_name: Option<&str>) -> Wanted {
+        Wanted {
+            user: "ada".to_owned(),
+            host: "mx.example".to_owned(),
+            flag: None,
+            environment,
+            profile: None,
+            oauth: None,
+            secrets: Secrets::default(),
+            profile_name: profile_name.map(str::to_owned),
+            may_prompt: false,
+        }
+    }
+
     #[test]
     fn the_first_source_that_is_set_is_the_one() {
         let wanted = |flag: bool, environment: Environment, profile: bool| Wanted {
-            user: "ada".to_owned(),
-            host: "mx.example".to_owned(),
             flag: flag.then(|| SecretSource::Env("FLAG".to_owned())),
-            environment,
             profile: profile.then(|| SecretSource::Env("PROFILE".to_owned())),
-            oauth: None,
-            secrets: Secrets::default(),
-            profile_name: None,
-            may_prompt: false,
+            ..wanted(environment, None)
         };
         let both = Environment::from([("MAILSEND_PASSWORD", "a"), ("MAILSEND_PASSWORD_FILE", "/b"), ("PROFILE", "p")]);
         let env = |name: &str| Some(SecretSource::Env(name.to_owned()));

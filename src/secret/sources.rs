@@ -35,7 +35,7 @@ pub(super) fn read(
             Some(value) => one_line(value.as_encoded_bytes().to_vec(), source),
             None => Err(fail(&"it is not set").hint(format!("set it: {name}=… mailsend …, or export it"))),
         },
-        SecretSource::File(path) => one_line(read_private(path, source)?, source),
+        SecretSource::File(path) => one_line(of_file(path, source)?, source),
         SecretSource::Credential(name) => {
             let Some(folder) = environment.path("CREDENTIALS_DIRECTORY") else {
                 return Err(fail(&"CREDENTIALS_DIRECTORY is not set").hint(format!(
@@ -61,27 +61,19 @@ pub(super) fn read(
 /// # Errors
 /// If there is no terminal, or nothing was typed.
 pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
-    let typed = ask("password", &format!("Password for {} at {}: ", clean(user), clean(host)))?;
+    ask(&format!("Password for {user} at {host}: "))
+}
+
+/// Asks this question at the terminal, without echo.
+pub(super) fn ask(question: &str) -> Result<Secret, SecretError> {
+    #[cfg(unix)]
+    let _silence = Silence::new();
+    let typed = rpassword::prompt_password(clean(question))
+        .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
     if typed.is_empty() {
         return Err(SecretError::new("no password was typed"));
     }
-    Ok(typed)
-}
-
-/// Asks for the secret of an OAuth client, without echo; nothing may be typed where there is none.
-///
-/// # Errors
-/// If there is no terminal.
-pub fn prompt_client_secret(client_id: &str) -> Result<Secret, SecretError> {
-    ask("client secret", &format!("Client secret of {} (nothing, if there is none): ", clean(client_id)))
-}
-
-fn ask(what: &str, question: &str) -> Result<Secret, SecretError> {
-    #[cfg(unix)]
-    let _silence = Silence::new();
-    rpassword::prompt_password(question)
-        .map(|typed| Secret::new(typed.into_bytes()))
-        .map_err(|error| SecretError::new(format!("no {what} from the terminal: {error}")))
+    Ok(Secret::new(typed.into_bytes()))
 }
 
 /// A terminal that shows nothing of what is typed, and Ctrl-C held back; until it is dropped.
@@ -129,8 +121,13 @@ impl Drop for Silence {
 
 fn read_limited(reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     // Reserved once: a buffer that grows leaves copies of the secret behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SECRET as usize + 1));
-    reader.take(MAX_SECRET + 1).read_to_end(&mut bytes)?;
+    read_at_most(reader, MAX_SECRET, MAX_SECRET)
+}
+
+/// Reads at most one octet more than `limit`, into a buffer for what is expected.
+fn read_at_most(reader: impl Read, limit: u64, expected: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected as usize + 1));
+    reader.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -157,30 +154,51 @@ fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
     }
 }
 
-/// Reads a file that nobody else can read.
-pub(super) fn read_private(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
-    let fail = |error: io::Error| SecretError::new(format!("no password from {source}: {error}"));
-    let file = File::open(path).map_err(fail)?;
+/// Why a file of secrets is not read.
+pub(super) enum NotPrivate {
+    /// The operating system says so.
+    Failed(io::Error),
+    /// It is not its owner's alone.
+    Refused {
+        /// In what way.
+        why: String,
+        /// What to type.
+        hint: Option<String>,
+    },
+}
+
+/// Reads a file that nobody else can read, and one octet more than `limit` if there are more.
+pub(super) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, NotPrivate> {
+    let file = File::open(path).map_err(NotPrivate::Failed)?;
+    let metadata = file.metadata().map_err(NotPrivate::Failed)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        let metadata = file.metadata().map_err(fail)?;
         let me = rustix::process::geteuid().as_raw();
         if metadata.mode() & 0o077 != 0 {
-            return Err(SecretError::new(format!(
-                "{source} is refused: others than its owner can use it (mode {:o})",
-                metadata.mode() & 0o7777
-            ))
-            .hint(format!("chmod 600 {}", path.display())));
+            return Err(NotPrivate::Refused {
+                why: format!("others than its owner can use it (mode {:o})", metadata.mode() & 0o7777),
+                hint: Some(format!("chmod 600 {}", path.display())),
+            });
         }
         if metadata.uid() != me && metadata.uid() != 0 {
-            return Err(SecretError::new(format!(
-                "{source} is refused: it belongs to user {}, not to you",
-                metadata.uid()
-            )));
+            let why = format!("it belongs to user {}, not to you", metadata.uid());
+            return Err(NotPrivate::Refused { why, hint: None });
         }
     }
-    read_limited(file).map_err(fail)
+    // Reserved once: a buffer that grows leaves copies of the secret behind.
+    let expected = metadata.len().max(MAX_SECRET).min(limit);
+    read_at_most(file, limit, expected).map_err(NotPrivate::Failed)
+}
+
+fn of_file(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+    read_private(path, MAX_SECRET).map_err(|error| match error {
+        NotPrivate::Failed(error) => SecretError::new(format!("no password from {source}: {error}")),
+        NotPrivate::Refused { why, hint } => {
+            let error = SecretError::new(format!("{source} is refused: {why}"));
+            hint.into_iter().fold(error, SecretError::hint)
+        }
+    })
 }
 
 /// Checks that `bytes` are one line, and takes its end off.

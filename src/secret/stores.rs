@@ -2,8 +2,18 @@
 //!
 //! An entry has an account, a text that names its owner, and octets. What they mean is not known here.
 
-use super::{SecretError, Wanted, keyring};
-use crate::{config::StoreKind, mail::Secret};
+pub(super) mod file;
+mod keyutils;
+mod vault;
+
+use super::{Chain, SecretError, Wanted, keyring};
+use crate::{
+    config::{Environment, Secrets, StoreKind},
+    mail::Secret,
+};
+
+/// What an account of tokens begins with; no user's name is in front of it.
+const TOKENS: &str = "oauth:";
 
 /// What was found, and what every store that was asked has said.
 #[derive(Debug, Default)]
@@ -11,9 +21,43 @@ pub struct Lookup {
     /// The entry and where it is kept.
     pub found: Option<(Secret, StoreKind)>,
     /// The answer of every store, in the order in which they were asked: its name, and its words.
-    pub said: Vec<(String, String)>,
+    pub said: Chain,
     /// Why a store could not look, if none has the entry.
     pub trouble: Option<SecretError>,
+}
+
+/// An entry without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Whether it holds OAuth tokens and no password.
+    pub is_tokens: bool,
+    /// The user.
+    pub user: String,
+    /// The server's host.
+    pub host: String,
+    /// Where it is.
+    pub store: StoreKind,
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// In a few words, for the chain.
+    pub said: String,
+    /// In full.
+    pub error: SecretError,
+    /// Whether there is no such store on this machine, so that it holds nothing.
+    pub is_absent: bool,
+}
+
+impl Refusal {
+    pub(super) fn failed(said: impl Into<String>, error: SecretError) -> Self {
+        Self { said: said.into(), error, is_absent: false }
+    }
+
+    pub(super) fn absent(said: impl Into<String>, error: SecretError) -> Self {
+        Self { said: said.into(), error, is_absent: true }
+    }
 }
 
 /// The account of a password.
@@ -23,13 +67,114 @@ pub fn password_account(user: &str, host: &str) -> String {
 
 /// The account of OAuth tokens.
 pub fn token_account(user: &str, host: &str) -> String {
-    format!("oauth:{user}@{host}")
+    format!("{TOKENS}{user}@{host}")
 }
 
-/// Looks an entry up, in one store or in all of them.
+/// What an account is for, in a word.
+pub(super) fn kind_of(account: &str) -> &'static str {
+    if account.starts_with(TOKENS) { "tokens" } else { "password" }
+}
+
+/// Whose an account is.
+pub(super) fn owner_of(account: &str) -> &str {
+    account.strip_prefix(TOKENS).unwrap_or(account)
+}
+
+/// The stores to ask, in their order.
+fn kinds(secrets: &Secrets) -> Vec<StoreKind> {
+    match secrets.store {
+        Some(kind) => vec![kind],
+        None => StoreKind::WORDS.iter().map(|(_, kind)| *kind).collect(),
+    }
+}
+
+/// The name of a store, for people.
+pub fn name(kind: StoreKind, secrets: &Secrets, environment: &Environment) -> String {
+    match (kind, file::path(secrets, environment)) {
+        (StoreKind::File, Some(path)) => format!("file {}", path.display()),
+        _ => kind.as_str().to_owned(),
+    }
+}
+
+/// Reads an entry from one store.
+pub(super) fn load_from(kind: StoreKind, wanted: &Wanted, account: &str) -> Result<Option<Secret>, Refusal> {
+    match kind {
+        StoreKind::Keyring => keyring::load(wanted, account),
+        StoreKind::Keyutils => keyutils::load(account),
+        StoreKind::File => file::load(wanted, account),
+    }
+}
+
+fn save_to(kind: StoreKind, wanted: &Wanted, account: &str, secret: &Secret) -> Result<(), Refusal> {
+    match kind {
+        StoreKind::Keyring => keyring::save(wanted, account, secret),
+        StoreKind::Keyutils => keyutils::save(account, secret),
+        StoreKind::File => file::save(wanted, account, secret),
+    }
+}
+
+fn forget_in(kind: StoreKind, wanted: &Wanted, account: &str) -> Result<bool, Refusal> {
+    match kind {
+        StoreKind::Keyring => keyring::forget(wanted, account),
+        StoreKind::Keyutils => keyutils::forget(account),
+        StoreKind::File => file::forget(wanted, account),
+    }
+}
+
+/// Looks an entry up, in one store or in all of them. The first that has it is not followed by another; one that
+/// cannot look does not hide what the next one has.
 pub fn load(wanted: &Wanted, account: &str) -> Lookup {
-    let _ = (wanted, account);
-    todo!()
+    let mut lookup = Lookup::default();
+    let mut absence = None;
+    for kind in kinds(&wanted.secrets) {
+        let said = match load_from(kind, wanted, account) {
+            Ok(Some(secret)) => {
+                lookup.found = Some((secret, kind));
+                "holds it".to_owned()
+            }
+            Ok(None) => "no entry".to_owned(),
+            Err(refusal) => {
+                let place = if refusal.is_absent { &mut absence } else { &mut lookup.trouble };
+                place.get_or_insert(refusal.error);
+                refusal.said
+            }
+        };
+        lookup.said.push((name(kind, &wanted.secrets, &wanted.environment), said));
+        if lookup.found.is_some() {
+            lookup.trouble = None;
+            return lookup;
+        }
+    }
+    // No keyring is the trouble only where nobody has made another place.
+    let has_file = file::path(&wanted.secrets, &wanted.environment).is_some_and(|path| path.exists());
+    if lookup.trouble.is_none() && (!has_file || wanted.secrets.store.is_some()) {
+        lookup.trouble = absence;
+    }
+    if let Some(trouble) = &mut lookup.trouble {
+        trouble.chain.clone_from(&lookup.said);
+    }
+    lookup
+}
+
+/// The store that an entry is kept in, unless another is named.
+pub fn target(wanted: &Wanted, store: Option<StoreKind>) -> StoreKind {
+    store.or(wanted.secrets.store).unwrap_or(StoreKind::Keyring)
+}
+
+/// Opens a store as far as it must be to keep an entry, so that nobody types a password in vain. An encrypted file
+/// that is not there is made.
+///
+/// # Errors
+/// If the store is not there, is locked, does not answer, or its key is wrong.
+pub fn reach(wanted: &Wanted, account: &str, store: Option<StoreKind>) -> Result<StoreKind, SecretError> {
+    let kind = target(wanted, store);
+    match kind {
+        StoreKind::Keyring => keyring::reach(wanted, account),
+        StoreKind::Keyutils => keyutils::reach(),
+        StoreKind::File => file::reach(wanted),
+    }
+    .map_err(|refusal| refusal.error)?;
+    Ok(kind)
 }
 
 /// Keeps an entry, in this store or the one that the configuration says; replaces what was there.
@@ -42,15 +187,99 @@ pub fn save(
     secret: &Secret,
     store: Option<StoreKind>,
 ) -> Result<StoreKind, SecretError> {
-    let _ = (wanted, account, secret, store, keyring::reach);
-    todo!()
+    let kind = target(wanted, store);
+    save_to(kind, wanted, account, secret).map_err(|refusal| refusal.error)?;
+    Ok(kind)
 }
 
 /// Removes an entry from all stores; tells where it was.
 ///
 /// # Errors
-/// If a store that may have it cannot be asked.
+/// If a store that may have it cannot be asked; from the others it is removed all the same.
 pub fn forget(wanted: &Wanted, account: &str) -> Result<Vec<StoreKind>, SecretError> {
-    let _ = (wanted, account);
-    todo!()
+    let mut removed = Vec::new();
+    let (mut failed, mut absent) = (None, None);
+    for kind in kinds(&wanted.secrets) {
+        match forget_in(kind, wanted, account) {
+            Ok(true) => removed.push(kind),
+            Ok(false) => {}
+            Err(refusal) if refusal.is_absent => {
+                absent.get_or_insert(refusal.error);
+            }
+            Err(refusal) => {
+                failed.get_or_insert(refusal.error);
+            }
+        }
+    }
+    match failed.or(absent.filter(|_| removed.is_empty())) {
+        None => Ok(removed),
+        Some(error) => Err(removed.iter().fold(error, |error, kind| {
+            let store = name(*kind, &wanted.secrets, &wanted.environment);
+            error.hint(format!("the {} in {store} is removed", kind_of(account)))
+        })),
+    }
+}
+
+/// Moves an entry to a store from the first other one that has it; tells where it was. It is read, written, read back
+/// and compared, and then removed: whatever happens in between, it is in one of them.
+///
+/// # Errors
+/// If one of both stores fails.
+pub fn relocate(wanted: &Wanted, account: &str, to: StoreKind) -> Result<Option<StoreKind>, SecretError> {
+    for (_, from) in StoreKind::WORDS {
+        if from == to {
+            continue;
+        }
+        // A store that cannot be asked has nothing that could be moved.
+        let Ok(Some(secret)) = load_from(from, wanted, account) else { continue };
+        save_to(to, wanted, account, &secret).map_err(|refusal| refusal.error)?;
+        match load_from(to, wanted, account).map_err(|refusal| refusal.error)? {
+            Some(kept) if kept == secret => {}
+            _ => return Err(SecretError::new(format!("the {} does not give back what it was given", to.as_str()))),
+        }
+        forget_in(from, wanted, account).map_err(|refusal| refusal.error)?;
+        return Ok(Some(from));
+    }
+    Ok(None)
+}
+
+/// All entries of all stores that are there, and the stores that could not be asked, with their reason.
+pub fn list(secrets: &Secrets, environment: &Environment) -> (Vec<Listed>, Chain) {
+    let (mut entries, mut silent) = (Vec::new(), Chain::new());
+    for kind in kinds(secrets) {
+        let accounts = match kind {
+            StoreKind::Keyring => keyring::list(environment),
+            StoreKind::Keyutils => keyutils::list(),
+            StoreKind::File => file::list(secrets, environment),
+        };
+        match accounts {
+            Ok(mut accounts) => {
+                accounts.sort();
+                entries.extend(accounts.iter().map(|account| listed(account, kind)));
+            }
+            Err(reason) => silent.push((name(kind, secrets, environment), reason)),
+        }
+    }
+    (entries, silent)
+}
+
+fn listed(account: &str, store: StoreKind) -> Listed {
+    let owner = owner_of(account);
+    let (user, host) = owner.rsplit_once('@').unwrap_or((owner, ""));
+    Listed { is_tokens: account.starts_with(TOKENS), user: user.to_owned(), host: host.to_owned(), store }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_and_back() {
+        for (account, is_tokens) in
+            [(password_account("ada@x.example", "mx"), false), (token_account("ada@x.example", "mx"), true)]
+        {
+            let entry = listed(&account, StoreKind::File);
+            assert_eq!((entry.user.as_str(), entry.host.as_str(), entry.is_tokens), ("ada@x.example", "mx", is_tokens));
+        }
+    }
 }

@@ -1,0 +1,325 @@
+//! The encrypted file, for machines without a keyring.
+//!
+//! Whoever changes it holds the lock of a file beside it from reading to writing; it is replaced as a whole, so that
+//! who only reads sees the one before or the one after. What cannot be read is never written over.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
+
+use zeroize::Zeroizing;
+
+use super::{
+    Refusal, owner_of,
+    vault::{self, Key, Material, NoRandomness, Unreadable, Vault},
+};
+use crate::{
+    config::{Environment, SecretSource, Secrets},
+    mail::Secret,
+    secret::{COMMAND_LIMIT, SecretError, Wanted, sources},
+};
+
+/// Some ten thousand entries.
+const MAX_FILE: u64 = 16 << 20;
+/// Others hold the lock for as long as a passphrase is made into a key, which is not long.
+const LOCK_LIMIT: Duration = Duration::from_secs(30);
+/// The key that opened a file, so that nobody types a passphrase twice and a descriptor is read once.
+static OPENED: Mutex<Vec<(PathBuf, Key)>> = Mutex::new(Vec::new());
+
+/// Where the file is; `None` if nothing says where this user's files are.
+pub(in crate::secret) fn path(secrets: &Secrets, environment: &Environment) -> Option<PathBuf> {
+    secrets.file.clone().or_else(|| Some(environment.state_folder()?.join("secrets.json")))
+}
+
+/// Says which lines choose this store, with a key that needs nobody at a terminal.
+pub(in crate::secret) fn hint_settings(error: SecretError, environment: &Environment) -> SecretError {
+    let folder = environment.state_folder().unwrap_or_else(|| "/path/to".into());
+    let key = toml::Value::from(folder.join("secrets.key").to_string_lossy().as_ref());
+    error
+        .hint("with these lines in the configuration:")
+        .hint("    [secrets]")
+        .hint("    store = \"file\"")
+        .hint(format!("    key = {{ file = {key} }}    # made at the first login"))
+}
+
+pub(super) fn load(wanted: &Wanted, account: &str) -> Result<Option<Secret>, Refusal> {
+    let path = place(&wanted.secrets, &wanted.environment)?;
+    let Some(vault) = read(&path)? else { return Ok(None) };
+    if !vault.has(account) {
+        return Ok(None);
+    }
+    let key = unlock(wanted, &path, &vault, None)?;
+    let secret = vault.get(account, &key).ok_or_else(|| {
+        let what = format!("the entry of {} in {} is damaged", owner_of(account), path.display());
+        Refusal::failed("its entry is damaged", SecretError::new(what).hint(wanted.login_command()))
+    })?;
+    Ok(Some(secret))
+}
+
+/// Opens the file with its key; makes it, and a key file, if they are not there.
+pub(super) fn reach(wanted: &Wanted) -> Result<(), Refusal> {
+    let path = place(&wanted.secrets, &wanted.environment)?;
+    if let Some(vault) = read(&path)? {
+        return unlock(wanted, &path, &vault, None).map(|_| ());
+    }
+    // The lock is not held while somebody types.
+    let (secret, is_typed) = material(wanted, &path, true)?;
+    let material = Material { secret: &secret, is_typed };
+    let _lock = lock(&path)?;
+    if let Some(vault) = read(&path)? {
+        return unlock(wanted, &path, &vault, Some(&material)).map(|_| ());
+    }
+    let (vault, key) = Vault::new(&material).map_err(|error| no_randomness(&error))?;
+    write(&path, &vault)?;
+    remember(&path, key);
+    Ok(())
+}
+
+pub(super) fn save(wanted: &Wanted, account: &str, secret: &Secret) -> Result<(), Refusal> {
+    reach(wanted)?;
+    let path = place(&wanted.secrets, &wanted.environment)?;
+    let _lock = lock(&path)?;
+    let mut vault = read(&path)?.ok_or_else(|| failed(&path, "somebody has taken it away"))?;
+    let key = unlock(wanted, &path, &vault, None)?;
+    vault.put(account, secret, &key).map_err(|error| no_randomness(&error))?;
+    write(&path, &vault)
+}
+
+/// Takes an entry out, for which no key is needed.
+pub(super) fn forget(wanted: &Wanted, account: &str) -> Result<bool, Refusal> {
+    let path = place(&wanted.secrets, &wanted.environment)?;
+    // Without a file there is nothing to lock, and nothing to make.
+    if !read(&path)?.is_some_and(|vault| vault.has(account)) {
+        return Ok(false);
+    }
+    let _lock = lock(&path)?;
+    let Some(mut vault) = read(&path)? else { return Ok(false) };
+    let was_there = vault.remove(account);
+    if was_there {
+        write(&path, &vault)?;
+    }
+    Ok(was_there)
+}
+
+/// The accounts of all entries, for which no key is needed; or why they cannot be told, in a few words.
+pub(super) fn list(secrets: &Secrets, environment: &Environment) -> Result<Vec<String>, String> {
+    let vault = place(secrets, environment).and_then(|path| read(&path)).map_err(|refusal| refusal.error.what)?;
+    Ok(vault.iter().flat_map(Vault::accounts).map(str::to_owned).collect())
+}
+
+fn place(secrets: &Secrets, environment: &Environment) -> Result<PathBuf, Refusal> {
+    let path = path(secrets, environment).ok_or_else(|| {
+        let error =
+            SecretError::new("there is no place for the encrypted file: neither HOME nor XDG_STATE_HOME is set")
+                .hint("name one in [secrets]: file = \"/path/to/secrets.json\"");
+        Refusal::absent("no place for it", error)
+    })?;
+    // A link stays one: what it leads to is replaced.
+    Ok(fs::canonicalize(&path).unwrap_or(path))
+}
+
+fn failed(path: &Path, what: impl std::fmt::Display) -> Refusal {
+    Refusal::failed(
+        format!("it cannot be used: {what}"),
+        SecretError::new(format!("the encrypted file {} cannot be used: {what}", path.display())),
+    )
+}
+
+fn no_randomness(_: &NoRandomness) -> Refusal {
+    Refusal::failed("it failed", SecretError::new("the operating system gives no random numbers"))
+}
+
+/// Reads the file; `None` if there is none.
+fn read(path: &Path) -> Result<Option<Vault>, Refusal> {
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(failed(path, "it is no regular file"));
+    }
+    let octets = match sources::read_private(path, MAX_FILE) {
+        Ok(octets) => octets,
+        Err(sources::NotPrivate::Failed(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(sources::NotPrivate::Failed(error)) => return Err(failed(path, error)),
+        Err(sources::NotPrivate::Refused { why, hint }) => {
+            let error = SecretError::new(format!("the encrypted file {} is refused: {why}", path.display()));
+            let error = hint.into_iter().fold(error, SecretError::hint);
+            return Err(Refusal::failed(format!("refused: {why}"), error));
+        }
+    };
+    Vault::parse(&octets).map(Some).map_err(|unreadable| {
+        let file = path.display();
+        match unreadable {
+            Unreadable::Newer(version) => Refusal::failed(
+                format!("of a newer version ({version})"),
+                SecretError::new(format!("a newer mailsend has written {file} (version {version})"))
+                    .hint("update this one, or name another file in [secrets]: file = \"/path/to/secrets.json\""),
+            ),
+            Unreadable::Corrupt(why) => Refusal::failed(
+                format!("damaged: {why}"),
+                SecretError::new(format!("{file} is no file of secrets, or damaged: {why}"))
+                    .hint("put a copy of it back; without one, move it away and log in again:")
+                    .hint(format!("mv {file} {file}.damaged")),
+            ),
+        }
+    })
+}
+
+/// Replaces the file. The lock is held.
+fn write(path: &Path, vault: &Vault) -> Result<(), Refusal> {
+    let octets = vault.to_octets();
+    let written =
+        if octets.len() as u64 > MAX_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { replace(path, &octets) };
+    written.map_err(|error| {
+        let what = format!("the encrypted file {} cannot be written: {error}", path.display());
+        Refusal::failed(format!("it cannot be written: {error}"), SecretError::new(what).hint("it is as it was before"))
+    })
+}
+
+/// Writes a new file beside and puts it in place; nobody sees half of it, and a full disk leaves the old one whole.
+fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let new = beside(path, ".new");
+    // Who holds the lock is the only writer: what is there was left by one that was killed.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = private(&new, OpenOptions::new().write(true).create_new(true)).and_then(|mut file| {
+        file.write_all(octets)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    });
+    if written.is_err() {
+        // What matters has failed already.
+        let _ = fs::remove_file(&new);
+        return written;
+    }
+    sync_folder(path)
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file that only its owner can use.
+fn private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options.open(path)
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(ending);
+    path.with_file_name(name)
+}
+
+/// Makes the folder of a file, which only its owner can use.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// Waits until nobody else changes the file. It is free again when the descriptor is closed, however that happens.
+fn lock(path: &Path) -> Result<File, Refusal> {
+    let name = beside(path, ".lock");
+    let fail = |error: io::Error| failed(path, format!("{}: {error}", name.display()));
+    make_folder(path).map_err(fail)?;
+    let file = private(&name, OpenOptions::new().write(true).create(true).truncate(false)).map_err(fail)?;
+    let (sender, locked) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody listens any more when the time ran out.
+        let _ = sender.send(file.lock().map(|()| file));
+    });
+    match locked.recv_timeout(LOCK_LIMIT) {
+        Ok(locked) => locked.map_err(fail),
+        Err(_) => Err(failed(path, format!("another process holds {} for {} s", name.display(), LOCK_LIMIT.as_secs()))),
+    }
+}
+
+/// Finds the key of the file: the one that opened it before, or what the user has.
+fn unlock(wanted: &Wanted, path: &Path, vault: &Vault, given: Option<&Material<'_>>) -> Result<Key, Refusal> {
+    let known = OPENED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((_, key)) = known.iter().find(|(known, key)| known == path && vault.is_opened_by(key)) {
+        return Ok(key.clone());
+    }
+    let asked;
+    let given = match given {
+        Some(given) => given,
+        None => {
+            asked = material(wanted, path, false)?;
+            &Material { secret: &asked.0, is_typed: asked.1 }
+        }
+    };
+    let Some(key) = vault.unlock(given) else {
+        let what = match &wanted.secrets.key {
+            None => format!("this is not the passphrase of {}", path.display()),
+            Some(source) => format!("the key from {source} does not open {}", path.display()),
+        };
+        return Err(Refusal::failed("the key is wrong", SecretError::new(what)));
+    };
+    remember(path, key.clone());
+    Ok(key)
+}
+
+fn remember(path: &Path, key: Key) {
+    OPENED.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), key));
+}
+
+/// Gets what the key is made of, and whether somebody has typed it. For a new file a key file is made, too.
+fn material(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), Refusal> {
+    let fail = |error: SecretError| {
+        let what = format!("no key for the encrypted file {}: {}", path.display(), error.what);
+        Refusal::failed("no key for it", SecretError { what, ..error })
+    };
+    let Some(source) = &wanted.secrets.key else { return typed(wanted, path, is_new).map_err(fail) };
+    if let SecretSource::File(key) = source
+        && is_new
+        && matches!(fs::symlink_metadata(key), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    {
+        make_key(key).map_err(|error| fail(SecretError::new(format!("{}: {error}", key.display()))))?;
+    }
+    let secret = sources::read(source, &wanted.environment, COMMAND_LIMIT).map_err(fail)?;
+    Ok((secret, false))
+}
+
+fn typed(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), SecretError> {
+    if !wanted.may_prompt {
+        let error = SecretError::new("it wants a passphrase, and nobody sits at a terminal");
+        return Err(hint_settings(
+            error.hint("where nobody types, the key comes from a file, or from systemd:"),
+            &wanted.environment,
+        ));
+    }
+    let secret = sources::ask(&format!("Passphrase of {}: ", path.display()))?;
+    if is_new && sources::ask("The same once more: ")? != secret {
+        return Err(SecretError::new("this is not the same passphrase"));
+    }
+    Ok((secret, true))
+}
+
+/// Makes a key file, unless another process is faster.
+fn make_key(path: &Path) -> io::Result<()> {
+    make_folder(path)?;
+    let key = vault::new_key().map_err(|_| io::Error::other("the operating system gives no random numbers"))?;
+    let mut octets = Zeroizing::new(key.as_bytes().to_vec());
+    octets.push(b'\n');
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Readable by its owner only; it gets its name when it is whole.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&octets)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error),
+        _ => {}
+    }
+    sync_folder(path)
+}
