@@ -53,10 +53,18 @@ struct Findings {
     mechanisms: Vec<String>,
     user: Option<String>,
     secret_source: Option<String>,
+    /// Everybody who was asked for the password.
+    secrets: Vec<Asked>,
     /// The mechanism that worked.
     login: Option<&'static str>,
     error: Option<String>,
     hints: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Asked {
+    source: String,
+    said: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -174,6 +182,8 @@ impl Findings {
     fn learn(&mut self, opening: &Opening<'_>) {
         self.address = opening.peer.map(|peer| peer.ip().to_string());
         self.secret_source.clone_from(&opening.secret_source);
+        let asked = |(source, said): &(String, String)| Asked { source: source.clone(), said: said.clone() };
+        self.secrets = opening.secret_chain.iter().map(asked).collect();
         let Some(session) = &opening.session else { return };
         let lines = |capabilities: &Capabilities| capabilities.lines().collect::<Vec<_>>();
         self.greeting = session.greeting.as_ref().map(ToString::to_string);
@@ -240,6 +250,9 @@ impl Findings {
         }
         if let Some(source) = &self.secret_source {
             line("password", &format!("from {source}"));
+        }
+        for (number, asked) in self.secrets.iter().enumerate() {
+            line(if number == 0 { "secrets" } else { "" }, &format!("{}: {}", asked.source, asked.said));
         }
         text
     }

@@ -1,17 +1,18 @@
-//! `mailsend login` and `mailsend logout`: the password of a user at a host, in the keyring.
+//! `mailsend login` and `mailsend logout`: what is kept for a user at a host, in the stores for secrets.
 
 use std::io::{self, IsTerminal, Read};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, WhereArgs},
-    ui,
+    printed, ui,
 };
 use crate::{
-    config::{Server, resolve},
-    mail::Secret,
+    config::{Server, StoreKind, resolve},
+    mail::{Secret, clean},
     secret::{self, Wanted, stores},
 };
 
@@ -34,7 +35,7 @@ struct WhoseArgs {
     common: CommonArgs,
 }
 
-/// Store the password of a profile in the keyring
+/// Store the password of a profile, where mail programs keep theirs
 #[derive(Debug, Args)]
 #[command(
     after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input."
@@ -42,13 +43,52 @@ struct WhoseArgs {
 pub struct LoginArgs {
     #[command(flatten)]
     whose: WhoseArgs,
+    /// Keep it there; what is in another store is moved
+    #[arg(long, value_name = "STORE")]
+    store: Option<StoreArg>,
+    /// List what is stored, without secrets
+    #[arg(long, conflicts_with_all = ["profile", "server", "user", "store"])]
+    list: bool,
+    /// List it as JSON
+    #[arg(long, requires = "list")]
+    json: bool,
 }
 
-/// Remove the password of a profile from the keyring
+/// Stores for secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreArg {
+    /// The desktop's keyring
+    Keyring,
+    /// Keys of the Linux kernel, until the machine starts anew
+    Keyutils,
+    /// An encrypted file, see [secrets] in mailsend-config
+    File,
+}
+
+/// Remove what is stored for a profile from all stores
 #[derive(Debug, Args)]
 pub struct LogoutArgs {
     #[command(flatten)]
     whose: WhoseArgs,
+}
+
+/// What is stored, as JSON.
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    kind: &'static str,
+    user: &'a str,
+    host: &'a str,
+    store: &'static str,
+}
+
+impl From<StoreArg> for StoreKind {
+    fn from(store: StoreArg) -> Self {
+        match store {
+            StoreArg::Keyring => StoreKind::Keyring,
+            StoreArg::Keyutils => StoreKind::Keyutils,
+            StoreArg::File => StoreKind::File,
+        }
+    }
 }
 
 impl WhoseArgs {
@@ -73,42 +113,122 @@ impl WhoseArgs {
     }
 }
 
-/// Stores a password.
+/// Stores a password, or moves what is stored, or lists it.
 pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
+    if args.list {
+        return list(args);
+    }
     let (context, wanted) = args.whose.wanted()?;
+    let store = args.store.map(StoreKind::from);
+    if let (Some(asked), Some(named)) = (store, wanted.secrets.store)
+        && asked != named
+    {
+        let (asked, named) = (asked.as_str(), named.as_str());
+        let what =
+            format!("--store {asked}: the configuration says [secrets] store = \"{named}\", and no other is asked");
+        return Err(CliError::new(Exit::Configuration, what)
+            .hint(format!("change that to: store = \"{asked}\""))
+            .hint("or take it away: then all stores are asked"));
+    }
     let account = stores::password_account(&wanted.user, &wanted.host);
     // Nobody types a password in vain.
-    stores::reach(&wanted, &account, None)?;
-    let secret = match io::stdin().is_terminal() {
-        true => secret::prompt(&wanted.user, &wanted.host)?,
-        false => read_line()?,
+    stores::reach(&wanted, &account, store)?;
+    let kind = match store {
+        Some(store) if moved(&wanted, store, &context)? => store,
+        _ => {
+            let secret = match io::stdin().is_terminal() {
+                true => secret::prompt(&wanted.user, &wanted.host)?,
+                false => read_line()?,
+            };
+            stores::save(&wanted, &account, &secret, store)?
+        }
     };
-    let kind = stores::save(&wanted, &account, &secret, None)?;
     if !context.is_quiet {
-        let store = stores::name(kind, &wanted.secrets, &wanted.environment);
-        ui::tell(&format!("the {store} holds the password of {} at {}", wanted.user, wanted.host));
+        ui::tell(&format!("the {} holds the password of {} at {}", wanted.store_name(kind), wanted.user, wanted.host));
         let which = args.whose.profile.as_ref().map_or_else(String::new, |name| format!(" --profile {name}"));
         ui::tell(&format!("next: mailsend profile check{which}"));
     }
     Ok(Exit::Success)
 }
 
-/// Forgets a password.
+/// Moves password and tokens to this store; tells whether there was a password to move.
+fn moved(wanted: &Wanted, store: StoreKind, context: &Context) -> Result<bool, CliError> {
+    let mut has_password = false;
+    for account in accounts(wanted) {
+        let Some(from) = stores::relocate(wanted, &account, store)? else { continue };
+        has_password = true;
+        if !context.is_quiet {
+            let kind = stores::kind_of(&account);
+            let (from, to) = (wanted.store_name(from), wanted.store_name(store));
+            ui::tell(&format!("moved the {kind} of {} at {} from the {from} to the {to}", wanted.user, wanted.host));
+        }
+    }
+    Ok(has_password)
+}
+
+fn accounts(wanted: &Wanted) -> [String; 2] {
+    [stores::password_account(&wanted.user, &wanted.host), stores::token_account(&wanted.user, &wanted.host)]
+}
+
+/// Lists what is stored.
+fn list(args: &LoginArgs) -> Result<Exit, CliError> {
+    let context = args.whose.common.context()?;
+    let profile = resolve(&WhereArgs::default().request()?, &context.files, &context.environment)?;
+    let (entries, silent) = stores::list(&profile.secrets, &context.environment);
+    let rows: Vec<Row<'_>> = entries
+        .iter()
+        .map(|entry| Row {
+            kind: if entry.is_tokens { "tokens" } else { "password" },
+            user: &entry.user,
+            host: &entry.host,
+            store: entry.store.as_str(),
+        })
+        .collect();
+    if !context.is_quiet {
+        for (store, reason) in &silent {
+            ui::tell(&format!("the {store} cannot be asked: {}", clean(reason)));
+        }
+    }
+    if args.json {
+        // Strings always have a JSON form.
+        return printed(ui::print(&(serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n")));
+    }
+    if rows.is_empty() && !context.is_quiet {
+        ui::tell("Nothing is stored. Store a password: mailsend login --profile NAME");
+    }
+    let width = |pick: fn(&Row<'_>) -> usize| rows.iter().map(pick).max().unwrap_or(0);
+    let (users, hosts) = (width(|row| row.user.chars().count()), width(|row| row.host.chars().count()));
+    let text: String = rows
+        .iter()
+        .map(|row| {
+            let (user, host) = (clean(row.user), clean(row.host));
+            format!("{:<8}  {user:<users$}  {host:<hosts$}  {}\n", row.kind, row.store)
+        })
+        .collect();
+    printed(ui::print(&text))
+}
+
+/// Forgets password and tokens.
 pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     let (context, wanted) = args.whose.wanted()?;
     let mut removed = Vec::new();
-    for account in
-        [stores::password_account(&wanted.user, &wanted.host), stores::token_account(&wanted.user, &wanted.host)]
-    {
-        removed.extend(stores::forget(&wanted, &account)?);
+    let mut failure = None;
+    for account in accounts(&wanted) {
+        match stores::forget(&wanted, &account) {
+            Ok(stores) => removed.extend(stores.into_iter().map(|store| (store, stores::kind_of(&account)))),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    if let Some(error) = failure {
+        return Err(error.into());
     }
     if !context.is_quiet {
-        for kind in &removed {
-            let store = stores::name(*kind, &wanted.secrets, &wanted.environment);
-            ui::tell(&format!("the {store} holds no password any more of {} at {}", wanted.user, wanted.host));
+        let whose = format!("{} at {}", wanted.user, wanted.host);
+        for (store, kind) in &removed {
+            ui::tell(&format!("the {} holds no {kind} any more of {whose}", wanted.store_name(*store)));
         }
         if removed.is_empty() {
-            ui::tell(&format!("no store held a password of {} at {}", wanted.user, wanted.host));
+            ui::tell(&format!("nothing was stored: no store held a password of {whose}"));
         }
     }
     Ok(Exit::Success)

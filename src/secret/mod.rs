@@ -5,6 +5,7 @@
 //! limits. What a secret is used for is not known here.
 
 mod keyring;
+mod netrc;
 mod sources;
 pub mod stores;
 
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub use sources::prompt;
 
 use crate::{
-    config::{Environment, OAuth, SecretSource, Secrets},
+    config::{Environment, OAuth, SecretSource, Secrets, StoreKind},
     mail::{Cause, Secret},
 };
 
@@ -116,10 +117,23 @@ impl Wanted {
         self.may_prompt && self.source().is_none()
     }
 
+    /// The name of a store, for people.
+    pub fn store_name(&self, kind: StoreKind) -> String {
+        stores::name(kind, &self.secrets, &self.environment)
+    }
+
     fn login_command(&self) -> String {
+        format!("mailsend login {}", self.whose())
+    }
+
+    fn logout_command(&self) -> String {
+        format!("mailsend logout {}", self.whose())
+    }
+
+    fn whose(&self) -> String {
         match &self.profile_name {
-            Some(name) => format!("mailsend login --profile {name}"),
-            None => format!("mailsend login --server smtp://{}@{}", self.user, self.host),
+            Some(name) => format!("--profile {name}"),
+            None => format!("--server smtp://{}@{}", self.user, self.host),
         }
     }
 }
@@ -133,6 +147,7 @@ pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
     let Some(source) = wanted.source() else { return from_stores(wanted, chain) };
     let read = match source {
         SecretSource::Keyring => from_keyring(wanted),
+        SecretSource::Netrc(ref path) => netrc::read(path.as_deref(), wanted),
         _ => sources::read(&source, &wanted.environment, COMMAND_LIMIT),
     };
     let source = source.to_string();
@@ -158,7 +173,7 @@ fn from_stores(wanted: &Wanted, mut chain: Chain) -> Result<Found, SecretError> 
     let lookup = stores::load(wanted, &stores::password_account(&wanted.user, &wanted.host));
     chain.extend(lookup.said);
     if let Some((secret, kind)) = lookup.found {
-        let source = stores::name(kind, &wanted.secrets, &wanted.environment);
+        let source = wanted.store_name(kind);
         return Ok(Found { secret, source, chain });
     }
     let error = lookup.trouble.unwrap_or_else(|| match wanted.secrets.store {

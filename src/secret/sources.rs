@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, IsTerminal, Read},
+    io::{self, IsTerminal, Read, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::Duration,
@@ -29,7 +29,7 @@ pub(super) fn read(
 ) -> Result<Secret, SecretError> {
     let fail = |error: &dyn std::fmt::Display| SecretError::new(format!("no password from {source}: {error}"));
     match source {
-        SecretSource::Netrc(_) => Err(fail(&"not yet")),
+        SecretSource::Netrc(_) => Err(fail(&"it has passwords for users at hosts only")),
         SecretSource::Keyring => Err(fail(&"the keyring is not a plain source")),
         SecretSource::Env(name) => match environment.value(name) {
             Some(value) => one_line(value.as_encoded_bytes().to_vec(), source),
@@ -226,20 +226,61 @@ fn one_line(bytes: impl Into<Zeroizing<Vec<u8>>>, source: &SecretSource) -> Resu
     Ok(Secret::new(std::mem::take(&mut *bytes)))
 }
 
+/// Runs the command as its shell would, and beside it somebody who waits for our end: when the pipe from us is closed
+/// without a line, whatever has ended us, all of the command's process group is killed. Standard input of the command
+/// is empty: the message may be waiting in ours.
+const GUARDED: &str = "exec 3<&0 </dev/null; { read -r _ <&3 || kill -9 0; } >/dev/null 2>&1 & exec 3<&-; eval \"$1\"";
+
+/// A running command.
+struct Running {
+    child: Child,
+    /// Whether it has a process group of its own, which can be ended as a whole.
+    has_group: bool,
+}
+
+impl Running {
+    fn start(command: &str, is_attended: bool) -> io::Result<Self> {
+        // At a terminal it stays in our group: there it may ask ("touch the key"), and Ctrl-C reaches it by itself.
+        let has_group = cfg!(unix) && !is_attended;
+        let mut shell = Command::new("/bin/sh");
+        if has_group {
+            #[cfg(unix)]
+            std::os::unix::process::CommandExt::process_group(&mut shell, 0);
+            shell.args(["-c", GUARDED, "sh", command]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        } else {
+            shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
+        }
+        Ok(Self { child: shell.stdout(Stdio::piped()).spawn()?, has_group })
+    }
+
+    /// Waits for its end, and lets the one who waits for ours go.
+    fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait();
+        if let Some(mut guard) = self.child.stdin.take() {
+            // The command may have taken it along.
+            let _ = guard.write_all(b"\n");
+        }
+        status
+    }
+
+    /// Ends it with all it has started. It may have ended by itself meanwhile.
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        if self.has_group {
+            let group = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, SecretError> {
     let fail = |what: &str| SecretError::new(format!("no password from {source}: {what}"));
-    // A question of the command ("touch the key") must reach the user; without one its words go into the error.
-    let shows = io::stderr().is_terminal();
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        // The message may be waiting there.
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(if shows { Stdio::inherit() } else { Stdio::piped() })
-        .spawn()
-        .map_err(|error| fail(&error.to_string()))?;
+    // A question of the command must reach the user; without one its words go into the error.
+    let mut running = Running::start(command, io::stderr().is_terminal()).map_err(|error| fail(&error.to_string()))?;
     let (sender, output) = mpsc::channel();
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = (running.child.stdout.take(), running.child.stderr.take());
     thread::spawn(move || {
         let complaints = stderr.map(|stderr| thread::spawn(move || read_limited(stderr)));
         let password = stdout.map(read_limited).unwrap_or_else(|| Ok(Zeroizing::default()));
@@ -248,13 +289,11 @@ fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, 
         let _ = sender.send((password, complaints));
     });
     let Ok((password, complaints)) = output.recv_timeout(limit) else {
-        // It may have ended by itself meanwhile.
-        let _ = child.kill();
-        let _ = child.wait();
+        running.kill();
         return Err(fail(&format!("it was still running after {} s", limit.as_secs_f32())));
     };
     let password = password.map_err(|error| fail(&error.to_string()))?;
-    let status = child.wait().map_err(|error| fail(&error.to_string()))?;
+    let status = running.wait().map_err(|error| fail(&error.to_string()))?;
     // A command whose output was cut off did not fail by itself.
     if !status.success() && password.len() as u64 <= MAX_SECRET {
         let words = clean(String::from_utf8_lossy(&complaints).trim());
@@ -267,7 +306,7 @@ fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, io::Write, time::Instant};
+    use std::{fs, time::Instant};
 
     const SOON: Duration = Duration::from_millis(200);
 
@@ -291,6 +330,28 @@ mod tests {
         let start = Instant::now();
         assert!(command("exec sleep 60").unwrap_err().contains("still running after 0.2 s"));
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    /// It would hold what the shell has started, not the shell alone.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_of_a_command_outlives_its_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let command_line = format!("sleep 600 & echo $! > {}; sleep 600", file.path().display());
+        let source = SecretSource::Command(command_line);
+        read(&source, &Environment::default(), Duration::from_secs(2)).unwrap_err();
+        let pid = fs::read_to_string(file.path()).unwrap();
+        assert!(pid.trim().parse::<u32>().is_ok(), "{pid}");
+        let start = Instant::now();
+        loop {
+            // Whoever adopts it may take its time to bury it.
+            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z ") {
+                break;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "{stat}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     #[cfg(unix)]

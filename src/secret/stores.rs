@@ -71,7 +71,7 @@ pub fn token_account(user: &str, host: &str) -> String {
 }
 
 /// What an account is for, in a word.
-pub(super) fn kind_of(account: &str) -> &'static str {
+pub fn kind_of(account: &str) -> &'static str {
     if account.starts_with(TOKENS) { "tokens" } else { "password" }
 }
 
@@ -139,7 +139,7 @@ pub fn load(wanted: &Wanted, account: &str) -> Lookup {
                 refusal.said
             }
         };
-        lookup.said.push((name(kind, &wanted.secrets, &wanted.environment), said));
+        lookup.said.push((wanted.store_name(kind), said));
         if lookup.found.is_some() {
             lookup.trouble = None;
             return lookup;
@@ -214,8 +214,7 @@ pub fn forget(wanted: &Wanted, account: &str) -> Result<Vec<StoreKind>, SecretEr
     match failed.or(absent.filter(|_| removed.is_empty())) {
         None => Ok(removed),
         Some(error) => Err(removed.iter().fold(error, |error, kind| {
-            let store = name(*kind, &wanted.secrets, &wanted.environment);
-            error.hint(format!("the {} in {store} is removed", kind_of(account)))
+            error.hint(format!("the {} in {} is removed", kind_of(account), wanted.store_name(*kind)))
         })),
     }
 }
@@ -224,7 +223,7 @@ pub fn forget(wanted: &Wanted, account: &str) -> Result<Vec<StoreKind>, SecretEr
 /// and compared, and then removed: whatever happens in between, it is in one of them.
 ///
 /// # Errors
-/// If one of both stores fails.
+/// If one of both stores fails, or both have one and they differ.
 pub fn relocate(wanted: &Wanted, account: &str, to: StoreKind) -> Result<Option<StoreKind>, SecretError> {
     for (_, from) in StoreKind::WORDS {
         if from == to {
@@ -232,6 +231,12 @@ pub fn relocate(wanted: &Wanted, account: &str, to: StoreKind) -> Result<Option<
         }
         // A store that cannot be asked has nothing that could be moved.
         let Ok(Some(secret)) = load_from(from, wanted, account) else { continue };
+        let there = load_from(to, wanted, account).map_err(|refusal| refusal.error)?;
+        if there.is_some_and(|there| there != secret) {
+            let (from, to, what) = (wanted.store_name(from), wanted.store_name(to), kind_of(account));
+            return Err(SecretError::new(format!("the {from} and the {to} hold different {what} entries"))
+                .hint(format!("remove both and log in again: {}", wanted.logout_command())));
+        }
         save_to(to, wanted, account, &secret).map_err(|refusal| refusal.error)?;
         match load_from(to, wanted, account).map_err(|refusal| refusal.error)? {
             Some(kept) if kept == secret => {}
@@ -255,6 +260,7 @@ pub fn list(secrets: &Secrets, environment: &Environment) -> (Vec<Listed>, Chain
         match accounts {
             Ok(mut accounts) => {
                 accounts.sort();
+                accounts.dedup();
                 entries.extend(accounts.iter().map(|account| listed(account, kind)));
             }
             Err(reason) => silent.push((name(kind, secrets, environment), reason)),

@@ -8,7 +8,7 @@ use crate::{
     config::{Profile, Security, Timeouts},
     mail::{Cause, Secret, Stage, Submission, Trouble},
     net::{Endpoint, Stream, Tls, dial},
-    secret::{self, Found, Wanted},
+    secret::{self, Chain, Found, Wanted},
     smtp::{Ended, Listener, Session, Terms, Work, converse},
 };
 
@@ -24,6 +24,8 @@ pub struct Network {
     tls: OnceCell<Tls>,
     /// Asked for once: a descriptor can be read only once, a person should be asked only once.
     secret: OnceCell<Found>,
+    /// Everybody who was asked, if nobody had it.
+    asked_in_vain: OnceCell<Chain>,
 }
 
 /// A session that can carry mail.
@@ -41,8 +43,16 @@ impl Network {
         profile: Arc<Profile>,
         wanted: Option<Wanted>,
     ) -> Result<Self, Trouble> {
-        let network =
-            Self { is_lmtp, endpoint, security, profile, wanted, tls: OnceCell::new(), secret: OnceCell::new() };
+        let network = Self {
+            is_lmtp,
+            endpoint,
+            security,
+            profile,
+            wanted,
+            tls: OnceCell::new(),
+            secret: OnceCell::new(),
+            asked_in_vain: OnceCell::new(),
+        };
         // Files that cannot be used are an error at once, not at the first connection that needs them.
         if network.security != Security::None && network.profile.tls != crate::net::TlsPolicy::default() {
             let tls = Tls::new(network.profile.tls.clone())?;
@@ -95,6 +105,8 @@ impl Network {
                     let mut trouble = Trouble::new(Stage::Auth, error.cause, &error.what);
                     trouble.hints = error.hints;
                     trouble.hints.extend(self.profile.dropped_password.clone());
+                    // The first attempt has said it.
+                    let _ = self.asked_in_vain.set(error.chain);
                     trouble
                 })
             })
@@ -111,11 +123,13 @@ pub struct Opening<'a> {
     pub peer: Option<SocketAddr>,
     /// Who answered for the password.
     pub secret_source: Option<String>,
+    /// Everybody who was asked for it, and what they said.
+    pub secret_chain: Chain,
 }
 
 impl<'a> Opening<'a> {
     pub(super) fn new(network: &'a Network) -> Self {
-        Self { network, session: None, peer: None, secret_source: None }
+        Self { network, session: None, peer: None, secret_source: None, secret_chain: Chain::new() }
     }
 
     /// Whether somebody is to log in.
@@ -187,7 +201,10 @@ impl<'a> Opening<'a> {
         let network = self.network;
         let Some(wanted) = &network.wanted else { return Ok(()) };
         self.check_login()?;
-        let found = network.secret().await?;
+        let found = network.secret().await.inspect_err(|_| {
+            self.secret_chain = network.asked_in_vain.get().cloned().unwrap_or_default();
+        })?;
+        self.secret_chain.clone_from(&found.chain);
         self.secret_source = Some(found.source.clone());
         let secret: &Secret = &found.secret;
         let session = self.session()?;
