@@ -1,5 +1,7 @@
 //! `mailsend login` and `mailsend logout`: what is kept for a user at a host, in the stores for secrets.
 
+mod oauth;
+
 use std::io::{self, IsTerminal, Read};
 
 use clap::{Args, ValueEnum};
@@ -41,6 +43,8 @@ struct WhoseArgs {
     after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input."
 )]
 pub struct LoginArgs {
+    #[command(flatten)]
+    oauth: oauth::OAuthArgs,
     #[command(flatten)]
     whose: WhoseArgs,
     /// Keep it there; what is in another store is moved
@@ -93,6 +97,11 @@ impl From<StoreArg> for StoreKind {
 
 impl WhoseArgs {
     fn wanted(&self) -> Result<(Context, Wanted), CliError> {
+        self.wanted_with(Vec::new())
+    }
+
+    /// The same with these keys, each with the flag that sets it.
+    fn wanted_with(&self, settings: Vec<(String, String, String)>) -> Result<(Context, Wanted), CliError> {
         let context = self.common.context()?;
         let place = WhereArgs {
             profile: self.profile.clone(),
@@ -100,7 +109,9 @@ impl WhoseArgs {
             user: self.user.clone(),
             ..WhereArgs::default()
         };
-        let profile = resolve(&place.request()?, &context.files, &context.environment)?;
+        let mut request = place.request()?;
+        request.settings.extend(settings);
+        let profile = resolve(&request, &context.files, &context.environment)?;
         match place.wanted(&profile, &context) {
             Some(wanted) => Ok((context, wanted)),
             None if matches!(profile.server, Some(Server::Network { .. })) => {
@@ -118,7 +129,7 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
     if args.list {
         return list(args);
     }
-    let (context, wanted) = args.whose.wanted()?;
+    let (context, wanted) = args.whose.wanted_with(args.oauth.settings()?)?;
     let store = args.store.map(StoreKind::from);
     if let (Some(asked), Some(named)) = (store, wanted.secrets.store)
         && asked != named
@@ -129,6 +140,15 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
         return Err(CliError::new(Exit::Configuration, what)
             .hint(format!("change that to: store = \"{asked}\""))
             .hint("or take it away: then all stores are asked"));
+    }
+    if let Some(oauth) = &wanted.oauth {
+        if let Some(store) = store
+            && !args.oauth.is_given()
+            && moved(&wanted, store, &context)?
+        {
+            return Ok(Exit::Success);
+        }
+        return oauth::login(&args.oauth, &args.whose.common, &context, &wanted, oauth, store);
     }
     let account = stores::password_account(&wanted.user, &wanted.host);
     // Nobody types a password in vain.
@@ -153,6 +173,8 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
 
 /// Moves password and tokens to this store; tells whether there was a password to move.
 fn moved(wanted: &Wanted, store: StoreKind, context: &Context) -> Result<bool, CliError> {
+    // Nobody renews tokens that are on their way.
+    let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(wanted)).transpose()?;
     let mut has_password = false;
     for account in accounts(wanted) {
         let Some(from) = stores::relocate(wanted, &account, store)? else { continue };
@@ -211,6 +233,7 @@ fn list(args: &LoginArgs) -> Result<Exit, CliError> {
 /// Forgets password and tokens.
 pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     let (context, wanted) = args.whose.wanted()?;
+    secret::oauth::forget_unsaved(&wanted);
     let mut removed = Vec::new();
     let mut failure = None;
     for account in accounts(&wanted) {

@@ -43,6 +43,11 @@ pub(super) struct OAuthArgs {
 }
 
 impl OAuthArgs {
+    /// Whether another way to log in is wanted.
+    pub fn is_given(&self) -> bool {
+        self.oauth.is_some()
+    }
+
     /// The keys that are set for this call, with the flag that says so.
     pub fn settings(&self) -> Result<Vec<(String, String, String)>, CliError> {
         let mut settings = Vec::new();
@@ -111,7 +116,9 @@ pub(super) fn login(
 fn tell(args: &OAuthArgs, wanted: &Wanted, logged_in: LoggedIn) {
     let whose = format!("{} at {}", clean(&wanted.user), wanted.host);
     match logged_in {
-        LoggedIn::Stored(store) => ui::tell(&format!("the store \"{}\" holds the tokens of {whose}", store.as_str())),
+        LoggedIn::Stored(store) => {
+            ui::tell(&format!("the {} holds the tokens of {whose}", wanted.store_name(store)));
+        }
         LoggedIn::Proved => ui::tell(&format!("a token was given out for {whose}; there is nothing to store")),
     }
     match (&wanted.profile_name, &args.oauth) {

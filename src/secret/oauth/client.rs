@@ -219,7 +219,7 @@ fn client_secret(source: &SecretSource, wanted: &Wanted) -> Result<Secret, Secre
 
 /// A file with a key, which nobody else may read.
 pub(super) fn read_file(key: &str, path: &std::path::Path) -> Result<Secret, SecretError> {
-    sources::read_private(path, &SecretSource::File(path.to_owned()))
+    sources::of_file(path, &SecretSource::File(path.to_owned()))
         .map(|mut octets| Secret::new(std::mem::take(&mut *octets)))
         .map_err(|mut error| {
             error.what = format!("{key}: {}", error.what);

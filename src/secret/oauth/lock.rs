@@ -41,6 +41,14 @@ pub(super) fn has_unsaved(wanted: &Wanted) -> bool {
     unsaved(wanted).is_some_and(|place| place.with_extension("tokens").exists())
 }
 
+/// Removes them.
+pub(super) fn forget_unsaved(wanted: &Wanted) {
+    if let Some(place) = unsaved(wanted) {
+        // What is not there is removed; what stays belongs to an entry that is not there any more.
+        let _ = fs::remove_file(place.with_extension("tokens"));
+    }
+}
+
 impl Lock {
     /// Waits for the lock, up to `limit`.
     ///
@@ -129,22 +137,13 @@ fn private_folder(folder: &std::path::Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::{
-        config::{Environment, Secrets},
-        secret::oauth::tokens::tests::entry,
+        config::Environment,
+        secret::{oauth::tokens::tests::entry, tests},
     };
 
     fn wanted(folder: &std::path::Path) -> Wanted {
-        Wanted {
-            user: "../a/b".to_owned(),
-            host: "mx.example".to_owned(),
-            flag: None,
-            environment: Environment::from([("XDG_STATE_HOME", folder.to_str().unwrap())]),
-            profile: None,
-            oauth: None,
-            secrets: Secrets::default(),
-            profile_name: None,
-            may_prompt: false,
-        }
+        let environment = Environment::from([("XDG_STATE_HOME", folder.to_str().unwrap())]);
+        Wanted { user: "../a/b".to_owned(), ..tests::wanted(environment, None) }
     }
 
     #[test]

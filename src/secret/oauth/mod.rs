@@ -31,7 +31,7 @@ use self::{
     client::{ANSWER_LIMIT, Client},
     tokens::Entry,
 };
-use super::{COMMAND_LIMIT, Found, SecretError, Wanted, sources};
+use super::{COMMAND_LIMIT, SecretError, Wanted, sources, stores};
 use crate::{
     config::{Flow, OAuth, OAuthClient, Provider, SecretSource, StoreKind},
     mail::Secret,
@@ -97,6 +97,10 @@ pub fn login(
     pasted: &Receiver<String>,
 ) -> Result<LoggedIn, SecretError> {
     let typed = secret.clone();
+    if settings.flow.needs_login() {
+        // Nobody consents in vain.
+        stores::reach(wanted, &tokens::account(wanted), store)?;
+    }
     let client = Client::new(wanted, settings, secret)?;
     let (grant, pending) = match settings.flow {
         Flow::Device => device::run(&client, show, &mut thread::sleep)?,
@@ -143,14 +147,14 @@ fn first_entry(client: &Client<'_>, grant: &Grant, typed: Option<Secret>) -> Res
 ///
 /// # Errors
 /// With what was tried, and the ways out.
-pub(super) fn get(wanted: &Wanted, oauth: &OAuth) -> Result<Found, SecretError> {
+pub(super) fn get(wanted: &Wanted, oauth: &OAuth) -> Result<(Secret, String), SecretError> {
     match oauth {
         OAuth::Client(settings) if settings.flow.needs_login() => renewal::get(wanted, settings),
         OAuth::Client(settings) => fetch(wanted, settings),
         OAuth::Command(command) => {
             let source = SecretSource::Command(command.clone());
             let secret = sources::read(&source, &wanted.environment, COMMAND_LIMIT)?;
-            Ok(Found { secret, source: source.to_string() })
+            Ok((secret, source.to_string()))
         }
     }
 }
@@ -159,7 +163,7 @@ pub(super) fn get(wanted: &Wanted, oauth: &OAuth) -> Result<Found, SecretError> 
 ///
 /// # Errors
 /// As [`get`].
-pub(super) fn refresh(wanted: &Wanted, oauth: &OAuth, stale: &Secret) -> Result<Found, SecretError> {
+pub(super) fn refresh(wanted: &Wanted, oauth: &OAuth, stale: &Secret) -> Result<(Secret, String), SecretError> {
     match oauth {
         OAuth::Client(settings) if settings.flow.needs_login() => renewal::refresh(wanted, settings, stale),
         oauth => get(wanted, oauth),
@@ -167,14 +171,27 @@ pub(super) fn refresh(wanted: &Wanted, oauth: &OAuth, stale: &Secret) -> Result<
 }
 
 /// A token that nobody has to consent to, and that is not stored.
-fn fetch(wanted: &Wanted, settings: &OAuthClient) -> Result<Found, SecretError> {
+fn fetch(wanted: &Wanted, settings: &OAuthClient) -> Result<(Secret, String), SecretError> {
     let grant = match settings.flow {
         Flow::ServiceAccount => service::fetch(wanted, settings, ANSWER_LIMIT)?,
         _ => Client::new(wanted, settings, None)?.alone()?,
     };
     let access = grant.access.map_err(|what| client::unusable(&settings.token_endpoint, &what))?;
     let source = format!("OAuth {} of {}", settings.flow.as_str(), settings.provider.as_str());
-    Ok(Found { secret: access.token, source })
+    Ok((access.token, source))
+}
+
+/// Keeps other processes from renewing the tokens while they are moved, until it is dropped.
+///
+/// # Errors
+/// If there is no place for the lock, or another process keeps it.
+pub fn hold(wanted: &Wanted) -> Result<impl Sized + use<>, SecretError> {
+    lock::Lock::take(wanted, lock::WAIT_LIMIT)
+}
+
+/// Removes what was put aside because no store would take it: part of a logout.
+pub fn forget_unsaved(wanted: &Wanted) {
+    lock::forget_unsaved(wanted);
 }
 
 /// Seconds since 1970.

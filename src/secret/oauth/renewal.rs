@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::{OAuthClient, StoreKind},
     mail::Secret,
-    secret::{Found, SecretError, Wanted, stores},
+    secret::{SecretError, Wanted, stores},
 };
 
 /// Pauses before saving is tried again.
@@ -22,11 +22,11 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis
 ///
 /// # Errors
 /// If nobody has logged in, the provider refuses, or the store cannot be written.
-pub(super) fn get(wanted: &Wanted, settings: &OAuthClient) -> Result<Found, SecretError> {
+pub(super) fn get(wanted: &Wanted, settings: &OAuthClient) -> Result<(Secret, String), SecretError> {
     if !has_unsaved(wanted) {
         let kept = load(wanted, settings)?;
         if let Some(access) = kept.entry.living() {
-            return Ok(found(settings, access.token.clone(), kept.store));
+            return Ok(found(wanted, access.token.clone(), kept.store));
         }
     }
     under_lock(wanted, settings, |_| true)
@@ -36,7 +36,11 @@ pub(super) fn get(wanted: &Wanted, settings: &OAuthClient) -> Result<Found, Secr
 ///
 /// # Errors
 /// As [`get`].
-pub(super) fn refresh(wanted: &Wanted, settings: &OAuthClient, stale: &Secret) -> Result<Found, SecretError> {
+pub(super) fn refresh(
+    wanted: &Wanted,
+    settings: &OAuthClient,
+    stale: &Secret,
+) -> Result<(Secret, String), SecretError> {
     under_lock(wanted, settings, |token| token != stale)
 }
 
@@ -44,21 +48,21 @@ fn under_lock(
     wanted: &Wanted,
     settings: &OAuthClient,
     is_good: impl Fn(&Secret) -> bool,
-) -> Result<Found, SecretError> {
+) -> Result<(Secret, String), SecretError> {
     let lock = Lock::take(wanted, WAIT_LIMIT)?;
     // Another process may have renewed it meanwhile.
     let kept = take_up(wanted, settings, &lock)?;
     if let Some(access) = kept.entry.living().filter(|access| is_good(&access.token)) {
-        return Ok(found(settings, access.token.clone(), kept.store));
+        return Ok(found(wanted, access.token.clone(), kept.store));
     }
     let client = Client::new(wanted, settings, kept.entry.client_secret.clone())?;
     let token = renew(&client, &kept, &lock)?;
-    Ok(found(settings, token, kept.store))
+    Ok(found(wanted, token, kept.store))
 }
 
-fn found(settings: &OAuthClient, secret: Secret, store: StoreKind) -> Found {
-    let source = format!("OAuth tokens of {} in the store \"{}\"", settings.provider.as_str(), store.as_str());
-    Found { secret, source }
+/// The token, and where its entry is.
+fn found(wanted: &Wanted, token: Secret, store: StoreKind) -> (Secret, String) {
+    (token, format!("the {}", wanted.store_name(store)))
 }
 
 /// The entry of the store, or the one that was put aside in its place and now finds its way back.
@@ -114,7 +118,7 @@ fn save(wanted: &Wanted, entry: &Entry, store: StoreKind) -> Result<(), SecretEr
     stores::save(wanted, &account(wanted), &entry.encode(), Some(store)).map(|_| ())
 }
 
-/// Keeps the entry of a login: it replaces whatever was there.
+/// Keeps the entry of a login: it replaces whatever was there, in other stores, too.
 ///
 /// # Errors
 /// If the store cannot be written; then what was there is still there.
@@ -122,5 +126,6 @@ pub(super) fn keep_first(wanted: &Wanted, entry: &Entry, store: Option<StoreKind
     let lock = Lock::take(wanted, WAIT_LIMIT)?;
     let store = stores::save(wanted, &account(wanted), &entry.encode(), store)?;
     lock.clear();
+    stores::forget_elsewhere(wanted, &account(wanted), store)?;
     Ok(store)
 }

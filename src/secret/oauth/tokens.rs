@@ -162,7 +162,7 @@ pub(super) fn load(wanted: &Wanted, settings: &OAuthClient) -> Result<Kept, Secr
         return Err(SecretError::new(what).hint(format!("log in: {}", wanted.login_command())));
     };
     let entry = Entry::decode(secret.expose()).map_err(|what| {
-        SecretError::new(format!("the entry {account} in the store \"{}\" is damaged: {what}", store.as_str()))
+        SecretError::new(format!("the entry {account} in the {} is damaged: {what}", wanted.store_name(store)))
             .hint(again())
     })?;
     let differing = [
@@ -172,8 +172,8 @@ pub(super) fn load(wanted: &Wanted, settings: &OAuthClient) -> Result<Kept, Secr
     for (name, kept, wanted_one) in differing {
         if kept != wanted_one {
             let what = format!(
-                "the tokens {account} in the store \"{}\" are not for the profile: {name} was {}, now it is {wanted_one}",
-                store.as_str(),
+                "the tokens {account} in the {} are not for the profile: {name} was {}, now it is {wanted_one}",
+                wanted.store_name(store),
                 clean(kept)
             );
             return Err(SecretError::new(what).hint(again()));
