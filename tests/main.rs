@@ -10,6 +10,7 @@ mod conversation;
 mod doors;
 mod engine;
 mod login;
+mod oauth;
 mod output;
 mod profiles;
 mod real;

@@ -236,3 +236,61 @@ pub(super) fn random_word() -> Result<String, SecretError> {
     SystemRandom::new().fill(&mut octets).map_err(|_| SecretError::new("the system gives no random numbers"))?;
     Ok(encodify::base64::URL_SAFE_NO_PAD.encode(octets))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::{config::Environment, mail::Cause, secret::oauth::testing};
+
+    #[test]
+    fn an_endpoint_that_hangs_or_is_not_there_is_told() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/token", silent.local_addr().unwrap());
+        let error = post(&url, &Form::default(), Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.cause, Cause::Configuration);
+        assert!(
+            error.what.contains(&url) && error.what.contains("no answer from") && error.what.contains("0.2 s"),
+            "{error:?}"
+        );
+        drop(silent);
+        let error = post(&url, &Form::default(), ANSWER_LIMIT).unwrap_err();
+        assert!(error.what.contains("refused") && !error.hints.is_empty(), "{error:?}");
+    }
+
+    #[test]
+    fn every_refusal_has_its_code_and_its_hint() {
+        let wanted = testing::wanted(Environment::default());
+        for (code, flow, cause, hint) in [
+            ("invalid_grant", Flow::Device, Cause::Login, "mailsend login --profile work"),
+            ("access_denied", Flow::Code, Cause::Login, "mailsend login --profile work"),
+            ("expired_token", Flow::Device, Cause::Login, "mailsend login --profile work"),
+            ("interaction_required", Flow::Code, Cause::Login, "mailsend login --profile work"),
+            ("consent_required", Flow::Code, Cause::Login, "mailsend login --profile work"),
+            ("access_denied", Flow::ClientCredentials, Cause::Login, "allow this client"),
+            ("invalid_grant", Flow::ServiceAccount, Cause::Login, "clock"),
+            ("unauthorized_client", Flow::ServiceAccount, Cause::Configuration, "domain-wide delegation"),
+            ("unauthorized_client", Flow::Code, Cause::Configuration, "oauth.flow"),
+            ("invalid_client", Flow::Code, Cause::Configuration, "oauth.client-secret"),
+            ("invalid_scope", Flow::Code, Cause::Configuration, "oauth.scopes"),
+            ("invalid_request", Flow::Code, Cause::Configuration, "oauth.redirect-uri"),
+            ("unsupported_grant_type", Flow::Code, Cause::Configuration, "oauth.flow"),
+            ("temporarily_unavailable", Flow::Code, Cause::Configuration, "later"),
+            ("something_else", Flow::Code, Cause::Configuration, "provider"),
+        ] {
+            let error =
+                refused(&wanted, &testing::settings("http://x", flow), "http://x", &Refusal::new(code, "words", &[]));
+            assert_eq!(error.cause, cause, "{code}");
+            assert!(error.what.contains(code) && error.what.contains("words"), "{error:?}");
+            assert!(error.hints.iter().any(|line| line.contains(hint)), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn random_words_differ_and_fit_a_verifier() {
+        let words = [random_word().unwrap(), random_word().unwrap()];
+        assert_ne!(words[0], words[1]);
+        assert!(words.iter().all(|word| word.len() == 43));
+    }
+}

@@ -117,3 +117,82 @@ fn poll(client: &Client<'_>, code: &Code, pause: &mut dyn FnMut(Duration)) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Environment, secret::oauth::testing};
+
+    const CODES: &str = r#"{"device_code":"canary-device","user_code":"AB\u001bCD","verification_url":"https://x/d","interval":2,"expires_in":60}"#;
+
+    fn refusal(code: &str) -> String {
+        format!("{{\"error\":\"{code}\"}}")
+    }
+
+    /// Runs the flow against these answers; returns what came of it and the pauses, in seconds.
+    fn run_with(answers: Vec<(u16, String)>) -> (Result<Grant, SecretError>, Vec<u64>, Vec<Notice>) {
+        let (endpoint, thread) = testing::endpoint(answers);
+        let wanted = testing::wanted(Environment::default());
+        let settings = testing::settings(&endpoint, crate::config::Flow::Device);
+        let client = Client::new(&wanted, &settings, None).unwrap();
+        let (mut notices, mut pauses) = (Vec::new(), Vec::new());
+        let ended = run(&client, &mut |notice| notices.push(notice.clone()), &mut |pause| pauses.push(pause.as_secs()));
+        thread.join().unwrap();
+        (ended.map(|(grant, _)| grant), pauses, notices)
+    }
+
+    #[test]
+    fn it_asks_as_often_as_it_may() {
+        let granted = r#"{"access_token":"a","refresh_token":"r"}"#.to_owned();
+        let pending = || (400, refusal("authorization_pending"));
+        let slower = (400, refusal("slow_down"));
+        let (ended, pauses, notices) =
+            run_with(vec![(200, CODES.into()), pending(), slower, pending(), (200, granted)]);
+        assert!(ended.unwrap().access.is_ok());
+        assert_eq!(pauses, [2, 2, 7, 7]);
+        assert_eq!(
+            notices,
+            [Notice::Code {
+                address: "https://x/d".into(),
+                code: "AB\u{FFFD}CD".into(),
+                direct: None,
+                lifetime: Duration::from_secs(60)
+            }]
+        );
+    }
+
+    #[test]
+    fn who_does_not_answer_is_asked_less_often() {
+        let broken = || (502, "<html>".to_owned());
+        let (ended, pauses, _) = run_with(vec![(200, CODES.into()), broken(), broken(), broken()]);
+        assert!(ended.unwrap_err().what.contains("status 502"));
+        assert_eq!(pauses, [2, 4, 8]);
+    }
+
+    #[test]
+    fn the_end_of_a_code_and_a_no_are_final() {
+        let (ended, pauses, _) = run_with(
+            std::iter::once((200, CODES.to_owned()))
+                .chain((0..30).map(|_| (400, refusal("authorization_pending"))))
+                .collect(),
+        );
+        let error = ended.unwrap_err();
+        assert_eq!((error.cause, pauses.len()), (crate::mail::Cause::Login, 30));
+        assert!(error.what.contains("expired_token"), "{error:?}");
+        let (ended, ..) = run_with(vec![(200, CODES.into()), (400, refusal("access_denied"))]);
+        assert_eq!(ended.unwrap_err().cause, crate::mail::Cause::Login);
+    }
+
+    #[test]
+    fn half_an_answer_is_none() {
+        for half in [
+            "{}",
+            r#"{"device_code":"a","user_code":"b"}"#,
+            r#"{"device_code":1,"user_code":"b","verification_uri":"x"}"#,
+        ] {
+            let (ended, ..) = run_with(vec![(200, half.to_owned())]);
+            let error = ended.unwrap_err();
+            assert!(error.what.contains("in the answer"), "{error:?}");
+        }
+    }
+}

@@ -86,3 +86,52 @@ pub(super) fn thumbprints(pem: &[u8]) -> Result<Map<String, Value>, String> {
     let print = |algorithm| Value::from(URL_SAFE_NO_PAD.encode(digest(algorithm, &der).as_ref()));
     Ok(Map::from_iter([("x5t".to_owned(), print(&SHA1_FOR_LEGACY_USE_ONLY)), ("x5t#S256".to_owned(), print(&SHA256))]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ring::signature::{
+        RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+    };
+
+    const PKCS8: &[u8] = include_bytes!("../../../tests/support/keys/pkcs8.pem");
+    const PKCS1: &[u8] = include_bytes!("../../../tests/support/keys/pkcs1.pem");
+    const ENCRYPTED: &[u8] = include_bytes!("../../../tests/support/keys/encrypted.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../../../tests/support/keys/certificate.pem");
+
+    #[test]
+    fn both_algorithms_sign_with_both_kinds_of_file() {
+        let claims = Map::from_iter([("sub".to_owned(), Value::from("ada"))]);
+        let cases: [(_, _, &'static dyn VerificationAlgorithm); 2] = [
+            (Algorithm::Rs256, "RS256", &RSA_PKCS1_2048_8192_SHA256),
+            (Algorithm::Ps256, "PS256", &RSA_PSS_2048_8192_SHA256),
+        ];
+        for pem in [PKCS8, PKCS1] {
+            for (algorithm, name, verification) in cases {
+                let key = Key::read(pem).unwrap();
+                let token = key.sign(algorithm, thumbprints(CERTIFICATE).unwrap(), &claims).unwrap();
+                let token = std::str::from_utf8(token.expose()).unwrap().to_owned();
+                let (signed, signature) = token.rsplit_once('.').unwrap();
+                let public = UnparsedPublicKey::new(verification, key.0.public().as_ref());
+                public.verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+                let parts: Vec<Value> = signed
+                    .split('.')
+                    .map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap())
+                    .collect();
+                assert_eq!((&parts[0]["alg"], &parts[1]["sub"]), (&Value::from(name), &Value::from("ada")));
+                // As `openssl x509 -fingerprint` says it.
+                assert_eq!(parts[0]["x5t"], "Uqfc_46eAEF31KRsVw7tIUI0D54");
+                assert_eq!(parts[0]["x5t#S256"], "H1jG_5gE7WeInGAmoe_SV4eCLJjUIcEuLRA69yZtfN8");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_told() {
+        assert!(Key::read(ENCRYPTED).unwrap_err().contains("encrypted"));
+        for wrong in [CERTIFICATE, b"", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+            assert!(Key::read(wrong).unwrap_err().contains("RSA key is wanted"));
+        }
+        assert!(thumbprints(PKCS8).is_err());
+    }
+}

@@ -16,6 +16,8 @@ mod pending;
 mod redirect;
 mod renewal;
 mod service;
+#[cfg(test)]
+mod testing;
 mod tokens;
 
 use std::{
