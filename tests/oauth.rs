@@ -9,7 +9,13 @@ use std::{
     process::{Child, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
+};
+
+use mailsend::{
+    config::{Environment, Files, OAuth, Request, SecretSource, resolve},
+    mail::{Cause, Secret},
+    secret::{self, Wanted},
 };
 
 use crate::support::{
@@ -22,7 +28,6 @@ fn sandbox(provider: &Provider, port: u16, flow: &str, more: &str) -> Sandbox {
     let mut sandbox = Sandbox::new();
     let state = sandbox.path("state");
     sandbox.env("XDG_STATE_HOME", state.to_str().expect("a UTF-8 path"));
-    private(&sandbox, "key", "a key of many words for the store");
     private(&sandbox, "client-secret", CLIENT_SECRET);
     fs::create_dir(sandbox.path("vault")).expect("a folder");
     sandbox.config(&format!(
@@ -138,16 +143,16 @@ fn a_device_code_logs_in_and_its_token_sends() {
     clean(sandbox.run(&["profile", "check", "work"])).exits(0);
     clean(sandbox.run(&["profile", "show", "work"])).exits(0);
     assert_eq!(provider.asked().len(), 3, "a living token is used");
-    assert_eq!(count(server, "AUTH XOAUTH2"), 4);
-
     clean(sandbox.run(&["logout", "-p", "work"])).exits(0);
     clean(sandbox.run(&SEND)).exits(78);
+    assert_eq!(count(server, "AUTH XOAUTH2"), 4);
 }
 
 /// A login whose lines on standard error come as they are told.
 struct Browsing {
     child: Child,
     lines: mpsc::Receiver<String>,
+    told: Vec<String>,
 }
 
 impl Browsing {
@@ -158,13 +163,14 @@ impl Browsing {
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok()));
-        Self { child, lines }
+        Self { child, lines, told: Vec::new() }
     }
 
     /// The address to open.
-    fn address(&self) -> String {
+    fn address(&mut self) -> String {
         loop {
             let line = self.lines.recv_timeout(Duration::from_secs(20)).expect("an address is told");
+            self.told.push(line.clone());
             if let Some(address) = line.strip_prefix("  http://") {
                 return format!("http://{address}");
             }
@@ -174,7 +180,7 @@ impl Browsing {
     fn finish(mut self) -> Run {
         drop(self.child.stdin.take());
         let mut run = finish(self.child);
-        run.stderr = self.lines.iter().collect::<Vec<_>>().join("\n");
+        run.stderr = self.told.into_iter().chain(self.lines).collect::<Vec<_>>().join("\n");
         clean(run)
     }
 }
@@ -182,9 +188,10 @@ impl Browsing {
 /// Opens an address as a browser does; returns the whole answer.
 fn browse(address: &str) -> String {
     let rest = address.strip_prefix("http://").expect("http");
-    let (host, target) = rest.split_once('/').expect("a path");
+    let (host, target) = rest.split_at(rest.find(['/', '?']).expect("a path or a query"));
+    let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     let mut stream = TcpStream::connect(host).expect("somebody listens");
-    write!(stream, "GET /{target} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("a request");
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
@@ -209,9 +216,9 @@ fn a_browser_comes_back_with_a_code() {
     );
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a mode");
     sandbox.env("BROWSER", &script).env("MAILSEND_PASSWORD", "").env("XDG_RUNTIME_DIR", "/nonesuch");
-    let login = Browsing::new(&sandbox, &LOGIN);
+    let mut login = Browsing::new(&sandbox, &LOGIN);
     let back = consent(&login.address());
-    assert!(browse(&back.replace("/?", "/favicon.ico?")).starts_with("HTTP/1.1 404 "));
+    assert!(browse(&back.replace('?', "/favicon.ico?")).starts_with("HTTP/1.1 404 "));
     assert!(browse(&back).starts_with("HTTP/1.1 200 "));
     login.finish().exits(0).says("A browser was started").says("holds the tokens of ada");
     let opened = fs::read_to_string(sandbox.path("opened")).expect("the browser was started");
@@ -242,7 +249,7 @@ fn an_address_can_be_pasted_where_no_browser_comes_back() {
 fn another_state_is_refused_and_nothing_is_stored() {
     let provider = Provider::new();
     let sandbox = sandbox(&provider, 9, "code", "");
-    let login = Browsing::new(&sandbox, &LOGIN);
+    let mut login = Browsing::new(&sandbox, &LOGIN);
     let back = consent(&login.address());
     let (front, _) = back.split_once("state=").expect("a state");
     assert!(browse(&format!("{front}state=another")).starts_with("HTTP/1.1 400 "));
@@ -251,7 +258,7 @@ fn another_state_is_refused_and_nothing_is_stored() {
     // Nobody used the code.
     assert!(provider.asked().iter().all(|asked| asked.path == "/authorize"));
 
-    let login = Browsing::new(&sandbox, &LOGIN);
+    let mut login = Browsing::new(&sandbox, &LOGIN);
     let address = login.address();
     let state = address.split_once("&state=").expect("a state").1.split('&').next().expect("a state").to_owned();
     let back = consent(&address);
@@ -355,18 +362,54 @@ fn ten_processes_renew_once() {
     }
     assert_eq!(provider.grants("refresh_token").len(), 1);
     assert_eq!(count(server, "MAIL"), 10);
-    // The store has the newest one: it is what the next renewal uses.
+    // The store has the newest refresh token: it is what the next renewal uses.
     let newest = provider.newest_refresh_token();
-    let server = self::server(&provider);
-    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
-    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
-    let old = config.lines().find(|line| line.starts_with("server")).expect("a server").to_owned();
-    sandbox.config(&config.replace(&old, &format!("server = \"{url}\"")));
-    let expired = provider.newest_access_token();
-    assert!(provider.has_given(&expired));
-    clean(sandbox.run(&SEND)).exits(0);
-    assert_eq!(provider.newest_refresh_token(), newest);
-    assert_eq!(count(server, "MAIL"), 1);
+    let stale = Secret::new(provider.newest_access_token().into_bytes());
+    let found = secret::refresh(&wanted(&sandbox), &stale).expect("a token");
+    assert_eq!(found.secret.expose(), provider.newest_access_token().as_bytes());
+    assert_eq!(provider.grants("refresh_token").pop().expect("a renewal").get("refresh_token"), newest);
+}
+
+/// What the binary would want for the profile of a sandbox.
+fn wanted(sandbox: &Sandbox) -> Wanted {
+    let state = sandbox.path("state");
+    let environment = Environment::from([("XDG_STATE_HOME", state.to_str().expect("a UTF-8 path"))]);
+    let files = Files::load(Some(&sandbox.path("config.toml")), &environment).expect("a configuration");
+    let request = Request { profile: Some("work".to_owned()), ..Request::default() };
+    let profile = resolve(&request, &files, &environment).expect("a profile");
+    Wanted {
+        user: "ada".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        flag: None,
+        environment,
+        profile: None,
+        oauth: profile.oauth,
+        secrets: profile.secrets,
+        profile_name: profile.name,
+        may_prompt: false,
+    }
+}
+
+#[test]
+fn a_refused_token_is_renewed_once() {
+    let provider = Provider::new();
+    let sandbox = logged_in(&provider, 9);
+    let wanted = wanted(&sandbox);
+    let stale = secret::get(&wanted).expect("a token").secret;
+    assert!(provider.grants("refresh_token").is_empty(), "it is alive");
+    let first = secret::refresh(&wanted, &stale).expect("a token").secret;
+    // Another process that had the same one takes what is there.
+    let second = secret::refresh(&wanted, &stale).expect("a token").secret;
+    assert_eq!((&first, provider.grants("refresh_token").len()), (&second, 1));
+    assert_ne!(first, stale);
+    assert_eq!(secret::get(&wanted).expect("a token").secret, first);
+
+    let of_call =
+        Wanted { flag: Some(SecretSource::File(private(&sandbox, "token", "canary-t").into())), ..wanted.clone() };
+    let error = secret::refresh(&of_call, &stale).expect_err("a file has no other");
+    assert_eq!(error.cause, Cause::Login);
+    let of_command = Wanted { oauth: Some(OAuth::Command("echo newer".to_owned())), ..wanted };
+    assert_eq!(secret::refresh(&of_command, &stale).expect("a token").secret.expose(), b"newer");
 }
 
 /// Whenever a process is killed, the next one can renew.
@@ -392,9 +435,8 @@ fn a_killed_renewal_loses_nothing() {
     drop(server.heard());
 }
 
-/// A signal during the renewal waits for the new token to be stored.
-#[test]
-fn a_signal_during_a_renewal_loses_nothing() {
+/// A provider that tells of every renewal and waits before it answers.
+fn slow_provider() -> (Provider, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (asked, is_asked) = mpsc::channel();
     let (answer, may_answer) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new((asked, may_answer));
@@ -406,14 +448,39 @@ fn a_signal_during_a_renewal_loses_nothing() {
         }
         None
     });
-    let server = server(&provider);
     provider.set_lifetime(0);
+    (provider, is_asked, answer)
+}
+
+#[test]
+fn a_process_killed_between_question_and_answer_loses_nothing() {
+    let (provider, is_asked, answer) = slow_provider();
+    let server = server(&provider);
+    let sandbox = logged_in(&provider, server.port);
+    for _ in 0..3 {
+        let mut run = start(&sandbox, &SEND);
+        is_asked.recv_timeout(Duration::from_secs(20)).expect("a renewal");
+        run.kill().expect("it is ours");
+        finish(run);
+        // The provider has given the token a successor that nobody got, and the next run goes on.
+        for _ in 0..2 {
+            answer.send(()).expect("the provider waits");
+        }
+        clean(sandbox.run(&SEND)).exits(0);
+    }
+    drop(server.heard());
+}
+
+/// A signal during the renewal waits for the new token to be stored.
+#[test]
+fn a_signal_during_a_renewal_loses_nothing() {
+    let (provider, is_asked, answer) = slow_provider();
+    let server = server(&provider);
     let sandbox = logged_in(&provider, server.port);
     for command in [&SEND[..], &["profile", "check", "work"]] {
         let run = start(&sandbox, command);
         is_asked.recv_timeout(Duration::from_secs(20)).expect("a renewal");
-        let kill = std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status();
-        assert!(kill.expect("kill").success());
+        interrupt(&run);
         // The signal is there before the answer; the process must not be gone before it is stored.
         thread::sleep(Duration::from_millis(200));
         answer.send(()).expect("the provider waits");
@@ -425,6 +492,35 @@ fn a_signal_during_a_renewal_loses_nothing() {
     clean(sandbox.run(&SEND)).exits(0);
     assert_eq!(provider.grants("refresh_token").pop().expect("a renewal").get("refresh_token"), newest);
     drop(server.heard());
+}
+
+/// Nobody waits for ever for a provider that does not answer.
+#[test]
+fn a_signal_ends_a_renewal_that_hangs() {
+    let (asked, is_asked) = mpsc::channel();
+    let asked = std::sync::Mutex::new(asked);
+    let provider = Provider::with(move |request| {
+        let is_renewal = request.get("grant_type") == "refresh_token";
+        is_renewal.then(|| {
+            asked.lock().expect("no test panics with it").send(()).expect("the test waits");
+            Answer::Hang
+        })
+    });
+    let server = server(&provider);
+    provider.set_lifetime(0);
+    let sandbox = logged_in(&provider, server.port);
+    let run = start(&sandbox, &SEND);
+    is_asked.recv_timeout(Duration::from_secs(20)).expect("a renewal");
+    let start = Instant::now();
+    interrupt(&run);
+    clean(finish(run)).exits(-2);
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    drop(server.heard());
+}
+
+fn interrupt(run: &Child) {
+    let kill = std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
 }
 
 #[test]
@@ -496,7 +592,8 @@ fn what_is_wrong_with_an_answer_is_told_and_the_store_stays() {
         }
     });
     provider.set_lifetime(0);
-    let sandbox = logged_in(&provider, 9);
+    let server = server(&provider);
+    let sandbox = logged_in(&provider, server.port);
     let json = "application/json";
     for (answer, exit, words) in [
         ((200, "text/html", "<html>canary</html>"), 78, "something else than JSON: status 200, text/html"),
@@ -518,8 +615,9 @@ fn what_is_wrong_with_an_answer_is_told_and_the_store_stays() {
     }
     // The refresh token of the login is still there.
     *wrong.lock().expect("no test panics with it") = None;
-    sandbox.run(&["profile", "check", "work"]).exits(75);
+    clean(sandbox.run(&["profile", "check", "work"])).exits(0);
     assert_eq!(provider.grants("refresh_token").pop().expect("a renewal").get("refresh_token"), "canary-refresh-1");
+    drop(server.heard());
 }
 
 #[test]

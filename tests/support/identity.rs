@@ -68,7 +68,6 @@ struct State {
 /// A provider on a free port of 127.0.0.1.
 #[derive(Clone)]
 pub struct Provider {
-    pub port: u16,
     state: Arc<Mutex<State>>,
     running: Arc<Running>,
 }
@@ -118,7 +117,7 @@ impl Provider {
             }
         });
         let running = Arc::new(Running { port, stop, thread: Mutex::new(Some(thread)) });
-        Self { port, state, running }
+        Self { state, running }
     }
 
     pub fn url(&self, path: &str) -> String {
