@@ -37,10 +37,11 @@ struct WhoseArgs {
     common: CommonArgs,
 }
 
-/// Store the password of a profile, where mail programs keep theirs
+/// Store the password or the tokens of a profile, where mail programs keep theirs
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input."
+    after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input. Where \
+                  the profile has oauth, or with --oauth, the provider is logged in to with a browser instead."
 )]
 pub struct LoginArgs {
     #[command(flatten)]

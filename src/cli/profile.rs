@@ -309,7 +309,7 @@ fn unfolded(settings: Vec<(String, String)>) -> Vec<(String, String)> {
     settings.into_iter().enumerate().filter(|(at, (key, _))| last.get(key) == Some(at)).map(|(_, pair)| pair).collect()
 }
 
-fn cannot_write(error: ConfigError) -> CliError {
+pub(super) fn cannot_write(error: ConfigError) -> CliError {
     match error {
         ConfigError::File { path, error } => {
             CliError::new(Exit::CannotCreate, format!("{} cannot be written", path.display())).source(error)

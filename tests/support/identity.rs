@@ -279,7 +279,7 @@ impl State {
             }
             "client_credentials" => {
                 let is_right = asked.get("client_secret") == CLIENT_SECRET
-                    || claims_of(asked.get("client_assertion"), &asked.get("client_id").to_owned()).is_some();
+                    || claims_of(asked.get("client_assertion"), asked.get("client_id")).is_some();
                 if is_right { self.access() } else { refusal("invalid_client") }
             }
             "urn:ietf:params:oauth:grant-type:jwt-bearer" => {

@@ -12,6 +12,7 @@ use crate::{
     cli::{
         CliError, Exit,
         args::{CommonArgs, Context},
+        profile::cannot_write,
         signals, ui,
     },
     config::{Edit, Files, Flow, OAuth, OAuthClient, StoreKind},
@@ -105,7 +106,7 @@ pub(super) fn login(
     signals::settle_before_dying();
     let logged_in = secret::oauth::login(wanted, settings, secret, store, &mut show, &pasted)?;
     if let Some(edit) = edit {
-        edit.save()?;
+        edit.save().map_err(cannot_write)?;
     }
     if !context.is_quiet {
         tell(args, wanted, logged_in);

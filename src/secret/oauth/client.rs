@@ -38,7 +38,7 @@ pub(super) struct Client<'a> {
 enum Proof {
     Nothing,
     Secret(Secret),
-    Key { key: Key, algorithm: Algorithm, header: Map<String, Value> },
+    Key { key: Box<Key>, algorithm: Algorithm, header: Map<String, Value> },
 }
 
 impl<'a> Client<'a> {
@@ -51,7 +51,7 @@ impl<'a> Client<'a> {
             (Some(path), _) => {
                 let wrong = |what: String| SecretError::new(format!("oauth.private-key {}: {what}", path.display()));
                 let pem = read_file("oauth.private-key", path)?;
-                let key = Key::read(pem.expose()).map_err(wrong)?;
+                let key = Key::read(pem.expose()).map(Box::new).map_err(wrong)?;
                 let header = match &settings.certificate {
                     Some(path) => {
                         let fail = |what: &dyn std::fmt::Display| {
