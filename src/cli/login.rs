@@ -234,6 +234,8 @@ fn list(args: &LoginArgs) -> Result<Exit, CliError> {
 /// Forgets password and tokens.
 pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     let (context, wanted) = args.whose.wanted()?;
+    // A renewal under way would bring the tokens back.
+    let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(&wanted)).transpose()?;
     secret::oauth::forget_unsaved(&wanted);
     let mut removed = Vec::new();
     let mut failure = None;

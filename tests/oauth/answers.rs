@@ -10,7 +10,7 @@ use std::{
 
 use mailsend::{mail::Secret, secret::stores};
 
-use super::{LOGIN, SEND, clean, count, logged_in, private, server, vault, wanted};
+use super::{LOGIN, SEND, clean, count, entry, logged_in, private, server, vault, wanted};
 use crate::support::identity::{Answer, Provider};
 
 #[test]
@@ -66,10 +66,10 @@ fn a_login_that_brings_no_refresh_token_changes_nothing() {
         }
     });
     let sandbox = logged_in(&provider, 9);
-    let before = vault(&sandbox);
+    let before = entry(&sandbox);
     is_wrong.store(true, Ordering::SeqCst);
     clean(sandbox.run(&LOGIN)).exits(78).says("no refresh token").says("offline_access");
-    assert_eq!(vault(&sandbox), before);
+    assert_eq!(entry(&sandbox), before);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use super::{LOGIN, SECRET, SEND, clean, count, private, sandbox, server, vault};
+use super::{LOGIN, SECRET, SEND, clean, count, interrupt, private, sandbox, server, vault};
 use crate::support::{
     Run, Sandbox, finish,
     identity::{CERTIFICATE, CLIENT_SECRET, KEY, Provider},
@@ -196,6 +196,16 @@ fn another_state_is_refused_and_nothing_is_stored() {
             .contains("Not logged in")
     );
     login.finish().exits(77).says("access_denied (no\u{FFFD} way)").says("log in again: mailsend login --profile work");
+}
+
+#[test]
+fn a_signal_ends_a_login_at_once() {
+    let provider = Provider::new();
+    let sandbox = sandbox(&provider, 9, "code", "");
+    let mut login = Browsing::new(&sandbox, &LOGIN);
+    login.address();
+    interrupt(&login.child);
+    login.finish().exits(-2);
 }
 
 #[test]

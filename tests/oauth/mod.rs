@@ -13,7 +13,8 @@ use std::{
 
 use mailsend::{
     config::{Environment, Files, Request, resolve},
-    secret::Wanted,
+    mail::Secret,
+    secret::{Wanted, stores},
 };
 
 use crate::support::{
@@ -100,6 +101,11 @@ fn vault(sandbox: &Sandbox) -> Vec<u8> {
     fs::read(sandbox.path("vault/secrets.json")).unwrap_or_default()
 }
 
+/// The entry of the profile, decrypted.
+fn entry(sandbox: &Sandbox) -> Secret {
+    stores::load(&wanted(sandbox), &stores::token_account("ada", "127.0.0.1")).found.expect("an entry").0
+}
+
 /// A profile that has logged in with a device code.
 fn logged_in(provider: &Provider, port: u16) -> Sandbox {
     let sandbox = sandbox(provider, port, "device", SECRET);
@@ -132,4 +138,10 @@ fn wanted(sandbox: &Sandbox) -> Wanted {
         profile_name: profile.name,
         may_prompt: false,
     }
+}
+
+/// Sends what Ctrl-C sends.
+fn interrupt(run: &Child) {
+    let kill = std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status();
+    assert!(kill.expect("kill").success());
 }

@@ -15,7 +15,7 @@ use mailsend::{
     secret::{self, Wanted},
 };
 
-use super::{SEND, clean, count, logged_in, private, server, start, vault, wanted};
+use super::{SEND, clean, count, interrupt, logged_in, private, server, start, vault, wanted};
 use crate::support::{
     finish,
     identity::{Answer, CLIENT_SECRET, Provider},
@@ -191,11 +191,6 @@ fn a_signal_ends_a_renewal_that_hangs() {
     drop(server.heard());
 }
 
-fn interrupt(run: &Child) {
-    let kill = std::process::Command::new("kill").args(["-INT", &run.id().to_string()]).status();
-    assert!(kill.expect("kill").success());
-}
-
 #[test]
 fn a_store_that_cannot_be_written_is_found_before_the_token_is_used_up() {
     let provider = Provider::new();
@@ -209,6 +204,11 @@ fn a_store_that_cannot_be_written_is_found_before_the_token_is_used_up() {
     clean(sandbox.shell(&line)).exits(78).says("a new one could not be stored");
     assert_eq!(vault(&sandbox), before);
     assert!(provider.grants("refresh_token").is_empty());
+    // A login does not let anybody consent in vain.
+    let asked = provider.asked().len();
+    let line = line.replace("b@y.example --body hi", "").replace(" -p", " login -p");
+    clean(sandbox.shell(&line)).exits(78);
+    assert_eq!((provider.asked().len(), vault(&sandbox)), (asked, before));
     clean(sandbox.run(&SEND)).exits(0);
     drop(server.heard());
 }

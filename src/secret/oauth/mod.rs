@@ -33,7 +33,7 @@ use self::{
     client::{ANSWER_LIMIT, Client},
     tokens::Entry,
 };
-use super::{COMMAND_LIMIT, SecretError, Wanted, sources, stores};
+use super::{COMMAND_LIMIT, SecretError, Wanted, sources};
 use crate::{
     config::{Flow, OAuth, OAuthClient, Provider, SecretSource, StoreKind},
     mail::Secret,
@@ -100,8 +100,7 @@ pub fn login(
 ) -> Result<LoggedIn, SecretError> {
     let typed = secret.clone();
     if settings.flow.needs_login() {
-        // Nobody consents in vain.
-        stores::reach(wanted, &tokens::account(wanted), store)?;
+        renewal::reach(wanted, store)?;
     }
     let client = Client::new(wanted, settings, secret)?;
     let (grant, pending) = match settings.flow {

@@ -118,6 +118,21 @@ fn save(wanted: &Wanted, entry: &Entry, store: StoreKind) -> Result<(), SecretEr
     stores::save(wanted, &account(wanted), &entry.encode(), Some(store)).map(|_| ())
 }
 
+/// Opens the store in which a login will keep its entry, and writes an older one back unchanged: nobody consents in
+/// vain.
+///
+/// # Errors
+/// If the store or the lock cannot be had.
+pub(super) fn reach(wanted: &Wanted, store: Option<StoreKind>) -> Result<(), SecretError> {
+    let account = account(wanted);
+    let kind = stores::reach(wanted, &account, store)?;
+    let _lock = Lock::take(wanted, WAIT_LIMIT)?;
+    match stores::load(wanted, &account).found {
+        Some((entry, kept)) if kept == kind => stores::save(wanted, &account, &entry, Some(kind)).map(|_| ()),
+        _ => Ok(()),
+    }
+}
+
 /// Keeps the entry of a login: it replaces whatever was there, in other stores, too.
 ///
 /// # Errors
