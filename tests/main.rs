@@ -15,4 +15,5 @@ mod output;
 mod profiles;
 mod real;
 mod starttls;
+mod stores;
 mod tls;

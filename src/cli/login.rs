@@ -237,27 +237,24 @@ pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     // A renewal under way would bring the tokens back.
     let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(&wanted)).transpose()?;
     secret::oauth::forget_unsaved(&wanted);
-    let mut removed = Vec::new();
-    let mut failure = None;
-    for account in accounts(&wanted) {
-        match stores::forget(&wanted, &account) {
-            Ok(stores) => removed.extend(stores.into_iter().map(|store| (store, stores::kind_of(&account)))),
-            Err(error) => failure = failure.or(Some(error)),
-        }
-    }
-    if let Some(error) = failure {
-        return Err(error.into());
-    }
+    let accounts = accounts(&wanted);
+    let (removed, failure) = stores::forget_all(&wanted, &accounts.each_ref().map(String::as_str));
+    let whose = format!("{} at {}", wanted.user, wanted.host);
     if !context.is_quiet {
-        let whose = format!("{} at {}", wanted.user, wanted.host);
-        for (store, kind) in &removed {
-            ui::tell(&format!("the {} holds no {kind} any more of {whose}", wanted.store_name(*store)));
-        }
-        if removed.is_empty() {
-            ui::tell(&format!("nothing was stored: no store held a password of {whose}"));
+        for (store, account) in &removed {
+            let (store, kind) = (wanted.store_name(*store), stores::kind_of(account));
+            ui::tell(&format!("the {store} holds no {kind} any more of {whose}"));
         }
     }
-    Ok(Exit::Success)
+    match failure {
+        Some(error) => Err(error.into()),
+        None => {
+            if removed.is_empty() && !context.is_quiet {
+                ui::tell(&format!("no store held a password of {whose}"));
+            }
+            Ok(Exit::Success)
+        }
+    }
 }
 
 fn read_line() -> Result<Secret, CliError> {

@@ -132,17 +132,18 @@ impl Failure {
 
     fn explain(self, wanted: &Wanted, account: &str) -> Refusal {
         let (what, whose) = (kind_of(account), owner_of(account));
+        let none = if what == "tokens" { "there are no tokens" } else { "there is no password" };
         let error = match &self {
             Failure::Keyring(Error::NoEntry) => {
                 SecretError::new(format!("the keyring holds no {what} for {whose}")).hint(wanted.login_command())
             }
             Failure::Keyring(Error::NoStorageAccess(_)) | Failure::Locked => ways_out(
-                SecretError::new(format!("the keyring is locked, so there is no {what} for {whose}"))
+                SecretError::new(format!("the keyring is locked, so {none} for {whose}"))
                     .hint("unlock it by logging in at the desktop; where nobody does (cron, SSH, container):"),
                 wanted,
             ),
             Failure::Absent(reason) => ways_out(
-                SecretError::new(format!("no keyring is running here, so there is no {what} for {whose} ({reason})"))
+                SecretError::new(format!("no keyring is running here, so {none} for {whose} ({reason})"))
                     .hint("cron jobs, SSH sessions and containers have none; there:"),
                 wanted,
             ),

@@ -197,26 +197,34 @@ pub fn save(
 /// # Errors
 /// If a store that may have it cannot be asked; from the others it is removed all the same.
 pub fn forget(wanted: &Wanted, account: &str) -> Result<Vec<StoreKind>, SecretError> {
+    let (removed, failure) = forget_all(wanted, &[account]);
+    match failure {
+        None => Ok(removed.into_iter().map(|(kind, _)| kind).collect()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Removes entries from all stores; tells where which was, and why a store that may have one could not be asked.
+pub fn forget_all<'a>(wanted: &Wanted, accounts: &[&'a str]) -> (Vec<(StoreKind, &'a str)>, Option<SecretError>) {
     let mut removed = Vec::new();
     let (mut failed, mut absent) = (None, None);
     for kind in kinds(&wanted.secrets) {
-        match forget_in(kind, wanted, account) {
-            Ok(true) => removed.push(kind),
-            Ok(false) => {}
-            Err(refusal) if refusal.is_absent => {
-                absent.get_or_insert(refusal.error);
-            }
-            Err(refusal) => {
-                failed.get_or_insert(refusal.error);
+        for account in accounts {
+            match forget_in(kind, wanted, account) {
+                Ok(true) => removed.push((kind, *account)),
+                Ok(false) => {}
+                Err(refusal) => {
+                    let place = if refusal.is_absent { &mut absent } else { &mut failed };
+                    place.get_or_insert(refusal.error);
+                    // It will not answer the next question either.
+                    break;
+                }
             }
         }
     }
-    match failed.or(absent.filter(|_| removed.is_empty())) {
-        None => Ok(removed),
-        Some(error) => Err(removed.iter().fold(error, |error, kind| {
-            error.hint(format!("the {} in {} is removed", kind_of(account), wanted.store_name(*kind)))
-        })),
-    }
+    // What is not there matters only where nothing else was.
+    let failure = failed.or(absent.filter(|_| removed.is_empty()));
+    (removed, failure)
 }
 
 /// Removes an entry from all stores but this one: an older one would be found in front of it. A store that cannot be

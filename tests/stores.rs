@@ -1,0 +1,539 @@
+//! Where passwords are kept: that they come back, that none is lost, that nothing shows them, and what is said when a
+//! store, its key or a source of secrets is wrong.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Run, Sandbox, Server, finish, traces_of};
+
+const CANARY: &str = "Kanarienvögel 7319+ß";
+const WHO: [&str; 2] = ["--server", "smtp://ada@mx.example"];
+
+/// A sandbox with the encrypted file `secrets.json`, whose key is said by these lines.
+fn with_file(key: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\n{key}"));
+    sandbox
+}
+
+fn login(sandbox: &Sandbox, who: &[&str], password: &str) -> Run {
+    sandbox.run_with(&[&["login"], who].concat(), format!("{password}\n").as_bytes())
+}
+
+/// Asserts that the password is in no file of the sandbox, nor in what was said.
+#[track_caller]
+fn shows_nothing(sandbox: &Sandbox, run: &Run) {
+    let mut texts = vec![run.stdout.clone(), run.stderr.clone()];
+    let mut folders = vec![sandbox.path(".")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder").flatten() {
+            match entry.path().is_dir() {
+                true => folders.push(entry.path()),
+                false => texts.push(String::from_utf8_lossy(&fs::read(entry.path()).expect("a file")).into_owned()),
+            }
+        }
+    }
+    for trace in traces_of(CANARY) {
+        assert!(texts.iter().all(|text| !text.contains(&trace)), "{trace} is in {texts:#?}");
+    }
+}
+
+/// A server that takes the password of ada, and a message.
+fn server() -> Server {
+    Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        let line = talk.answer("AUTH PLAIN ", "235 welcome");
+        assert_eq!(line, format!("AUTH PLAIN {}", encodify::base64::STANDARD.encode(format!("\0ada\0{CANARY}"))));
+        talk.take_one(1);
+    })
+}
+
+/// A server that nobody logs in to.
+fn shy_server() -> Server {
+    Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"));
+    })
+}
+
+fn send(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Run {
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let arguments = ["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"];
+    sandbox.run(&[&arguments[..], &["-o", "allow-plaintext-auth=true", "--trace"], more].concat())
+}
+
+fn check(sandbox: &Sandbox, server: &Server) -> Run {
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    sandbox.run(&["profile", "check", "--json", "--server", &url, "-o", "allow-plaintext-auth=true"])
+}
+
+/// The chain that `profile check` shows.
+fn chain(run: &Run) -> Vec<(String, String)> {
+    let findings: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let text = |asked: &serde_json::Value, key: &str| asked[key].as_str().expect("a text").to_owned();
+    let asked = findings["secrets"].as_array().expect("a list").iter();
+    asked.map(|asked| (text(asked, "source"), text(asked, "said"))).collect()
+}
+
+const AT_LOCALHOST: [&str; 2] = ["--server", "smtp://ada@127.0.0.1"];
+
+#[test]
+fn a_file_with_a_key_file() {
+    let sandbox = with_file("key = { file = \"keys/key\" }");
+    let run = login(&sandbox, &AT_LOCALHOST, CANARY).exits(0).says("holds the password of ada at 127.0.0.1");
+    shows_nothing(&sandbox, &run);
+    for file in ["keys/key", "secrets.json", "secrets.json.lock"] {
+        let mode = fs::metadata(sandbox.path(file)).expect("it is made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    assert_eq!(fs::metadata(sandbox.path("keys")).expect("it is made").permissions().mode() & 0o777, 0o700);
+    assert!(!sandbox.path("secrets.json.new").exists());
+
+    let run = send(&sandbox, &server(), &["--report", "run.jsonl"]).exits(0);
+    shows_nothing(&sandbox, &run);
+    let run = check(
+        &sandbox,
+        &Server::new(|talk, _| {
+            talk.greet("AUTH PLAIN");
+            talk.answer("AUTH PLAIN ", "235 welcome");
+            talk.hear_to_the_end();
+        }),
+    );
+    let run = run.exits(0);
+    let file = format!("file {}", fs::canonicalize(sandbox.path(".")).expect("a path").join("secrets.json").display());
+    let wanted = [
+        ("--password-*", "not given"),
+        ("MAILSEND_PASSWORD", "not set"),
+        ("MAILSEND_PASSWORD_FILE", "not set"),
+        ("profile", "names none"),
+        (&file, "holds it"),
+    ];
+    assert_eq!(chain(&run), wanted.map(|(source, said)| (source.to_owned(), said.to_owned())));
+    shows_nothing(&sandbox, &run);
+
+    // No key is needed to list and to forget.
+    fs::remove_file(sandbox.path("keys/key")).expect("a key");
+    let run = sandbox.run(&["login", "--list"]).exits(0);
+    assert_eq!(run.stdout, "password  ada  127.0.0.1  file\n");
+    let run = sandbox.run(&["login", "--list", "--json"]).exits(0).silently();
+    let listed: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(
+        listed,
+        serde_json::json!([{ "kind": "password", "user": "ada", "host": "127.0.0.1", "store": "file" }])
+    );
+    // A key that is gone is told, and no other one is made in its place.
+    let before = fs::read(sandbox.path("secrets.json")).expect("a file");
+    login(&sandbox, &AT_LOCALHOST, "other").exits(78).says("no key for the encrypted file").says("keys/key");
+    assert!(!sandbox.path("keys/key").exists());
+    assert_eq!(fs::read(sandbox.path("secrets.json")).expect("a file"), before);
+    sandbox.run(&[&["logout"], &AT_LOCALHOST[..]].concat()).exits(0).says("holds no password any more of ada");
+    sandbox.run(&[&["logout"], &AT_LOCALHOST[..]].concat()).exits(0).says("no store held a password");
+    let run = check(&sandbox, &shy_server()).exits(78);
+    assert_eq!(chain(&run).last().expect("a chain").1, "no entry");
+}
+
+#[test]
+fn a_file_with_a_key_of_systemd() {
+    let mut sandbox = with_file("key = { credential = \"mail\" }");
+    sandbox.file("credentials/mail", "a pass phrase");
+    login(&sandbox, &WHO, CANARY).exits(78).says("CREDENTIALS_DIRECTORY is not set");
+    let folder = sandbox.path("credentials").to_str().expect("UTF-8").to_owned();
+    sandbox.env("CREDENTIALS_DIRECTORY", &folder);
+    let run = login(&sandbox, &AT_LOCALHOST, CANARY).exits(0);
+    shows_nothing(&sandbox, &run);
+    assert!(fs::read_to_string(sandbox.path("secrets.json")).expect("a file").contains("pbkdf2-hmac-sha256"));
+    send(&sandbox, &server(), &[]).exits(0);
+
+    let before = fs::read(sandbox.path("secrets.json")).expect("a file");
+    sandbox.file("credentials/mail", "another phrase");
+    login(&sandbox, &WHO, CANARY).exits(78).says("the key from systemd credential 'mail' does not open");
+    let run = send(&sandbox, &shy_server(), &[]).exits(78).says("the key from systemd credential 'mail' does not open");
+    shows_nothing(&sandbox, &run);
+    assert_eq!(fs::read(sandbox.path("secrets.json")).expect("a file"), before);
+}
+
+/// Runs at a terminal of its own and answers these questions, each once nothing is shown that is typed.
+fn at_terminal(sandbox: &Sandbox, arguments: &[&str], answers: &[&str]) -> Run {
+    const TYPIST: &str = r#"
+import os, pty, sys, termios, time
+answers = sys.stdin.buffer.read().split(b"\n")
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+shown, seen = b"", 0
+try:
+    for answer in answers:
+        while b": " not in shown[seen:]:
+            octets = os.read(terminal, 1000)
+            if not octets:
+                raise OSError
+            shown += octets
+        seen = len(shown)
+        deadline = time.monotonic() + 20
+        while termios.tcgetattr(terminal)[3] & termios.ECHO and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.write(terminal, answer + b"\n")
+    while True:
+        octets = os.read(terminal, 1000)
+        if not octets:
+            break
+        shown += octets
+except OSError:
+    pass
+os.write(1, shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+    let inner = sandbox.command(arguments);
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(TYPIST).arg(inner.get_program()).args(inner.get_args()).current_dir(sandbox.path("."));
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("Python");
+    child.stdin.take().expect("a pipe").write_all(answers.join("\n").as_bytes()).expect("a pipe");
+    finish(child)
+}
+
+#[test]
+fn a_file_with_a_passphrase() {
+    let sandbox = with_file("");
+    // Where nobody can type, this is told before a password is read.
+    let run =
+        login(&sandbox, &AT_LOCALHOST, CANARY).exits(78).says("it wants a passphrase, and nobody sits at a terminal");
+    run.says("hint:     key = { file = ");
+    let arguments = [&["login"], &AT_LOCALHOST[..]].concat();
+    let run = at_terminal(&sandbox, &arguments, &["open sesame", "open simsim"]).exits(78);
+    assert!(run.stdout.contains("this is not the same passphrase"), "{run:#?}");
+    assert!(!sandbox.path("secrets.json").exists());
+    let run = at_terminal(&sandbox, &arguments, &["open sesame", "open sesame", CANARY]).exits(0);
+    assert!(run.stdout.contains("holds the password of ada") && !run.stdout.contains("sesame"), "{run:#?}");
+    shows_nothing(&sandbox, &run);
+
+    let server = server();
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let arguments =
+        ["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi", "-o", "allow-plaintext-auth=true"];
+    let run = at_terminal(&sandbox, &arguments, &["open sesame"]).exits(0);
+    assert_eq!(run.stdout.matches("Passphrase of").count(), 1, "{run:#?}");
+    shows_nothing(&sandbox, &run);
+    let run = at_terminal(&sandbox, &[&["login"], &AT_LOCALHOST[..]].concat(), &["wrong"]).exits(78);
+    assert!(run.stdout.contains("this is not the passphrase of"), "{run:#?}");
+}
+
+#[test]
+fn ten_at_once_lose_nothing() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    thread::scope(|scope| {
+        for number in 0..10 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                let url = format!("smtp://user{number}@mx.example");
+                login(sandbox, &["--server", &url], &format!("password {number}")).exits(0);
+            });
+        }
+    });
+    let run = sandbox.run(&["login", "--list"]).exits(0);
+    assert_eq!(run.stdout.lines().count(), 10, "{run:#?}");
+    // And the one key opens them all.
+    login(&sandbox, &WHO, CANARY).exits(0);
+}
+
+/// The file is one of those before or after, whenever its writer is killed.
+#[test]
+fn a_writer_that_is_killed_leaves_a_whole_file() {
+    let seed = std::time::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos();
+    println!("seed {seed}");
+    let sandbox = with_file("key = { file = \"key\" }");
+    // How long a login takes here.
+    let start = Instant::now();
+    login(&sandbox, &["--server", "smtp://first@mx.example"], "x").exits(0);
+    let span = start.elapsed().as_micros() as u64;
+    let mut state = u64::from(seed) | 1;
+    let mut killed = 0;
+    for number in 0..40 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let url = format!("smtp://user{number}@mx.example");
+        let mut command = sandbox.command(&["login", "--server", &url]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        // It may be killed before it reads.
+        let _ = child.stdin.take().expect("a pipe").write_all(b"password\n");
+        thread::sleep(Duration::from_micros(state % span));
+        child.kill().expect("a signal");
+        killed += usize::from(child.wait().expect("it ends").signal().is_some());
+        let run = sandbox.run(&["login", "--list"]).exits(0).silently();
+        assert!(run.stdout.contains("first  "), "seed {seed}, {number}: {run:#?}");
+    }
+    assert!(killed > 0, "seed {seed}: every login was faster than its murderer");
+    login(&sandbox, &WHO, CANARY).exits(0);
+    assert!(!sandbox.path("secrets.json.new").exists(), "seed {seed}");
+}
+
+#[test]
+fn what_is_wrong_with_the_file_is_said_and_left_alone() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    login(&sandbox, &AT_LOCALHOST, CANARY).exits(0);
+    let good = fs::read_to_string(sandbox.path("secrets.json")).expect("a file");
+    let tail = good.rfind("\"sealed\": \"").expect("an entry") + 12;
+    let other = if &good[tail..=tail] == "A" { "B" } else { "A" };
+    let damaged = format!("{}{other}{}", &good[..tail], &good[tail + 1..]);
+    for (content, what) in [
+        (&good[..good.len() / 2], "is no file of secrets, or damaged"),
+        ("", "is no file of secrets, or damaged"),
+        ("{\"users\": []}", "is no file of secrets, or damaged"),
+        (&good.replace("\"version\": 1", "\"version\": 2"), "a newer mailsend has written"),
+        (&damaged, "the entry of ada@127.0.0.1 in"),
+    ] {
+        sandbox.file("secrets.json", content);
+        let run = send(&sandbox, &shy_server(), &[]).exits(78).says(what).says("secrets.json");
+        shows_nothing(&sandbox, &run);
+        if content != damaged {
+            login(&sandbox, &WHO, "other").exits(78).says(what);
+            sandbox.run(&[&["logout"], &WHO[..]].concat()).exits(78).says(what);
+            sandbox.run(&["login", "--list"]).exits(0).says(what);
+        }
+        assert_eq!(fs::read_to_string(sandbox.path("secrets.json")).expect("a file"), content);
+    }
+    // A new password mends a damaged entry.
+    login(&sandbox, &AT_LOCALHOST, CANARY).exits(0);
+    send(&sandbox, &server(), &[]).exits(0);
+
+    fs::set_permissions(sandbox.path("secrets.json"), fs::Permissions::from_mode(0o644)).expect("a mode");
+    let run =
+        send(&sandbox, &shy_server(), &[]).exits(78).says("is refused: others than its owner can use it (mode 644)");
+    run.says("chmod 600 ");
+    login(&sandbox, &WHO, "other").exits(78).says("is refused");
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    login(&sandbox, &WHO, CANARY).exits(0);
+    let before = fs::read(sandbox.path("secrets.json")).expect("a file");
+    // No file may have more than a hundred octets.
+    let script = "import os, resource, signal, sys\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n\
+                  resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\nos.execv(sys.argv[1], sys.argv[1:])";
+    let inner = sandbox.command(&["login", "--server", "smtp://bob@mx.example"]);
+    let mut command = Command::new("python3");
+    command.args(["-c", script]).arg(inner.get_program()).args(inner.get_args()).current_dir(sandbox.path("."));
+    command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Python");
+    child.stdin.take().expect("a pipe").write_all(b"password\n").expect("a pipe");
+    finish(child).exits(78).says("cannot be written: File too large").says("it is as it was before");
+    assert_eq!(fs::read(sandbox.path("secrets.json")).expect("a file"), before);
+    assert!(!sandbox.path("secrets.json.new").exists());
+}
+
+#[test]
+fn a_store_that_is_not_asked_is_told_before_anybody_types() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    let run = sandbox.run(&["login", "--server", "smtp://ada@mx.example", "--store", "keyutils"]).exits(78);
+    run.says("--store keyutils: the configuration says [secrets] store = \"file\"").says("store = \"keyutils\"");
+    // Where no keyring is and none is named, nothing is kept elsewhere unasked.
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    let run = login(&sandbox, &WHO, CANARY).exits(78).says("no keyring is running here");
+    let run = run.says("mailsend login --server smtp://ada@mx.example --store file").says("store = \"file\"");
+    run.says(&format!("key = {{ file = \"{}\" }}", sandbox.path(".local/state/mailsend/secrets.key").display()));
+    assert!(!sandbox.path(".local").exists());
+}
+
+/// The kernel may forbid keys, as in many containers; said aloud then.
+fn has_keys(sandbox: &Sandbox) -> bool {
+    let run = login(sandbox, &["--server", "smtp://probe@mx.example", "--store", "keyutils"], "x");
+    let has_keys = run.code == 0;
+    if has_keys {
+        sandbox.run(&["logout", "--server", "smtp://probe@mx.example"]).exits(0);
+    } else {
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        let text = format!("skipped: {test} needs keys of the kernel, which are refused here: {}", run.stderr);
+        std::io::stderr().write_all(text.as_bytes()).expect("standard error");
+    }
+    has_keys
+}
+
+#[test]
+fn an_entry_moves_from_the_kernel_to_the_file_and_back() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    sandbox.config("[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    if !has_keys(&sandbox) {
+        return;
+    }
+    // The kernel's keys are the user's, whoever else tests here.
+    let user = format!("ada-{}", std::process::id());
+    let url = format!("smtp://{user}@127.0.0.1");
+    let to = |store: &str| login(&sandbox, &["--server", &url, "--store", store], CANARY).exits(0);
+    let place = || {
+        let listed = sandbox.run(&["login", "--list"]).exits(0).says("the keyring cannot be asked: not running here");
+        let rows = listed.stdout.lines().filter(|line| line.contains(&user));
+        rows.map(|line| line.split_whitespace().next_back().expect("a store").to_owned()).collect::<Vec<_>>()
+    };
+    to("keyutils");
+    assert_eq!(place(), ["keyutils"]);
+    // The password that comes with it is not needed, since one is there.
+    let run = login(&sandbox, &["--server", &url, "--store", "file"], "not this one").exits(0);
+    shows_nothing(&sandbox, &run.says("from the keyutils to the file"));
+    assert_eq!(place(), ["file"]);
+    to("keyutils").says("from the file");
+    assert_eq!(place(), ["keyutils"]);
+
+    // A later process finds it, without a word about stores in any flag.
+    let expected = encodify::base64::STANDARD.encode(format!("\0{user}\0{CANARY}"));
+    let server = Server::new(move |talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert_eq!(talk.answer("AUTH PLAIN ", "235 welcome"), format!("AUTH PLAIN {expected}"));
+        talk.hear_to_the_end();
+    });
+    let url_there = format!("smtp://{user}@127.0.0.1:{}", server.port);
+    let run = sandbox.run(&["profile", "check", "--json", "--server", &url_there, "-o", "allow-plaintext-auth=true"]);
+    let run = run.exits(0);
+    let chain = chain(&run);
+    assert_eq!(chain[4], ("keyring".to_owned(), "not running here".to_owned()), "{chain:?}");
+    assert_eq!(chain[5..], [("keyutils".to_owned(), "holds it".to_owned())]);
+    shows_nothing(&sandbox, &run);
+    sandbox.run(&["logout", "--server", &url]).exits(0).says("the keyutils holds no password any more");
+    assert_eq!(place(), Vec::<String>::new());
+}
+
+/// Two different entries are no reason to lose one of them.
+#[test]
+fn a_move_onto_another_entry_is_refused() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    let config = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
+    if !has_keys(&sandbox) {
+        return;
+    }
+    let url = format!("smtp://eve-{}@mx.example", std::process::id());
+    for (store, password) in [("keyutils", "one"), ("file", "two")] {
+        sandbox.config(&format!("{config}store = \"{store}\"\n"));
+        login(&sandbox, &["--server", &url], password).exits(0);
+    }
+    sandbox.config(config);
+    let run = login(&sandbox, &["--server", &url, "--store", "file"], "three").exits(78);
+    run.says("hold different password entries").says(&format!("mailsend logout --server {url}"));
+    let run = sandbox.run(&["login", "--list"]).exits(0);
+    assert_eq!(run.stdout.lines().filter(|line| line.contains("eve-")).count(), 2, "{run:#?}");
+    sandbox.run(&["logout", "--server", &url]).exits(0);
+}
+
+/// A bus that takes every connection and says nothing; what the next store has is found all the same.
+#[test]
+fn a_silent_keyring_hides_nothing() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config("[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    login(&sandbox, &AT_LOCALHOST, CANARY).exits(0);
+    sandbox.config("[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    let bus = sandbox.path("bus");
+    let _listener = std::os::unix::net::UnixListener::bind(&bus).expect("a socket");
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", &format!("unix:path={}", bus.display()));
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN ", "235 welcome");
+        talk.hear_to_the_end();
+    });
+    let run = check(&sandbox, &server).exits(0);
+    assert_eq!(chain(&run)[4], ("keyring".to_owned(), "no answer within 10 s".to_owned()));
+    assert_eq!(chain(&run).last().expect("a chain").1, "holds it");
+    login(&sandbox, &WHO, CANARY).exits(78).says("the keyring did not answer within 10 s").says("--store file");
+}
+
+#[test]
+fn a_password_command_that_is_wrong_is_told() {
+    for (command, what) in [
+        ("echo no such entry >&2; exit 3", "it failed (exit status: 3): no such entry"),
+        ("true", "it is empty"),
+        ("echo one; echo two", "there is more than one line"),
+        ("nonesuch-command", "it failed (exit status: 127)"),
+    ] {
+        let run = send(&Sandbox::new(), &shy_server(), &["--password-command", command]).exits(78).says(what);
+        run.says(&format!("no password from command '{command}'"));
+    }
+}
+
+/// However we end, the command and what it has started end, too.
+#[test]
+fn a_password_command_does_not_outlive_us() {
+    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
+        let sandbox = Sandbox::new();
+        let server = Server::new(|talk, _| {
+            talk.greet("AUTH PLAIN");
+            talk.hear_to_the_end_or_reset();
+        });
+        let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+        let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"]);
+        command.args(["-o", "allow-plaintext-auth=true", "--password-command"]);
+        command.arg("sleep 600 & echo $! > pid.new; mv pid.new pid; sleep 600");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let pid = wait_for(|| fs::read_to_string(sandbox.path("pid")).ok());
+        let process = Pid::from_child(&child);
+        kill_process(process, signal).expect("a signal");
+        let mut said = String::new();
+        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("a text");
+        assert_eq!(child.wait().expect("it ends").signal(), Some(signal.as_raw()), "{said}");
+        wait_for(|| {
+            let stat = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+    }
+}
+
+/// Looks until there is something to see.
+#[track_caller]
+fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "it does not come");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_netrc_has_the_password_of_host_and_user() {
+    let mut sandbox = Sandbox::new();
+    let write = |sandbox: &Sandbox, name: &str, text: &str, mode: u32| {
+        let file = sandbox.file(name, text);
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+        file
+    };
+    let entry =
+        format!("machine 127.0.0.1\n  login bob password x\nmachine 127.0.0.1 login ada password \"{CANARY}\"\n");
+    let from = ["-o", "password=netrc"];
+    send(&sandbox, &shy_server(), &from).exits(78).says(".netrc: No such file");
+    write(&sandbox, ".netrc", &entry, 0o600);
+    let run = send(&sandbox, &server(), &from).exits(0);
+    assert!(!run.stderr.contains(CANARY));
+    write(&sandbox, ".netrc", &entry, 0o640);
+    let run =
+        send(&sandbox, &shy_server(), &from).exits(78).says("is refused: others than its owner can use it (mode 640)");
+    run.says("chmod 600 ");
+    let other = write(&sandbox, "other", &entry, 0o600);
+    send(&sandbox, &server(), &["-o", &format!("password={{ netrc = \"{other}\" }}")]).exits(0);
+    sandbox.env("NETRC", &other);
+    send(&sandbox, &server(), &from).exits(0);
+    for (text, what) in [
+        ("machine b.example login ada password x", "it has no entry for 127.0.0.1"),
+        ("machine 127.0.0.1 login bob password x", "its entry for 127.0.0.1 is for bob, not for ada"),
+        ("machine 127.0.0.1 login ada", "its entry for 127.0.0.1 has no password"),
+        ("machine 127.0.0.1 login ada password \"open", "line 1: a quotation mark is not closed"),
+    ] {
+        write(&sandbox, "other", text, 0o600);
+        send(&sandbox, &shy_server(), &from).exits(78).says(what);
+    }
+}
