@@ -31,7 +31,7 @@ fn a_password_is_kept_used_and_forgotten() {
     let run = desk.run_with(&["profile", "check"], b"").exits(0);
     assert!(run.stdout.contains("password      from keyring"), "{run:#?}");
     desk.run_with(&["logout"], b"").exits(0).says("holds no password any more");
-    desk.run_with(&["logout"], b"").exits(0).says("held no password");
+    desk.run_with(&["logout"], b"").exits(0).says("no store held a password");
     desk.trace(&[&to, "--body", "hi"], b"").exits(78).says("the keyring holds no password");
 }
 
@@ -90,4 +90,57 @@ fn a_locked_keyring_names_the_ways_out() {
         let run = desk.run_with(arguments, b"a\n").exits(78).says("the keyring is locked");
         run.says("in [profiles.test]: password = { file = ").says("{ command = ").says("{ env = ");
     }
+}
+
+#[test]
+fn an_entry_moves_to_the_file_and_back() {
+    let Some(keyring) = keyring("open") else { return };
+    let desk = desk(&keyring, "smtp://USER@localhost:587");
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("a configuration");
+    let secrets = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
+    desk.sandbox.config(
+        &config
+            .replace("password = \"keyring\"\n", "")
+            .replace("[profiles.test]", &format!("{secrets}[profiles.test]")),
+    );
+    let places = || {
+        let listed = desk.run_with(&["login", "--list", "--json"], b"").exits(0);
+        let rows: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+        let rows = rows.as_array().expect("a list").iter().filter(|row| row["user"] == desk.user.as_str());
+        rows.map(|row| format!("{} at {} in {}", row["kind"], row["host"], row["store"])).collect::<Vec<_>>()
+    };
+    let place = |store: &str| [format!("\"password\" at \"localhost\" in \"{store}\"")];
+    desk.run_with(&["login"], format!("{PASSWORD}\n").as_bytes()).exits(0).says("the keyring holds the password of");
+    assert_eq!(places(), place("keyring"));
+    desk.run_with(&["login", "--store", "file"], b"").exits(0).says("from the keyring to the file");
+    assert_eq!(places(), place("file"));
+    desk.run_with(&["login", "--store", "keyring"], b"").exits(0).says("to the keyring");
+    assert_eq!(places(), place("keyring"));
+    desk.run_with(&["logout"], b"").exits(0).says("the keyring holds no password any more");
+    assert_eq!(places(), [""; 0]);
+}
+
+#[test]
+fn a_locked_keyring_hides_nothing_that_is_elsewhere() {
+    let (Some(postfix), Some(keyring)) = (postfix(), keyring("locked")) else { return };
+    let url = format!("smtp://USER@localhost:{}?security=starttls", postfix.postfix.said("submission"));
+    let desk = desk(&keyring, &url);
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("a configuration");
+    let secrets = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
+    desk.sandbox.config(
+        &config
+            .replace("password = \"keyring\"\n", "")
+            .replace("[profiles.test]", &format!("{secrets}[profiles.test]")),
+    );
+    desk.run_with(&["login", "--store", "file"], format!("{PASSWORD}\n").as_bytes()).exits(0);
+    let to = unique("locked");
+    desk.trace(&[&to, "--body", "hi"], b"").exits(0);
+    postfix.postfix.wait_for(&to);
+    let run = desk.run_with(&["profile", "check"], b"").exits(0);
+    assert!(run.stdout.contains("keyring: locked") && run.stdout.contains("secrets.json: holds it"), "{run:#?}");
+    desk.run_with(&["login", "--list"], b"").exits(0).says("the keyring cannot be asked: locked");
+    // What is elsewhere is removed all the same.
+    desk.run_with(&["logout"], b"").exits(78).says("the keyring is locked").says("secrets.json holds no password");
+    let run = desk.run_with(&["login", "--list"], b"").exits(0);
+    assert_eq!(run.stdout, "");
 }
