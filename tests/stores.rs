@@ -141,6 +141,38 @@ fn a_file_with_a_key_file() {
     assert_eq!(chain(&run).last().expect("a chain").1, "no entry");
 }
 
+/// While the password is in use, neither our arguments nor our environment have it.
+#[test]
+fn others_see_no_password_in_a_running_process() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    login(&sandbox, &AT_LOCALHOST, CANARY).exits(0);
+    let (hold, held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let server = Server::new(move |talk, _| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN ", "235 welcome");
+        talk.expect("MAIL");
+        hold.send(()).expect("the test waits");
+        // It ends when the test has seen enough.
+        let _ = released.lock().expect("one session").recv();
+        talk.hear_to_the_end_or_reset();
+    });
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"]);
+    command.args(["-o", "allow-plaintext-auth=true", "-o", "extensions.pipelining=off", "--trace"]);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    held.recv().expect("the server has heard the login");
+    let seen = ["cmdline", "environ"].map(|name| fs::read(format!("/proc/{}/{name}", child.id())).expect("/proc"));
+    child.kill().expect("a signal");
+    child.wait().expect("it ends");
+    drop(release);
+    for trace in traces_of(CANARY) {
+        assert!(seen.iter().all(|text| !String::from_utf8_lossy(text).contains(&trace)), "{trace}");
+    }
+}
+
 #[test]
 fn a_file_with_a_key_of_systemd() {
     let mut sandbox = with_file("key = { credential = \"mail\" }");
@@ -246,29 +278,46 @@ fn ten_at_once_lose_nothing() {
     login(&sandbox, &WHO, CANARY).exits(0);
 }
 
+/// Moments that differ from run to run; the seed is printed.
+struct Random {
+    seed: u64,
+    state: u64,
+}
+
+impl Random {
+    fn new() -> Self {
+        let seed = u64::from(std::time::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos()) | 1;
+        println!("seed {seed}");
+        Self { seed, state: seed }
+    }
+
+    fn below(&mut self, span: Duration) -> Duration {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        Duration::from_micros(self.state % (span.as_micros() as u64).max(1))
+    }
+}
+
 /// The file is one of those before or after, whenever its writer is killed.
 #[test]
 fn a_writer_that_is_killed_leaves_a_whole_file() {
-    let seed = std::time::UNIX_EPOCH.elapsed().expect("a clock").subsec_nanos();
-    println!("seed {seed}");
+    let mut random = Random::new();
+    let seed = random.seed;
     let sandbox = with_file("key = { file = \"key\" }");
     // How long a login takes here.
     let start = Instant::now();
     login(&sandbox, &["--server", "smtp://first@mx.example"], "x").exits(0);
-    let span = start.elapsed().as_micros() as u64;
-    let mut state = u64::from(seed) | 1;
+    let span = start.elapsed();
     let mut killed = 0;
     for number in 0..40 {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
         let url = format!("smtp://user{number}@mx.example");
         let mut command = sandbox.command(&["login", "--server", &url]);
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         // It may be killed before it reads.
         let _ = child.stdin.take().expect("a pipe").write_all(b"password\n");
-        thread::sleep(Duration::from_micros(state % span));
+        thread::sleep(random.below(span));
         child.kill().expect("a signal");
         killed += usize::from(child.wait().expect("it ends").signal().is_some());
         let run = sandbox.run(&["login", "--list"]).exits(0).silently();
@@ -351,12 +400,13 @@ fn a_store_that_is_not_asked_is_told_before_anybody_types() {
 
 /// The kernel may forbid keys, as in many containers; said aloud then.
 fn has_keys(sandbox: &Sandbox) -> bool {
-    let run = login(sandbox, &["--server", "smtp://probe@mx.example", "--store", "keyutils"], "x");
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    let url = format!("smtp://{}-{}@mx.example", test.replace(':', "-"), std::process::id());
+    let run = login(sandbox, &["--server", &url, "--store", "keyutils"], "x");
     let has_keys = run.code == 0;
     if has_keys {
-        sandbox.run(&["logout", "--server", "smtp://probe@mx.example"]).exits(0);
+        sandbox.run(&["logout", "--server", &url]).exits(0);
     } else {
-        let test = thread::current().name().unwrap_or("a test").to_owned();
         let text = format!("skipped: {test} needs keys of the kernel, which are refused here: {}", run.stderr);
         std::io::stderr().write_all(text.as_bytes()).expect("standard error");
     }
@@ -405,6 +455,46 @@ fn an_entry_moves_from_the_kernel_to_the_file_and_back() {
     shows_nothing(&sandbox, &run);
     sandbox.run(&["logout", "--server", &url]).exits(0).says("the keyutils holds no password any more");
     assert_eq!(place(), Vec::<String>::new());
+}
+
+/// Whenever a move is ended, the entry is in one of both stores, or in both, and whole.
+#[test]
+fn a_move_that_is_killed_loses_nothing() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    sandbox.config("[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    if !has_keys(&sandbox) {
+        return;
+    }
+    let mut random = Random::new();
+    let user = format!("mia-{}", std::process::id());
+    let url = format!("smtp://{user}@127.0.0.1");
+    login(&sandbox, &["--server", &url, "--store", "file"], CANARY).exits(0);
+    let start = Instant::now();
+    login(&sandbox, &["--server", &url, "--store", "keyutils"], "").exits(0);
+    let span = start.elapsed();
+    for round in 0..20 {
+        let store = if round % 2 == 0 { "file" } else { "keyutils" };
+        let mut command = sandbox.command(&["login", "--server", &url, "--store", store]);
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(random.below(span));
+        child.kill().expect("a signal");
+        child.wait().expect("it ends");
+        let run = sandbox.run(&["login", "--list"]).exits(0);
+        assert!(run.stdout.contains(&user), "seed {}, {round}: {run:#?}", random.seed);
+    }
+    // It goes on where it was ended.
+    login(&sandbox, &["--server", &url, "--store", "file"], CANARY).exits(0);
+    let expected = encodify::base64::STANDARD.encode(format!("\0{user}\0{CANARY}"));
+    let server = Server::new(move |talk, _| {
+        talk.greet("AUTH PLAIN");
+        assert_eq!(talk.answer("AUTH PLAIN ", "235 welcome"), format!("AUTH PLAIN {expected}"));
+        talk.hear_to_the_end();
+    });
+    let url_there = format!("smtp://{user}@127.0.0.1:{}", server.port);
+    sandbox.run(&["profile", "check", "--server", &url_there, "-o", "allow-plaintext-auth=true"]).exits(0);
+    sandbox.run(&["logout", "--server", &url]).exits(0);
 }
 
 /// Two different entries are no reason to lose one of them.

@@ -246,6 +246,7 @@ fn from_keyring(wanted: &Wanted) -> Result<Secret, SecretError> {
 /// Asks the stores and then somebody.
 fn from_stores(wanted: &Wanted, mut chain: Chain) -> Result<Found, SecretError> {
     let lookup = stores::load(wanted, &stores::password_account(&wanted.user, &wanted.host));
+    let said: Vec<String> = lookup.said.iter().map(|(store, said)| format!("{store}: {said}")).collect();
     chain.extend(lookup.said);
     if let Some((secret, kind)) = lookup.found {
         let source = wanted.store_name(kind);
@@ -256,7 +257,7 @@ fn from_stores(wanted: &Wanted, mut chain: Chain) -> Result<Found, SecretError> 
         Some(kind) => no_entry(wanted, &format!("the {} store holds no password", kind.as_str())),
     });
     if !wanted.may_prompt {
-        return Err(SecretError { chain, ..error });
+        return Err(SecretError { chain, ..error }.hint(format!("asked were: {}", said.join("; "))));
     }
     match prompt(&wanted.user, &wanted.host) {
         Ok(secret) => {

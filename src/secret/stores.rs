@@ -126,12 +126,14 @@ fn forget_in(kind: StoreKind, wanted: &Wanted, account: &str) -> Result<bool, Re
 pub fn load(wanted: &Wanted, account: &str) -> Lookup {
     let mut lookup = Lookup::default();
     let mut absence = None;
+    let has_file = file::path(&wanted.secrets, &wanted.environment).is_some_and(|path| path.exists());
     for kind in kinds(&wanted.secrets) {
         let said = match load_from(kind, wanted, account) {
             Ok(Some(secret)) => {
                 lookup.found = Some((secret, kind));
                 "holds it".to_owned()
             }
+            Ok(None) if kind == StoreKind::File && !has_file => "not there".to_owned(),
             Ok(None) => "no entry".to_owned(),
             Err(refusal) => {
                 let place = if refusal.is_absent { &mut absence } else { &mut lookup.trouble };
@@ -146,7 +148,6 @@ pub fn load(wanted: &Wanted, account: &str) -> Lookup {
         }
     }
     // No keyring is the trouble only where nobody has made another place.
-    let has_file = file::path(&wanted.secrets, &wanted.environment).is_some_and(|path| path.exists());
     if lookup.trouble.is_none() && (!has_file || wanted.secrets.store.is_some()) {
         lookup.trouble = absence;
     }
@@ -207,12 +208,14 @@ pub fn forget(wanted: &Wanted, account: &str) -> Result<Vec<StoreKind>, SecretEr
 /// Removes entries from all stores; tells where which was, and why a store that may have one could not be asked.
 pub fn forget_all<'a>(wanted: &Wanted, accounts: &[&'a str]) -> (Vec<(StoreKind, &'a str)>, Option<SecretError>) {
     let mut removed = Vec::new();
-    let (mut failed, mut absent) = (None, None);
+    let (mut failed, mut absent, mut has_answer) = (None, None, false);
     for kind in kinds(&wanted.secrets) {
         for account in accounts {
             match forget_in(kind, wanted, account) {
-                Ok(true) => removed.push((kind, *account)),
-                Ok(false) => {}
+                Ok(was_there) => {
+                    has_answer = true;
+                    removed.extend(was_there.then_some((kind, *account)));
+                }
                 Err(refusal) => {
                     let place = if refusal.is_absent { &mut absent } else { &mut failed };
                     place.get_or_insert(refusal.error);
@@ -222,8 +225,8 @@ pub fn forget_all<'a>(wanted: &Wanted, accounts: &[&'a str]) -> (Vec<(StoreKind,
             }
         }
     }
-    // What is not there matters only where nothing else was.
-    let failure = failed.or(absent.filter(|_| removed.is_empty()));
+    // A store that is not there holds nothing; that there is none at all is worth a word.
+    let failure = failed.or(absent.filter(|_| !has_answer));
     (removed, failure)
 }
 

@@ -92,17 +92,20 @@ fn a_locked_keyring_names_the_ways_out() {
     }
 }
 
+/// A desk whose profile names no source, so that all stores are asked.
+fn desk_with_stores(keyring: &Real, url: &str) -> Desk {
+    let desk = desk(keyring, url);
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("a configuration");
+    let config = config.replace("password = \"keyring\"\n", "");
+    let secrets = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
+    desk.sandbox.config(&format!("{secrets}{config}"));
+    desk
+}
+
 #[test]
 fn an_entry_moves_to_the_file_and_back() {
     let Some(keyring) = keyring("open") else { return };
-    let desk = desk(&keyring, "smtp://USER@localhost:587");
-    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("a configuration");
-    let secrets = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
-    desk.sandbox.config(
-        &config
-            .replace("password = \"keyring\"\n", "")
-            .replace("[profiles.test]", &format!("{secrets}[profiles.test]")),
-    );
+    let desk = desk_with_stores(&keyring, "smtp://USER@localhost:587");
     let places = || {
         let listed = desk.run_with(&["login", "--list", "--json"], b"").exits(0);
         let rows: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
@@ -124,14 +127,7 @@ fn an_entry_moves_to_the_file_and_back() {
 fn a_locked_keyring_hides_nothing_that_is_elsewhere() {
     let (Some(postfix), Some(keyring)) = (postfix(), keyring("locked")) else { return };
     let url = format!("smtp://USER@localhost:{}?security=starttls", postfix.postfix.said("submission"));
-    let desk = desk(&keyring, &url);
-    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("a configuration");
-    let secrets = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
-    desk.sandbox.config(
-        &config
-            .replace("password = \"keyring\"\n", "")
-            .replace("[profiles.test]", &format!("{secrets}[profiles.test]")),
-    );
+    let desk = desk_with_stores(&keyring, &url);
     desk.run_with(&["login", "--store", "file"], format!("{PASSWORD}\n").as_bytes()).exits(0);
     let to = unique("locked");
     desk.trace(&[&to, "--body", "hi"], b"").exits(0);
