@@ -37,7 +37,7 @@ struct WhoseArgs {
     common: CommonArgs,
 }
 
-/// Store the password or the tokens of a profile, where mail programs keep theirs
+/// Store the password or the tokens of a profile in the keyring or another store
 #[derive(Debug, Args)]
 #[command(
     after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input. Where \

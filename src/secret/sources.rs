@@ -283,9 +283,26 @@ impl Running {
             let group = rustix::process::Pid::from_child(&self.child);
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
+        #[cfg(target_os = "linux")]
+        if !self.has_group {
+            descendants(self.child.id()).into_iter().for_each(|process| {
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            });
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// All that a process has started and that has not been given away; nothing, where the kernel does not tell.
+#[cfg(target_os = "linux")]
+fn descendants(process: u32) -> Vec<rustix::process::Pid> {
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse::<i32>().ok());
+    children
+        .filter_map(rustix::process::Pid::from_raw)
+        .flat_map(|child| std::iter::once(child).chain(descendants(child.as_raw_nonzero().get().unsigned_abs())))
+        .collect()
 }
 
 fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, SecretError> {
@@ -345,24 +362,33 @@ mod tests {
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 
-    /// It would hold what the shell has started, not the shell alone.
+    /// The shell is not all that has to end.
     #[cfg(target_os = "linux")]
     #[test]
     fn nothing_of_a_command_outlives_its_limit() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let command_line = format!("sleep 600 & echo $! > {}; sleep 600", file.path().display());
-        let source = SecretSource::Command(command_line);
-        read(&source, &Environment::default(), Duration::from_secs(2)).unwrap_err();
-        let pid = fs::read_to_string(file.path()).unwrap();
-        assert!(pid.trim().parse::<u32>().is_ok(), "{pid}");
+        for is_attended in [false, true] {
+            fs::write(file.path(), "").unwrap();
+            let command = format!("sleep 600 & echo $! > {}; sleep 600; true", file.path().display());
+            let mut running = Running::start(&command, is_attended).unwrap();
+            let started = wait_for(|| fs::read_to_string(file.path()).ok().filter(|text| text.ends_with('\n')));
+            running.kill();
+            wait_for(|| {
+                // Whoever adopts it may take its time to bury it.
+                let stat = fs::read_to_string(format!("/proc/{}/stat", started.trim())).unwrap_or_default();
+                (stat.is_empty() || stat.contains(") Z ")).then_some(())
+            });
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
-            // Whoever adopts it may take its time to bury it.
-            let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-            if stat.is_empty() || stat.contains(") Z ") {
-                break;
+            if let Some(found) = look() {
+                return found;
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "{stat}");
+            assert!(start.elapsed() < Duration::from_secs(20), "it does not come");
             thread::sleep(Duration::from_millis(10));
         }
     }

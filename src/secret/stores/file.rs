@@ -323,3 +323,57 @@ fn make_key(path: &Path) -> io::Result<()> {
     }
     sync_folder(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(folder: &Path) -> Wanted {
+        let mut wanted = crate::secret::tests::wanted(Environment::default(), None);
+        wanted.secrets.file = Some(folder.join("new/secrets.json"));
+        wanted.secrets.key = Some(SecretSource::File(folder.join("key")));
+        wanted
+    }
+
+    #[test]
+    fn lines_to_paste_are_toml() {
+        let environment = Environment::from([("XDG_STATE_HOME", "/s \"t\""), ("HOME", "/h")]);
+        let lines = hint_settings(SecretError::new("x"), &environment).hints[1..].join("\n");
+        let table: toml::Table = lines.parse().unwrap();
+        assert_eq!(table["secrets"]["store"].as_str(), Some("file"));
+        assert_eq!(table["secrets"]["key"]["file"].as_str(), Some("/s \"t\"/mailsend/secrets.key"));
+        assert_eq!(path(&Secrets::default(), &environment), Some("/s \"t\"/mailsend/secrets.json".into()));
+        assert_eq!(path(&Secrets::default(), &Environment::default()), None);
+    }
+
+    #[test]
+    fn entries_come_and_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = wanted(folder.path());
+        assert!(matches!(load(&wanted, "a@x"), Ok(None)));
+        assert!(matches!(forget(&wanted, "a@x"), Ok(false)));
+        assert!(!folder.path().join("new").exists(), "who only looks makes nothing");
+        for (account, secret) in [("a@x", "one"), ("b@x", "two"), ("a@x", "three")] {
+            save(&wanted, account, &Secret::new(secret.as_bytes().to_vec())).unwrap();
+        }
+        assert_eq!(load(&wanted, "a@x").unwrap().unwrap().expose(), b"three");
+        assert_eq!(list(&wanted.secrets, &wanted.environment).unwrap(), ["a@x", "b@x"]);
+        assert!(forget(&wanted, "a@x").unwrap() && !forget(&wanted, "a@x").unwrap());
+        assert!(matches!(load(&wanted, "a@x"), Ok(None)));
+        assert_eq!(load(&wanted, "b@x").unwrap().unwrap().expose(), b"two");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut wanted = wanted(folder.path());
+        save(&wanted, "a@x", &Secret::new(b"one".to_vec())).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path().join("new/secrets.json"), &link).unwrap();
+        wanted.secrets.file = Some(link.clone());
+        save(&wanted, "b@x", &Secret::new(b"two".to_vec())).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(list(&wanted.secrets, &wanted.environment).unwrap(), ["a@x", "b@x"]);
+    }
+}

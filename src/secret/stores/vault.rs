@@ -14,6 +14,7 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use zeroize::Zeroizing;
 
 use crate::mail::Secret;
@@ -179,7 +180,15 @@ impl Vault {
         struct Head {
             version: u64,
         }
-        let corrupt = |error: serde_json::Error| Unreadable::Corrupt(error.to_string());
+        // The parser's own words may have what stands there, which may be a secret in another file.
+        let corrupt = |error: serde_json::Error| {
+            let what = match error.classify() {
+                Category::Eof => "it ends too early",
+                Category::Syntax => "it is no JSON",
+                Category::Data | Category::Io => "it has not the right form",
+            };
+            Unreadable::Corrupt(format!("{what} (line {}, column {})", error.line(), error.column()))
+        };
         let head: Head = serde_json::from_slice(octets).map_err(corrupt)?;
         if head.version > VERSION {
             return Err(Unreadable::Newer(head.version));
@@ -318,6 +327,10 @@ mod tests {
         );
         for end in 0..text.trim_end().len() {
             assert!(matches!(Vault::parse(&text.as_bytes()[..end]), Err(Unreadable::Corrupt(_))), "cut at {end}");
+        }
+        for foreign in ["{\"version\": \"hunter2\"}", "{\"version\": 1, \"hunter2\": \"hunter2\"}", "hunter2"] {
+            let Err(Unreadable::Corrupt(why)) = Vault::parse(foreign.as_bytes()) else { panic!("{foreign} is read") };
+            assert!(!why.contains("hunter2"), "{why}");
         }
         let kdf = |iterations: u64| {
             let kdf = format!("\"name\": \"pbkdf2-hmac-sha256\", \"iterations\": {iterations},");
