@@ -130,6 +130,12 @@ fn a_file_with_a_key_file() {
         listed,
         serde_json::json!([{ "kind": "password", "user": "ada", "host": "127.0.0.1", "store": "file" }])
     );
+    // Nobody is asked for a passphrase where there is none.
+    let keyed = "[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\nkey = { file = \"keys/key\" }";
+    sandbox.config("[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\n");
+    let run = login(&sandbox, &WHO, "other").exits(78).says("was made with a key");
+    run.says("say where it is in [secrets]: key = { file = ");
+    sandbox.config(keyed);
     // A key that is gone is told, and no other one is made in its place.
     let before = fs::read(sandbox.path("secrets.json")).expect("a file");
     login(&sandbox, &AT_LOCALHOST, "other").exits(78).says("no key for the encrypted file").says("keys/key");
@@ -495,6 +501,16 @@ fn a_move_that_is_killed_loses_nothing() {
     let url_there = format!("smtp://{user}@127.0.0.1:{}", server.port);
     sandbox.run(&["profile", "check", "--server", &url_there, "-o", "allow-plaintext-auth=true"]).exits(0);
     sandbox.run(&["logout", "--server", &url]).exits(0);
+}
+
+/// A profile that names another source would not use what is stored.
+#[test]
+fn an_entry_that_nobody_would_use_is_told() {
+    let sandbox = with_file(
+        "key = { file = \"key\" }\n[profiles.work]\nserver = \"smtp://ada@mx.example\"\npassword = { env = \"X\" }",
+    );
+    let run = login(&sandbox, &["--profile", "work"], CANARY).exits(0);
+    run.says("but the profile takes its password from environment variable X");
 }
 
 /// Two different entries are no reason to lose one of them.

@@ -13,7 +13,7 @@ use super::{
     printed, ui,
 };
 use crate::{
-    config::{Server, StoreKind, resolve},
+    config::{SecretSource, Server, StoreKind, resolve},
     mail::{Secret, clean},
     secret::{self, Wanted, stores},
 };
@@ -166,6 +166,13 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
     };
     if !context.is_quiet {
         ui::tell(&format!("the {} holds the password of {} at {}", wanted.store_name(kind), wanted.user, wanted.host));
+        match &wanted.profile {
+            None => {}
+            Some(SecretSource::Keyring) if kind == StoreKind::Keyring => {}
+            Some(source) => {
+                ui::tell(&format!("but the profile takes its password from {source}: take that setting away"))
+            }
+        }
         let which = args.whose.profile.as_ref().map_or_else(String::new, |name| format!(" --profile {name}"));
         ui::tell(&format!("next: mailsend profile check{which}"));
     }

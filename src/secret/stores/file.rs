@@ -251,6 +251,11 @@ fn unlock(wanted: &Wanted, path: &Path, vault: &Vault, given: Option<&Material<'
     if let Some((_, key)) = known.iter().find(|(known, key)| known == path && vault.is_opened_by(key)) {
         return Ok(key.clone());
     }
+    if vault.wants_octets() && given.is_none() && wanted.secrets.key.is_none() {
+        let what = format!("{} was made with a key, and the configuration does not say where that is", path.display());
+        let error = SecretError::new(what).hint("say where it is in [secrets]: key = { file = \"/path/to/key\" }");
+        return Err(Refusal::failed("no key for it", error));
+    }
     let asked;
     let given = match given {
         Some(given) => given,

@@ -216,6 +216,11 @@ impl Vault {
         self.kdf.derive(material).filter(|key| self.is_opened_by(key))
     }
 
+    /// Whether its key is made of random octets, which nobody types.
+    pub fn wants_octets(&self) -> bool {
+        matches!(self.kdf, Kdf::Hkdf { .. })
+    }
+
     /// Whether this is the key.
     pub fn is_opened_by(&self, key: &Key) -> bool {
         key.open(CHECK, &self.check).is_some()
