@@ -14,6 +14,7 @@ mod oauth;
 mod output;
 mod profiles;
 mod real;
+mod sources;
 mod starttls;
 mod stores;
 mod tls;

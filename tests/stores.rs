@@ -3,19 +3,16 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::Write,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
-    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::support::{Run, Sandbox, Server, finish, traces_of};
 
-const CANARY: &str = "Kanarienvögel 7319+ß";
+pub const CANARY: &str = "Kanarienvögel 7319+ß";
 const WHO: [&str; 2] = ["--server", "smtp://ada@mx.example"];
 
 /// A sandbox with the encrypted file `secrets.json`, whose key is said by these lines.
@@ -48,7 +45,7 @@ fn shows_nothing(sandbox: &Sandbox, run: &Run) {
 }
 
 /// A server that takes the password of ada, and a message.
-fn server() -> Server {
+pub fn server() -> Server {
     Server::new(|talk, _| {
         talk.greet("AUTH PLAIN");
         let line = talk.answer("AUTH PLAIN ", "235 welcome");
@@ -58,14 +55,14 @@ fn server() -> Server {
 }
 
 /// A server that nobody logs in to.
-fn shy_server() -> Server {
+pub fn shy_server() -> Server {
     Server::new(|talk, _| {
         talk.greet("AUTH PLAIN");
         assert!(talk.hear_to_the_end().iter().all(|line| line == "QUIT"));
     })
 }
 
-fn send(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Run {
+pub fn send(sandbox: &Sandbox, server: &Server, more: &[&str]) -> Run {
     let url = format!("smtp://ada@127.0.0.1:{}", server.port);
     let arguments = ["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"];
     sandbox.run(&[&arguments[..], &["-o", "allow-plaintext-auth=true", "--trace"], more].concat())
@@ -554,92 +551,4 @@ fn a_silent_keyring_hides_nothing() {
     assert_eq!(chain(&run)[4], ("keyring".to_owned(), "no answer within 10 s".to_owned()));
     assert_eq!(chain(&run).last().expect("a chain").1, "holds it");
     login(&sandbox, &WHO, CANARY).exits(78).says("the keyring did not answer within 10 s").says("--store file");
-}
-
-#[test]
-fn a_password_command_that_is_wrong_is_told() {
-    for (command, what) in [
-        ("echo no such entry >&2; exit 3", "it failed (exit status: 3): no such entry"),
-        ("true", "it is empty"),
-        ("echo one; echo two", "there is more than one line"),
-        ("nonesuch-command", "it failed (exit status: 127)"),
-    ] {
-        let run = send(&Sandbox::new(), &shy_server(), &["--password-command", command]).exits(78).says(what);
-        run.says(&format!("no password from command '{command}'"));
-    }
-}
-
-/// However we end, the command and what it has started end, too.
-#[test]
-fn a_password_command_does_not_outlive_us() {
-    for signal in [Signal::TERM, Signal::INT, Signal::KILL] {
-        let sandbox = Sandbox::new();
-        let server = Server::new(|talk, _| {
-            talk.greet("AUTH PLAIN");
-            talk.hear_to_the_end_or_reset();
-        });
-        let url = format!("smtp://ada@127.0.0.1:{}", server.port);
-        let mut command = sandbox.command(&["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi"]);
-        command.args(["-o", "allow-plaintext-auth=true", "--password-command"]);
-        command.arg("sleep 600 & echo $! > pid.new; mv pid.new pid; sleep 600");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let pid = wait_for(|| fs::read_to_string(sandbox.path("pid")).ok());
-        let process = Pid::from_child(&child);
-        kill_process(process, signal).expect("a signal");
-        let mut said = String::new();
-        child.stderr.take().expect("a pipe").read_to_string(&mut said).expect("a text");
-        assert_eq!(child.wait().expect("it ends").signal(), Some(signal.as_raw()), "{said}");
-        wait_for(|| {
-            let stat = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
-            (stat.is_empty() || stat.contains(") Z ")).then_some(())
-        });
-    }
-}
-
-/// Looks until there is something to see.
-#[track_caller]
-fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "it does not come");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
-#[test]
-fn a_netrc_has_the_password_of_host_and_user() {
-    let mut sandbox = Sandbox::new();
-    let write = |sandbox: &Sandbox, name: &str, text: &str, mode: u32| {
-        let file = sandbox.file(name, text);
-        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
-        file
-    };
-    let entry =
-        format!("machine 127.0.0.1\n  login bob password x\nmachine 127.0.0.1 login ada password \"{CANARY}\"\n");
-    let from = ["-o", "password=netrc"];
-    send(&sandbox, &shy_server(), &from).exits(78).says(".netrc: No such file");
-    write(&sandbox, ".netrc", &entry, 0o600);
-    let run = send(&sandbox, &server(), &from).exits(0);
-    assert!(!run.stderr.contains(CANARY));
-    write(&sandbox, ".netrc", &entry, 0o640);
-    let run =
-        send(&sandbox, &shy_server(), &from).exits(78).says("is refused: others than its owner can use it (mode 640)");
-    run.says("chmod 600 ");
-    let other = write(&sandbox, "other", &entry, 0o600);
-    send(&sandbox, &server(), &["-o", &format!("password={{ netrc = \"{other}\" }}")]).exits(0);
-    sandbox.env("NETRC", &other);
-    send(&sandbox, &server(), &from).exits(0);
-    for (text, what) in [
-        ("machine b.example login ada password x", "it has no entry for 127.0.0.1"),
-        ("machine 127.0.0.1 login bob password x", "its entry for 127.0.0.1 is for bob, not for ada"),
-        ("machine 127.0.0.1 login ada", "its entry for 127.0.0.1 has no password"),
-        ("machine 127.0.0.1 login ada password \"open", "line 1: a quotation mark is not closed"),
-    ] {
-        write(&sandbox, "other", text, 0o600);
-        send(&sandbox, &shy_server(), &from).exits(78).says(what);
-    }
 }
