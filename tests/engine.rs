@@ -54,6 +54,7 @@ fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&
         profile: None,
         oauth: None,
         secrets: mailsend::config::Secrets::default(),
+        web: mailsend::config::WebWay::default(),
         profile_name: None,
         may_prompt: false,
     });

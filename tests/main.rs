@@ -11,6 +11,7 @@ mod doors;
 mod engine;
 mod importing;
 mod login;
+mod oauth;
 mod output;
 mod passage;
 mod profiles;

@@ -166,6 +166,7 @@ impl WhereArgs {
             profile: profile.password.clone(),
             oauth: profile.oauth.clone(),
             secrets: profile.secrets.clone(),
+            web: profile.web_way(),
             profile_name: profile.name.clone(),
             may_prompt: is_attended(),
         })

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{
     CliError, Exit,
     args::{CommonArgs, WhereArgs},
-    printed, runtime, ui,
+    printed, runtime, signals, ui,
 };
 use crate::{
     config::{Profile, Server, resolve},
@@ -152,6 +152,7 @@ fn examine(
         }
     }
     let Some(mut opening) = door.opening() else { return Ok(None) };
+    signals::settle_before_dying();
     let runtime = runtime()?;
     let trouble = runtime.block_on(open_and_show(&mut opening, wants_trace)).err();
     findings.learn(&opening);
@@ -190,7 +191,7 @@ async fn open(opening: &mut Opening<'_>, listener: &Listener) -> Result<(), Trou
     opening.connect(listener).await?;
     opening.secure().await?;
     if opening.wants_login() {
-        opening.login().await?;
+        opening.login(listener).await?;
     }
     opening.terms(1).map(|_| ())
 }

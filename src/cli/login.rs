@@ -1,5 +1,7 @@
 //! `mailsend login` and `mailsend logout`: what is kept for a user at a host, in the stores for secrets.
 
+mod oauth;
+
 use std::io::{self, IsTerminal, Read};
 
 use clap::{Args, ValueEnum};
@@ -35,12 +37,15 @@ struct WhoseArgs {
     common: CommonArgs,
 }
 
-/// Store the password of a profile in the keyring or another store
+/// Store the password or the tokens of a profile in the keyring or another store
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input."
+    after_help = "The password is asked for at the terminal, without echo; elsewhere it is read from standard input. Where \
+                  the profile has oauth, or with --oauth, the provider is logged in to with a browser instead."
 )]
 pub struct LoginArgs {
+    #[command(flatten)]
+    oauth: oauth::OAuthArgs,
     #[command(flatten)]
     whose: WhoseArgs,
     /// Keep it there; what is in another store is moved
@@ -93,6 +98,11 @@ impl From<StoreArg> for StoreKind {
 
 impl WhoseArgs {
     fn wanted(&self) -> Result<(Context, Wanted), CliError> {
+        self.wanted_with(Vec::new())
+    }
+
+    /// The same with these keys, each with the flag that sets it.
+    fn wanted_with(&self, settings: Vec<(String, String, String)>) -> Result<(Context, Wanted), CliError> {
         let context = self.common.context()?;
         let place = WhereArgs {
             profile: self.profile.clone(),
@@ -100,7 +110,9 @@ impl WhoseArgs {
             user: self.user.clone(),
             ..WhereArgs::default()
         };
-        let profile = resolve(&place.request()?, &context.files, &context.environment)?;
+        let mut request = place.request()?;
+        request.settings.extend(settings);
+        let profile = resolve(&request, &context.files, &context.environment)?;
         match place.wanted(&profile, &context) {
             Some(wanted) => Ok((context, wanted)),
             None if matches!(profile.server, Some(Server::Network { .. })) => {
@@ -118,7 +130,7 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
     if args.list {
         return list(args);
     }
-    let (context, wanted) = args.whose.wanted()?;
+    let (context, wanted) = args.whose.wanted_with(args.oauth.settings()?)?;
     let store = args.store.map(StoreKind::from);
     if let (Some(asked), Some(named)) = (store, wanted.secrets.store)
         && asked != named
@@ -129,6 +141,15 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
         return Err(CliError::new(Exit::Configuration, what)
             .hint(format!("change that to: store = \"{asked}\""))
             .hint("or take it away: then all stores are asked"));
+    }
+    if let Some(oauth) = &wanted.oauth {
+        if let Some(store) = store
+            && !args.oauth.is_given()
+            && moved(&wanted, store, &context)?
+        {
+            return Ok(Exit::Success);
+        }
+        return oauth::login(&args.oauth, &args.whose.common, &context, &wanted, oauth, store);
     }
     let account = stores::password_account(&wanted.user, &wanted.host);
     // Nobody types a password in vain.
@@ -160,6 +181,8 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
 
 /// Moves password and tokens to this store; tells whether there was a password to move.
 fn moved(wanted: &Wanted, store: StoreKind, context: &Context) -> Result<bool, CliError> {
+    // Nobody renews tokens that are on their way.
+    let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(wanted)).transpose()?;
     let mut has_password = false;
     for account in accounts(wanted) {
         let Some(from) = stores::relocate(wanted, &account, store)? else { continue };
@@ -218,6 +241,9 @@ fn list(args: &LoginArgs) -> Result<Exit, CliError> {
 /// Forgets password and tokens.
 pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     let (context, wanted) = args.whose.wanted()?;
+    // A renewal under way would bring the tokens back.
+    let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(&wanted)).transpose()?;
+    secret::oauth::forget_unsaved(&wanted);
     let accounts = accounts(&wanted);
     let (removed, failure) = stores::forget_all(&wanted, &accounts.each_ref().map(String::as_str));
     let whose = format!("{} at {}", wanted.user, wanted.host);

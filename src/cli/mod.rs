@@ -12,6 +12,7 @@ mod man;
 mod profile;
 mod send;
 mod setup;
+mod signals;
 mod stdin;
 mod ui;
 
@@ -103,7 +104,7 @@ mailsend -h lists the options, mailsend --help explains them, man mailsend says 
 /// Runs the program: arguments in, exit code out.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    match catch_unwind(AssertUnwindSafe(|| dispatch(&arguments))) {
+    let exit = match catch_unwind(AssertUnwindSafe(|| dispatch(&arguments))) {
         Ok(Ok(exit)) => exit.into(),
         Ok(Err(error)) => {
             ui::show(&error);
@@ -111,7 +112,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         // The panic has been printed by now.
         Err(_) => Exit::Internal.into(),
-    }
+    };
+    // A thread that nobody waited for may have got a new token.
+    crate::secret::settle();
+    exit
 }
 
 fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml_edit::{DocumentMut, Item, RawString, Table, Value};
+use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value};
 
 use super::{ConfigError, ConfigFile, KEYS, Origin};
 
@@ -72,6 +72,34 @@ impl Edit {
     /// The text as it will be.
     pub fn text(&self) -> String {
         self.document.to_string()
+    }
+
+    /// Sets these keys of a profile, which is made if it is not there; everything else in it stays. Relative paths start
+    /// from `folder`.
+    pub fn set_keys(&mut self, name: &str, settings: &[(String, String)], folder: &Path) {
+        let profiles = self.document.entry("profiles").or_insert_with(|| {
+            let mut profiles = Table::new();
+            profiles.set_implicit(true);
+            Item::Table(profiles)
+        });
+        let profile = profiles.as_table_like_mut().map(|profiles| {
+            let profile = profiles.entry(name);
+            profile.or_insert_with(|| Item::Table(Table::new()))
+        });
+        // A file that was read has tables here.
+        let Some(profile) = profile.and_then(Item::as_table_like_mut) else { return };
+        for (key, text) in settings {
+            let value = value_of(key, text, folder);
+            match key.split_once('.') {
+                None => set_value(profile, key, value),
+                Some((group, key)) => {
+                    let group = profile.entry(group).or_insert_with(|| Item::Table(Table::new()));
+                    if let Some(group) = group.as_table_like_mut() {
+                        set_value(group, key, value);
+                    }
+                }
+            }
+        }
     }
 
     /// The file as it will be.
@@ -147,6 +175,14 @@ impl Edit {
         file.persist(&path).map_err(|error| fail(error.error))?;
         Ok(())
     }
+}
+
+/// Sets a key; the comment behind an old value stays.
+fn set_value(table: &mut dyn TableLike, key: &str, mut value: Value) {
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        *value.decor_mut() = old.decor().clone();
+    }
+    table.insert(key, Item::Value(value));
 }
 
 /// The table whose header stands first in the file.
@@ -231,6 +267,43 @@ mod tests {
         assert!(edit.document.to_string().starts_with("# mine\n"), "{}", edit.document);
         assert!(!edit.has_profile("work") && edit.has_profile("home"));
         assert_eq!(edit.default_profile(), None);
+    }
+
+    #[test]
+    fn keys_are_set_in_any_kind_of_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let settings = strings(&[
+            ("oauth.provider", "microsoft"),
+            ("oauth.client-id", "0123"),
+            ("oauth.client-secret", "{ file = \"s\" }"),
+            ("auth", "XOAUTH2"),
+        ]);
+        for before in [
+            "# top\n[profiles.x] # here\nhost = \"mx.example\" # h\n\n# sub\n[profiles.x.oauth]\nclient-id = \"old\" # id\n# end\n",
+            "[profiles]\nx = { host = \"mx.example\" } # here\n",
+            "[profiles.x] # here\nhost = \"mx.example\" # h\noauth.client-id = \"old\" # id\n",
+            "[profiles.x] # here\noauth = { client-id = \"old\" }\nhost = \"mx.example\" # h\n",
+            "[profiles.y]\nhost = \"y.example\" # here\n",
+            "",
+        ] {
+            fs::write(&path, before).unwrap();
+            let mut edit = Edit::open(&path).unwrap();
+            edit.set_keys("x", &settings, Path::new("/home/ada"));
+            edit.save().unwrap();
+            let after = fs::read_to_string(&path).unwrap();
+            for comment in ["# top", "# here", "# sub", "# h\n", "# id", "# end"] {
+                assert!(!before.contains(comment) || after.contains(comment), "{comment}: {after}");
+            }
+            assert!(!after.contains("old"), "{after}");
+            let table: toml::Table = after.parse().unwrap();
+            let oauth = &table["profiles"]["x"]["oauth"];
+            assert_eq!(oauth["provider"].as_str(), Some("microsoft"), "{after}");
+            assert_eq!(oauth["client-id"].as_str(), Some("0123"));
+            assert_eq!(oauth["client-secret"]["file"].as_str(), Some("/home/ada/s"));
+            assert_eq!(table["profiles"]["x"]["auth"].as_str(), Some("XOAUTH2"));
+            edit.file().unwrap();
+        }
     }
 
     #[cfg(unix)]

@@ -6,7 +6,8 @@ mod secrets;
 use std::path::PathBuf;
 
 pub(super) use reading::patterns;
-use reading::{auth, ehlo_name, nonempty, parse_pin, secret_source, web_address};
+pub use reading::web_address;
+use reading::{auth, ehlo_name, nonempty, parse_pin, secret_source};
 pub use secrets::SECRETS_KEYS;
 
 use super::{

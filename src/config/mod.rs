@@ -22,11 +22,11 @@ use std::{io, path::PathBuf};
 pub use edit::Edit;
 pub use environment::Environment;
 pub use file::{ConfigFile, Files};
-pub use keys::{KEYS, Key, SECRETS_KEYS};
+pub use keys::{KEYS, Key, SECRETS_KEYS, web_address};
 pub use oauth::{Flow, OAuth, OAuthClient, Provider};
 pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
-    StoreKind, Timeouts,
+    StoreKind, Timeouts, WebWay,
 };
 pub use resolve::{Request, heirs, profile_names, resolve};
 pub use server::ServerUrl;

@@ -371,21 +371,41 @@ impl Profile {
         }
     }
 
-    /// The way to another host for the same purpose, such as one that gives out tokens: through the proxy that the
-    /// profile names, else by what `environment` says about that host.
-    ///
-    /// # Errors
-    /// If `ALL_PROXY` is wanted and no URL of a proxy.
-    pub fn passage_to(&self, host: &str, environment: &Environment) -> Result<Passage, ConfigError> {
-        // `none` is said as well.
-        let is_said = self.settings.iter().any(|setting| setting.key == "proxy");
-        let proxy = if is_said { self.proxy.clone() } else { proxy_of_environment(host, environment)? };
-        Ok(Passage { socket: None, proxy, source: self.bind_address })
+    /// How other hosts are reached for the same purpose, such as one that gives out tokens.
+    pub fn web_way(&self) -> WebWay {
+        WebWay {
+            // `none` is said as well.
+            is_said: self.settings.iter().any(|setting| setting.key == "proxy"),
+            proxy: self.proxy.clone(),
+            proxy_password: self.proxy_password.clone(),
+            source: self.bind_address,
+        }
     }
 
     /// Whether somebody logs in: a user, or whoever a mechanism without a secret stands for.
     pub fn wants_login(&self) -> bool {
         self.username.is_some() || !self.auth.always_takes_secret()
+    }
+}
+
+/// The way to hosts other than the server: through the proxy that the profile names, else by what the environment says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebWay {
+    is_said: bool,
+    proxy: Option<Proxy>,
+    /// Source of the proxy's password.
+    pub proxy_password: Option<SecretSource>,
+    source: Option<IpAddr>,
+}
+
+impl WebWay {
+    /// The way to this host. A password that a source keeps is not in it yet.
+    ///
+    /// # Errors
+    /// If `ALL_PROXY` is wanted and no URL of a proxy.
+    pub fn passage_to(&self, host: &str, environment: &Environment) -> Result<Passage, ConfigError> {
+        let proxy = if self.is_said { self.proxy.clone() } else { proxy_of_environment(host, environment)? };
+        Ok(Passage { socket: None, proxy, source: self.source })
     }
 }
 

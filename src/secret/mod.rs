@@ -1,22 +1,24 @@
 //! Passwords and tokens, from where the profile says they are kept.
 //!
 //! The first source that is set is used, and its failure is an error: flag, environment, the profile's one source;
-//! only where none is named the keyring is asked and then, at a terminal, the user. Everything here blocks, within
-//! limits. What a secret is used for is not known here.
+//! only where none is named the keyring is asked and then, at a terminal, the user. With OAuth the secret is an access
+//! token. Everything here blocks, within limits. What a secret is used for is not known here.
 
 mod keyring;
 mod netrc;
+pub mod oauth;
 mod proxy;
 mod sources;
 pub mod stores;
 
 use std::time::Duration;
 
+pub use oauth::settle;
 pub use proxy::for_proxy;
-pub use sources::prompt;
+pub use sources::{prompt, prompt_client_secret};
 
 use crate::{
-    config::{Environment, OAuth, SecretSource, Secrets, StoreKind},
+    config::{Environment, OAuth, SecretSource, Secrets, StoreKind, WebWay},
     mail::{Cause, Secret},
 };
 
@@ -40,6 +42,8 @@ pub struct Wanted {
     pub oauth: Option<OAuth>,
     /// Which stores there are.
     pub secrets: Secrets,
+    /// How those are reached who give out tokens.
+    pub web: WebWay,
     /// The profile's name, for hints.
     pub profile_name: Option<String>,
     /// Whether somebody sits at a terminal.
@@ -88,18 +92,29 @@ impl SecretError {
         self.hints.push(hint.into());
         self
     }
+
+    /// The provider, or who consents for the user, has said no.
+    fn of_login(mut self) -> Self {
+        self.cause = Cause::Login;
+        self
+    }
 }
 
 impl Wanted {
     /// The source that will be asked; `None` stands for the keyring and then a prompt.
     pub fn source(&self) -> Option<SecretSource> {
+        self.source_of_call().or_else(|| self.profile.clone())
+    }
+
+    /// The source that flag or environment name, whatever the profile says.
+    fn source_of_call(&self) -> Option<SecretSource> {
         let from_environment = || {
             if self.environment.value("MAILSEND_PASSWORD").is_some() {
                 return Some(SecretSource::Env("MAILSEND_PASSWORD".to_owned()));
             }
             self.environment.path("MAILSEND_PASSWORD_FILE").map(SecretSource::File)
         };
-        self.flag.clone().or_else(from_environment).or_else(|| self.profile.clone())
+        self.flag.clone().or_else(from_environment)
     }
 
     /// The sources in front of the one that will be asked.
@@ -116,7 +131,17 @@ impl Wanted {
 
     /// Whether it may come to a prompt.
     pub fn may_ask_somebody(&self) -> bool {
-        self.may_prompt && self.source().is_none()
+        self.may_prompt && self.oauth.is_none() && self.source().is_none()
+    }
+
+    /// Where access tokens come from, unless a flag or a variable brings one.
+    fn oauth(&self) -> Option<&OAuth> {
+        self.oauth.as_ref().filter(|_| self.source_of_call().is_none())
+    }
+
+    /// Whether [`refresh`] may bring another token where one was refused.
+    pub fn can_renew(&self) -> bool {
+        self.oauth().is_some() || matches!(self.source(), Some(SecretSource::Command(_)))
     }
 
     /// The name of a store, for people.
@@ -125,7 +150,15 @@ impl Wanted {
     }
 
     fn login_command(&self) -> String {
-        format!("mailsend login {}", self.whose())
+        match (&self.profile_name, &self.oauth) {
+            (None, Some(OAuth::Client(client))) => format!(
+                "mailsend login {} --oauth {} --client-id {}",
+                self.whose(),
+                client.provider.as_str(),
+                client.client_id.as_deref().unwrap_or("ID")
+            ),
+            _ => format!("mailsend login {}", self.whose()),
+        }
     }
 
     fn logout_command(&self) -> String {
@@ -146,6 +179,9 @@ impl Wanted {
 /// With what was tried, and the ways out.
 pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
     let mut chain = wanted.unset();
+    if let Some(oauth) = wanted.oauth() {
+        return from_oauth(wanted, chain, oauth::get(wanted, oauth));
+    }
     let Some(source) = wanted.source() else { return from_stores(wanted, chain) };
     let read = match source {
         SecretSource::Keyring => from_keyring(wanted),
@@ -157,6 +193,52 @@ pub fn get(wanted: &Wanted) -> Result<Found, SecretError> {
     match read {
         Ok(secret) => Ok(Found { secret, source, chain }),
         Err(error) => Err(SecretError { chain, ..error }),
+    }
+}
+
+/// Returns an access token in the place of the `stale` one, which a server has refused as expired. Blocks as [`get`].
+///
+/// # Errors
+/// As [`get`]; [`Cause::Login`] if there is nothing newer where the refused one came from.
+pub fn refresh(wanted: &Wanted, stale: &Secret) -> Result<Found, SecretError> {
+    if let Some(oauth) = wanted.oauth() {
+        return from_oauth(wanted, wanted.unset(), oauth::refresh(wanted, oauth, stale));
+    }
+    match wanted.source() {
+        // What prints tokens may print a newer one.
+        Some(SecretSource::Command(_)) => get(wanted),
+        source => {
+            let place = source.map_or_else(|| "the stores of login".to_owned(), |source| source.to_string());
+            let what = format!("the access token from {place} is refused, and nothing there can renew it");
+            Err(SecretError::new(what)
+                .of_login()
+                .hint("let mailsend get its tokens itself: see oauth.provider and oauth.command in the manual"))
+        }
+    }
+}
+
+/// Adds to the chain what came of OAuth.
+fn from_oauth(
+    wanted: &Wanted,
+    mut chain: Chain,
+    answer: Result<(Secret, String), SecretError>,
+) -> Result<Found, SecretError> {
+    // The profile's password is not asked.
+    chain.truncate(3);
+    let name = match &wanted.oauth {
+        Some(OAuth::Client(client)) => format!("oauth ({})", client.flow.as_str()),
+        _ => "oauth.command".to_owned(),
+    };
+    match answer {
+        Ok((secret, source)) => {
+            chain.push((name, format!("token from {source}")));
+            Ok(Found { secret, source, chain })
+        }
+        Err(mut error) => {
+            chain.append(&mut error.chain);
+            chain.push((name, error.what.clone()));
+            Err(SecretError { chain, ..error })
+        }
     }
 }
 
@@ -215,6 +297,7 @@ mod tests {
             profile: None,
             oauth: None,
             secrets: Secrets::default(),
+            web: WebWay::default(),
             profile_name: profile_name.map(str::to_owned),
             may_prompt: false,
         }

@@ -64,16 +64,29 @@ pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
     ask(&format!("Password for {user} at {host}: "))
 }
 
+/// Asks for the secret of an OAuth client, without echo; nothing may be typed where there is none.
+///
+/// # Errors
+/// If there is no terminal.
+pub fn prompt_client_secret(client_id: &str) -> Result<Secret, SecretError> {
+    typed("client secret", &format!("Client secret of {client_id} (empty if there is none): "))
+}
+
 /// Asks this question at the terminal, without echo.
 pub(super) fn ask(question: &str) -> Result<Secret, SecretError> {
-    #[cfg(unix)]
-    let _silence = Silence::new();
-    let typed = rpassword::prompt_password(clean(question))
-        .map_err(|error| SecretError::new(format!("no password from the terminal: {error}")))?;
+    let typed = typed("password", question)?;
     if typed.is_empty() {
         return Err(SecretError::new("no password was typed"));
     }
-    Ok(Secret::new(typed.into_bytes()))
+    Ok(typed)
+}
+
+fn typed(what: &str, question: &str) -> Result<Secret, SecretError> {
+    #[cfg(unix)]
+    let _silence = Silence::new();
+    rpassword::prompt_password(clean(question))
+        .map(|typed| Secret::new(typed.into_bytes()))
+        .map_err(|error| SecretError::new(format!("no {what} from the terminal: {error}")))
 }
 
 /// A terminal that shows nothing of what is typed, and Ctrl-C held back; until it is dropped.
@@ -191,7 +204,7 @@ pub(super) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>
     read_at_most(file, limit, expected).map_err(NotPrivate::Failed)
 }
 
-fn of_file(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
+pub(super) fn of_file(path: &Path, source: &SecretSource) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     read_private(path, MAX_SECRET).map_err(|error| match error {
         NotPrivate::Failed(error) => SecretError::new(format!("no password from {source}: {error}")),
         NotPrivate::Refused { why, hint } => {

@@ -230,6 +230,20 @@ pub fn forget_all<'a>(wanted: &Wanted, accounts: &[&'a str]) -> (Vec<(StoreKind,
     (removed, failure)
 }
 
+/// Removes an entry from all stores but this one: an older one would be found in front of it. A store that cannot be
+/// asked is left alone.
+///
+/// # Errors
+/// If a store that has it does not let it go.
+pub(super) fn forget_elsewhere(wanted: &Wanted, account: &str, kept: StoreKind) -> Result<(), SecretError> {
+    for kind in kinds(&wanted.secrets).into_iter().filter(|kind| *kind != kept) {
+        if let Ok(Some(_)) = load_from(kind, wanted, account) {
+            forget_in(kind, wanted, account).map_err(|refusal| refusal.error)?;
+        }
+    }
+    Ok(())
+}
+
 /// Moves an entry to a store from the first other one that has it; tells where it was. It is read, written, read back
 /// and compared, and then removed: whatever happens in between, it is in one of them.
 ///

@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
     config::{Environment, Profile, Security, Timeouts},
-    mail::{Cause, Stage, Submission, Trouble},
+    mail::{Cause, Secret, Stage, Submission, Trouble},
     net::{Connected, Endpoint, Passage, Tls, dial},
-    secret::{self, Chain, Found, Wanted},
+    secret::{self, Chain, Found, SecretError, Wanted},
     smtp::{Ended, Listener, Session, Terms, Work, converse},
 };
 
@@ -23,7 +23,7 @@ pub struct Network {
     /// Made when TLS is used: reading certificates takes time.
     tls: OnceCell<Tls>,
     /// Asked for once: a descriptor can be read only once, a person should be asked only once.
-    secret: OnceCell<Found>,
+    secret: Mutex<Option<Found>>,
     /// Everybody who was asked, if nobody had it.
     asked_in_vain: OnceCell<Chain>,
     /// With the proxy's password, which is asked for once, too.
@@ -52,7 +52,7 @@ impl Network {
             profile,
             wanted,
             tls: OnceCell::new(),
-            secret: OnceCell::new(),
+            secret: Mutex::new(None),
             asked_in_vain: OnceCell::new(),
             passage: OnceCell::new(),
         };
@@ -83,7 +83,7 @@ impl Network {
             // Why the login is impossible says more than why there is no password for it.
             opening.check_login()?;
             secret?;
-            opening.login().await?;
+            opening.login(listener).await?;
         }
         let terms = opening.terms(depth)?;
         let session = opening.session.ok_or_else(|| internal("a session was opened and is not there"))?;
@@ -91,7 +91,7 @@ impl Network {
     }
 
     pub(super) fn remember(&mut self, found: Found) {
-        self.secret = OnceCell::new_with(Some(found));
+        self.secret = Mutex::new(Some(found));
     }
 
     async fn tls(&self) -> Result<&Tls, Trouble> {
@@ -107,7 +107,8 @@ impl Network {
                     return Ok(passage);
                 }
                 let asked = tokio::task::spawn_blocking(move || {
-                    secret::for_proxy(&mut passage, &profile, Environment::of_process()).map(|()| passage)
+                    let source = profile.proxy_password.as_ref();
+                    secret::for_proxy(&mut passage, source, Environment::of_process()).map(|()| passage)
                 });
                 let asked = asked.await.map_err(|error| internal(&error.to_string()))?;
                 asked.map_err(|error| {
@@ -118,22 +119,42 @@ impl Network {
             .await
     }
 
-    async fn secret(&self) -> Result<&Found, Trouble> {
-        self.secret
-            .get_or_try_init(|| async {
-                let wanted = self.wanted.clone().ok_or_else(|| internal("a password is wanted for nobody"))?;
-                let asked = tokio::task::spawn_blocking(move || secret::get(&wanted)).await;
-                let asked = asked.map_err(|error| internal(&error.to_string()))?;
-                asked.map_err(|error| {
-                    let mut trouble = Trouble::new(Stage::Auth, error.cause, &error.what);
-                    trouble.hints = error.hints;
-                    trouble.hints.extend(self.profile.dropped_password.clone());
-                    // The first attempt has said it.
-                    let _ = self.asked_in_vain.set(error.chain);
-                    trouble
-                })
-            })
-            .await
+    async fn secret(&self) -> Result<Found, Trouble> {
+        let mut held = self.secret.lock().await;
+        match &*held {
+            Some(found) => Ok(found.clone()),
+            None => Ok(held.insert(self.ask(secret::get).await?).clone()),
+        }
+    }
+
+    /// A token in the place of a refused one; `None` if there is no other.
+    async fn renewed(&self, stale: &Secret) -> Result<Option<Found>, Trouble> {
+        let mut held = self.secret.lock().await;
+        // Another session may have been here before.
+        if held.as_ref().is_some_and(|found| found.secret != *stale) {
+            return Ok(held.clone());
+        }
+        let refused = stale.clone();
+        let found = self.ask(move |wanted| secret::refresh(wanted, &refused)).await?;
+        Ok((found.secret != *stale).then(|| held.insert(found).clone()))
+    }
+
+    /// Asks whoever keeps the secret, on a thread that may block.
+    async fn ask(
+        &self,
+        question: impl FnOnce(&Wanted) -> Result<Found, SecretError> + Send + 'static,
+    ) -> Result<Found, Trouble> {
+        let wanted = self.wanted.clone().ok_or_else(|| internal("a password is wanted for nobody"))?;
+        let asked = tokio::task::spawn_blocking(move || question(&wanted)).await;
+        let asked = asked.map_err(|error| internal(&error.to_string()))?;
+        asked.map_err(|error| {
+            let mut trouble = Trouble::new(Stage::Auth, error.cause, &error.what);
+            trouble.hints = error.hints;
+            trouble.hints.extend(self.profile.dropped_password.clone());
+            // The first failure is the one that is told.
+            let _ = self.asked_in_vain.set(error.chain);
+            trouble
+        })
     }
 }
 
@@ -218,11 +239,11 @@ impl<'a> Opening<'a> {
         self.session()?.mechanisms(&profile).map(|_| ())
     }
 
-    /// Logs in.
+    /// Logs in. A token that the server calls expired or invalid is renewed once, where there is somebody to ask.
     ///
     /// # Errors
     /// [`Cause::Configuration`] if there is no password; see [`Session::login`].
-    pub async fn login(&mut self) -> Result<(), Trouble> {
+    pub async fn login(&mut self, listener: &Listener) -> Result<(), Trouble> {
         let network = self.network;
         if !self.wants_login() {
             return Ok(());
@@ -236,9 +257,27 @@ impl<'a> Opening<'a> {
         let found = network.secret().await.inspect_err(|_| {
             self.secret_chain = network.asked_in_vain.get().cloned().unwrap_or_default();
         })?;
+        let Err(refused) = self.login_with(&found).await else { return Ok(()) };
+        let can_renew = network.wanted.as_ref().is_some_and(Wanted::can_renew);
+        if !can_renew || !self.session()?.token_was_refused {
+            return Err(refused);
+        }
+        listener.note("the token was refused; another is asked for").await;
+        let Some(renewed) = network.renewed(&found.secret).await? else { return Err(refused) };
+        // Some servers have hung up by now.
+        if let Some(session) = self.session.take() {
+            session.quit().await;
+        }
+        self.connect(listener).await?;
+        self.secure().await?;
+        self.login_with(&renewed).await
+    }
+
+    async fn login_with(&mut self, found: &Found) -> Result<(), Trouble> {
         self.secret_chain.clone_from(&found.chain);
         self.secret_source = Some(found.source.clone());
-        self.session()?.login(&network.profile, Some(&found.secret)).await.map(|_| ())
+        let profile = &self.network.profile;
+        self.session()?.login(profile, Some(&found.secret)).await.map(|_| ())
     }
 
     /// What server and profile allow.

@@ -1,6 +1,7 @@
 //! What all end-to-end tests use: a sealed place to run the binary in, and servers to run it against.
 
 mod certificates;
+pub mod identity;
 mod proxy;
 pub mod real;
 mod sandbox;

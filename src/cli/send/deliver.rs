@@ -10,18 +10,20 @@ use std::{
     thread,
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::compose::Letter;
 use crate::{
     cli::{
         CliError, Exit,
         args::{Context, ReportArgs, WhereArgs},
-        runtime, ui,
+        runtime,
+        signals::{die_of, listen},
+        ui,
     },
     config::{Profile, Server},
     feed::{Told, once},
-    mail::{Cause, Event, Outcome, Stage, State, Stop, Submission, Trouble},
+    mail::{Cause, Event, Outcome, Stage, State, Submission, Trouble},
     message::Stamp,
     report::{Progress, Record, Records, Target, human_line, is_attended, paint},
     secret,
@@ -81,7 +83,7 @@ pub(super) fn deliver(
     let runtime = runtime()?;
     let wants_trace = context.wants_trace;
     let presenter = runtime.block_on(async {
-        let mut stop = listen_for_signals(signal.clone());
+        let mut stop = listen(signal.clone());
         let (telling, presented) = present(presenter);
         // The presenter has ended early only by a defect, which shows below.
         once(submission, retry, door, wants_trace, stop.clone(), |told| drop(telling.send(told))).await;
@@ -105,6 +107,7 @@ pub(super) fn deliver(
             if let Err(error) = &exit {
                 ui::show(error);
             }
+            secret::settle();
             die_of(number);
             exit
         }
@@ -235,52 +238,3 @@ fn shorten(names: &[String]) -> String {
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
-
-/// The first signal asks to end, the second to end now. The number of the first is kept.
-#[cfg(unix)]
-fn listen_for_signals(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (sender, stop) = watch::channel(Stop::No);
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    for kind in kinds {
-        // Who started us with nohup, or in the background of a script, wants it so.
-        if is_ignored(kind.as_raw_value()) {
-            continue;
-        }
-        let (sender, first) = (sender.clone(), first.clone());
-        // A signal that cannot be listened for keeps its default.
-        if let Ok(mut signals) = signal(kind) {
-            tokio::spawn(async move {
-                while signals.recv().await.is_some() {
-                    let is_first =
-                        first.compare_exchange(0, kind.as_raw_value(), Ordering::Relaxed, Ordering::Relaxed).is_ok();
-                    sender.send_replace(if is_first { Stop::Drain } else { Stop::Now });
-                }
-            });
-        }
-    }
-    stop
-}
-
-/// Whether the process was started with this signal ignored. Where the system does not tell, none is.
-#[cfg(unix)]
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
-#[cfg(not(unix))]
-fn listen_for_signals(_first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
-    watch::channel(Stop::No).1
-}
-
-/// Ends as the signal would have ended the process: the caller's shell has to see it.
-#[cfg(unix)]
-fn die_of(signal: i32) {
-    // If that is not possible, the exit code has to do.
-    let _ = signal_hook::low_level::emulate_default_handler(signal);
-}
-
-#[cfg(not(unix))]
-fn die_of(_signal: i32) {}

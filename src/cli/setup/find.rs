@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::{
-        Environment, Profile, Security,
+        Environment, Security, WebWay,
         autoconfig::{Candidate, at, known_server, read_autoconfig, server_behind},
     },
     mail::{Address, clean},
@@ -100,7 +100,7 @@ fn by_service(endpoint: Endpoint, security: Security, address: &Address) -> Foun
 /// Mozilla's file at an address, if it is there. Never without TLS: who answers would name the server.
 async fn configuration(url: &str, address: &Address, environment: &Environment) -> Result<Vec<Candidate>, String> {
     let host = url.split('/').nth(2).unwrap_or_default();
-    let passage = Profile::default().passage_to(host, environment).map_err(|error| error.to_string())?;
+    let passage = WebWay::default().passage_to(host, environment).map_err(|error| error.to_string())?;
     let accept = "text/xml, application/xml";
     let asked = http::Asked { url: url.to_owned(), accept, passage, ..http::Asked::default() };
     let answer = http::ask(&asked, LIMIT).await.map_err(|trouble| trouble.what)?;

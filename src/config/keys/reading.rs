@@ -16,8 +16,11 @@ pub(in crate::config) fn nonempty(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("a text is wanted".to_owned()) } else { Ok(text.to_owned()) }
 }
 
-/// https, or http to this machine: tokens and secrets go there.
-pub(in crate::config) fn web_address(text: &str) -> Result<String, String> {
+/// Checks an address to which tokens and secrets go: https, or http to this machine.
+///
+/// # Errors
+/// What is wanted instead.
+pub fn web_address(text: &str) -> Result<String, String> {
     let wanted = || "https://HOST/PATH is wanted, or http:// to this machine".to_owned();
     let (scheme, rest) = text.split_once("://").ok_or_else(wanted)?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();

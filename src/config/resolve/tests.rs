@@ -298,7 +298,7 @@ fn a_proxy_s_password_stays_with_its_proxy() {
     assert_eq!(way("p", &[("proxy", "none")]).0, "");
     assert_eq!(way("none", &[("host", "localhost")]).0, "");
     // Another host has its own way, unless the profile says one for all.
-    let to = |profile: &Profile, host: &str| profile.passage_to(host, &environment).unwrap().to_string();
+    let to = |profile: &Profile, host: &str| profile.web_way().passage_to(host, &environment).unwrap().to_string();
     let plain = resolved("none", &[]);
     assert_eq!(to(&plain, "tokens.example"), "through http://c.example:8080");
     assert_eq!((to(&plain, "a.spared.example"), to(&plain, "127.0.0.1")), (String::new(), String::new()));
