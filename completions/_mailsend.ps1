@@ -212,6 +212,9 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             break
         }
         'mailsend;login' {
+            [CompletionResult]::new('--oauth', '--oauth', [CompletionResultType]::ParameterName, 'Log in at google, microsoft or a custom provider; the profile keeps that')
+            [CompletionResult]::new('--client-id', '--client-id', [CompletionResultType]::ParameterName, 'The client id that the provider has registered for you')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Set any key of the profile, such as -o oauth.tenant=example.com; with --oauth the profile keeps it')
             [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'The profile; the default one if none is named')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'The profile; the default one if none is named')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'The server instead of a profile: smtp://USER@HOST')

@@ -366,12 +366,24 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__login)
-            opts="-p -C -q -v -h --profile --server --user --config --quiet --verbose --trace --store --list --json --help"
+            opts="-o -p -C -q -v -h --oauth --client-id --profile --server --user --config --quiet --verbose --trace --store --list --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --oauth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --client-id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --profile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -200,6 +200,9 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand --help 'Print help (see more with ''--help'')'
         }
         &'mailsend;login'= {
+            cand --oauth 'Log in at google, microsoft or a custom provider; the profile keeps that'
+            cand --client-id 'The client id that the provider has registered for you'
+            cand -o 'Set any key of the profile, such as -o oauth.tenant=example.com; with --oauth the profile keeps it'
             cand -p 'The profile; the default one if none is named'
             cand --profile 'The profile; the default one if none is named'
             cand --server 'The server instead of a profile: smtp://USER@HOST'

@@ -153,6 +153,9 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_se
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l oauth -d 'Log in at google, microsoft or a custom provider; the profile keeps that' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l client-id -d 'The client id that the provider has registered for you' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s o -d 'Set any key of the profile, such as -o oauth.tenant=example.com; with --oauth the profile keeps it' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s p -l profile -d 'The profile; the default one if none is named' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l user -d 'The user' -r

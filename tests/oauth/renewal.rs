@@ -17,7 +17,7 @@ use mailsend::{
 
 use super::{SEND, clean, count, interrupt, logged_in, private, server, start, vault, wanted};
 use crate::support::{
-    finish,
+    Server, finish,
     identity::{Answer, CLIENT_SECRET, Provider},
 };
 
@@ -249,5 +249,52 @@ fn a_token_that_no_store_takes_is_put_aside() {
     assert!(!aside[0].exists());
     clean(sandbox.run(&SEND)).exits(0);
     assert_eq!(provider.grants("refresh_token").len(), 1);
+    drop(server.heard());
+}
+
+/// A server that calls the first `refused` tokens expired, and hangs up then; it tells which tokens it was shown.
+fn strict_server(refused: usize) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let shown: Arc<Mutex<Vec<String>>> = Arc::default();
+    let server = Server::new({
+        let shown = shown.clone();
+        move |talk, number| {
+            talk.greet("AUTH XOAUTH2");
+            let line = talk.expect("AUTH XOAUTH2 ");
+            let words = encodify::base64::STANDARD.decode(&line["AUTH XOAUTH2 ".len()..]).expect("Base64");
+            shown.lock().expect("no test panics with it").push(String::from_utf8(words).expect("UTF-8"));
+            if number >= refused {
+                talk.say("235 welcome");
+                talk.take_one(1);
+                return;
+            }
+            talk.say(&format!("334 {}", encodify::base64::STANDARD.encode("{\"status\":\"401\"}")));
+            talk.answer("", "535 5.7.8 expired");
+            talk.close();
+        }
+    });
+    (server, shown)
+}
+
+#[test]
+fn a_token_that_the_server_calls_expired_is_renewed_for_the_same_message() {
+    let provider = Provider::new();
+    let (server, shown) = strict_server(1);
+    let sandbox = logged_in(&provider, server.port);
+    clean(sandbox.run(&[&SEND[..], &["-v"]].concat())).exits(0).says("the token was refused; another is asked for");
+    assert_eq!(provider.grants("refresh_token").len(), 1);
+    let shown = shown.lock().expect("no test panics with it");
+    assert!(shown.len() == 2 && shown[0] != shown[1], "{shown:?}");
+    assert_eq!(server.heard().len(), 2);
+}
+
+#[test]
+fn a_second_refusal_is_the_last() {
+    let provider = Provider::new();
+    let (server, shown) = strict_server(usize::MAX);
+    let sandbox = logged_in(&provider, server.port);
+    let run = clean(sandbox.run(&[&SEND[..], &["--retry", "3"]].concat())).exits(77);
+    run.says("the token was refused (status 401): 535 5.7.8 expired");
+    assert_eq!(provider.grants("refresh_token").len(), 1);
+    assert_eq!(shown.lock().expect("no test panics with it").len(), 2);
     drop(server.heard());
 }
