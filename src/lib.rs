@@ -11,7 +11,7 @@
 //! | [`mail`] | nouns without I/O: mailbox, envelope, submission, content, reply, outcome, secret, and the two channels between a feed and its sessions |
 //! | [`net`] | byte streams: connecting to a host, TLS, certificates |
 //! | [`config`] | TOML, environment and flags to one resolved profile; parse only |
-//! | [`secret`] | passwords from file, descriptor, command, environment, systemd, terminal; stores for them |
+//! | [`secret`] | passwords from file, descriptor, command, environment, systemd, terminal; stores for them; OAuth tokens |
 //! | [`message`] | draft to MIME, raw messages, and the octets of a content as a stream |
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
