@@ -366,7 +366,7 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__login)
-            opts="-o -p -C -q -v -h --oauth --client-id --profile --server --user --config --quiet --verbose --trace --store --list --json --help"
+            opts="-o -p -C -q -v -h --oauth --client-id --store --list --json --profile --server --user --config --quiet --verbose --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -382,6 +382,10 @@ _mailsend() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --store)
+                    COMPREPLY=($(compgen -W "keyring keyutils file" -- "${cur}"))
                     return 0
                     ;;
                 --profile)
@@ -428,10 +432,6 @@ _mailsend() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
-                    return 0
-                    ;;
-                --store)
-                    COMPREPLY=($(compgen -W "keyring keyutils file" -- "${cur}"))
                     return 0
                     ;;
                 *)

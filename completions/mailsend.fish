@@ -78,8 +78,8 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -l trace -d 'Show the wh
 complete -c mailsend -n "__fish_mailsend_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s V -l version -d 'Print version'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, import, remove or check profiles'
-complete -c mailsend -n "__fish_mailsend_needs_command" -a "login" -d 'Store the password of a profile in the keyring'
-complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove the password of a profile from the keyring'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "login" -d 'Store the password or the tokens of a profile'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove what is stored for a profile'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "completions" -d 'Print completions for a shell'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a manual page'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -s h -l help -d 'Print help'
@@ -156,18 +156,18 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_se
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l oauth -d 'Log in at google, microsoft or a custom provider; the profile keeps that' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l client-id -d 'The client id that the provider has registered for you' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s o -d 'Set any key of the profile, such as -o oauth.tenant=example.com; with --oauth the profile keeps it' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l store -d 'Keep it there; what is in another store is moved' -r -f -a "keyring\t'The desktop\'s keyring'
+keyutils\t'Keys of the Linux kernel, until the machine starts anew'
+file\t'An encrypted file, see [secrets] in mailsend-config'"
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s p -l profile -d 'The profile; the default one if none is named' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l user -d 'The user' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s C -l config -d 'Read this configuration file and no other' -r -F
-complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l store -d 'Keep it there; what is in another store is moved' -r -f -a "keyring\t'The desktop\'s keyring'
-keyutils\t'Keys of the Linux kernel, until the machine starts anew'
-file\t'An encrypted file, see [secrets] in mailsend-config'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l list -d 'List what is stored, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l json -d 'List it as JSON'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l trace -d 'Show the whole dialogue with the server, without secrets'
-complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l list -d 'List what is stored, without secrets'
-complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l json -d 'List it as JSON'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -s p -l profile -d 'The profile; the default one if none is named' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand logout" -l server -d 'The server instead of a profile: smtp://USER@HOST' -r

@@ -46,8 +46,6 @@ struct WhoseArgs {
 pub struct LoginArgs {
     #[command(flatten)]
     oauth: oauth::OAuthArgs,
-    #[command(flatten)]
-    whose: WhoseArgs,
     /// Keep it there; what is in another store is moved
     #[arg(long, value_name = "STORE")]
     store: Option<StoreArg>,
@@ -57,6 +55,8 @@ pub struct LoginArgs {
     /// List it as JSON
     #[arg(long, requires = "list")]
     json: bool,
+    #[command(flatten)]
+    whose: WhoseArgs,
 }
 
 /// Stores for secrets.

@@ -55,9 +55,9 @@ pub struct Cli {
 enum Command {
     /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
-    /// Store the password of a profile in the keyring
+    /// Store the password or the tokens of a profile
     Login(login::LoginArgs),
-    /// Remove the password of a profile from the keyring
+    /// Remove what is stored for a profile
     Logout(login::LogoutArgs),
     /// Print completions for a shell
     Completions(man::CompletionsArgs),

@@ -28,18 +28,17 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// Who logs in, if not a password.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "OAuth 2.0")]
 pub(super) struct OAuthArgs {
     /// Log in at google, microsoft or a custom provider; the profile keeps that
-    #[arg(long, value_name = "PROVIDER")]
+    #[arg(long, value_name = "PROVIDER", help_heading = "OAuth 2.0")]
     oauth: Option<String>,
 
     /// The client id that the provider has registered for you
-    #[arg(long, value_name = "ID", requires = "oauth")]
+    #[arg(long, value_name = "ID", requires = "oauth", help_heading = "OAuth 2.0")]
     client_id: Option<String>,
 
     /// Set any key of the profile, such as -o oauth.tenant=example.com; with --oauth the profile keeps it
-    #[arg(short = 'o', value_name = "KEY=VALUE", allow_hyphen_values = true)]
+    #[arg(short = 'o', value_name = "KEY=VALUE", allow_hyphen_values = true, help_heading = "OAuth 2.0")]
     options: Vec<String>,
 }
 

@@ -120,3 +120,34 @@ fn wait(
     }
     Ok(Secret::new(returned.code.unwrap_or_default().into_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{Environment, Flow},
+        mail::Cause,
+        secret::oauth::testing,
+    };
+
+    #[test]
+    fn nobody_is_waited_for_for_ever() {
+        let wanted = testing::wanted(Environment::default());
+        for (provider, back) in [(Provider::Microsoft, "http%3A%2F%2Flocalhost%3A"), (Provider::Google, "127.0.0.1%3A")]
+        {
+            let mut settings = testing::settings("https://x.example/?a=b", Flow::Code);
+            settings.provider = provider;
+            let client = Client::new(&wanted, &settings, None).unwrap();
+            let mut notices = Vec::new();
+            let (_keeps_it_open, pasted) = mpsc::channel();
+            let mut show = |notice: &Notice| notices.push(notice.clone());
+            let error = run(&client, &mut show, &pasted, Duration::from_millis(100)).unwrap_err();
+            assert_eq!(error.cause, Cause::Login);
+            assert!(error.what.contains("within 0.1 s") && error.hints[0].contains("mailsend login"), "{error:?}");
+            let Notice::Address { address, is_opened: false, .. } = &notices[0] else { panic!("{notices:?}") };
+            assert!(address.starts_with("https://x.example/?a=b&response_type=code&client_id=id&"), "{address}");
+            assert!(address.contains(back), "{address}");
+            assert_eq!(address.contains("access_type=offline"), provider == Provider::Google);
+        }
+    }
+}
