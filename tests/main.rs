@@ -15,6 +15,7 @@ mod oauth;
 mod output;
 mod passage;
 mod profiles;
+mod readme;
 mod real;
 mod sasl;
 mod setup;

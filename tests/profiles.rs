@@ -313,19 +313,3 @@ fn a_profile_may_have_no_return_path() {
     sandbox.config(&CONFIG.replace("SERVER", "smtp://mx.example"));
     sandbox.without("EMAIL").run(&["a@y.example", "--body", "x"]).exits(78).says("name one: --from");
 }
-
-/// What the README says of the configuration is one.
-#[test]
-fn the_readme_s_configurations_hold() {
-    let readme = include_str!("../README.md");
-    let blocks: Vec<&str> =
-        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().expect("an end")).collect();
-    assert!(blocks.len() >= 5, "{blocks:#?}");
-    for block in blocks {
-        let sandbox = Sandbox::new();
-        sandbox.config(block);
-        let list = sandbox.run(&["profile", "list", "--json"]).exits(0).stdout;
-        let list: Vec<serde_json::Value> = serde_json::from_str(&list).expect("JSON");
-        assert!(list.iter().all(|profile| profile["error"].is_null() && profile["server"].is_string()), "{list:#?}");
-    }
-}
