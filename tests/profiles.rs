@@ -1,8 +1,8 @@
 //! Profiles: reading, showing, changing and checking them.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt, process::Stdio};
 
-use crate::support::{Sandbox, Server, authority};
+use crate::support::{Sandbox, Server, authority, finish};
 
 #[test]
 fn a_profile_from_nothing_to_gone() {
@@ -312,4 +312,82 @@ fn a_profile_may_have_no_return_path() {
     assert!(server.only().commands.contains(&"MAIL FROM:<>".to_owned()));
     sandbox.config(&CONFIG.replace("SERVER", "smtp://mx.example"));
     sandbox.without("EMAIL").run(&["a@y.example", "--body", "x"]).exits(78).says("name one: --from");
+}
+
+/// Whoever changes the file waits for who changes it already.
+#[test]
+fn profiles_added_at_once_are_all_there() {
+    let sandbox = Sandbox::new();
+    let runs: Vec<_> = (0..10)
+        .map(|number| {
+            let name = format!("p{number}");
+            let mut command = sandbox.command(&["profile", "add", &name, "--server", "smtp://mx.example"]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().expect("it starts")
+        })
+        .collect();
+    for run in runs {
+        finish(run).exits(0);
+    }
+    assert_eq!(sandbox.run(&["profile", "list"]).exits(0).stdout.lines().count(), 10);
+}
+
+#[test]
+fn names_can_be_typed_and_shown() {
+    let sandbox = Sandbox::new();
+    let long = "a".repeat(65);
+    for name in ["a b", "a\"b", "", "a\tb", &long, "a]b"] {
+        let run = sandbox.run(&["profile", "add", name, "--server", "smtp://mx.example"]).exits(64);
+        run.says("a word of letters, digits");
+    }
+    // What stands in the file by hand is shown whatever it is.
+    sandbox.config(&format!("[profiles.{}]\nserver = \"smtp://mx.example\"\n", "b".repeat(100_000)));
+    sandbox.run(&["profile", "list"]).exits(0);
+}
+
+#[test]
+fn a_configuration_that_everybody_can_write_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[profiles.p]\nserver = \"maildir:box\"\n");
+    let path = sandbox.path("config.toml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("a mode");
+    sandbox.run(&["profile", "list"]).exits(66).says(&format!("chmod o-w {}", path.display()));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o664)).expect("a mode");
+    sandbox.run(&["profile", "list"]).exits(0);
+}
+
+#[test]
+fn a_plan_names_where_the_secret_comes_from() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config(
+        "default-profile = \"kept\"\n[profiles.kept]\nserver = \"smtps://ada@mx.example\"\nfrom = \"a@x.example\"\n\
+         [profiles.tokens]\nusername = \"ada\"\nfrom = \"a@x.example\"\n\
+         oauth = { provider = \"google\", client-id = \"x\" }\n",
+    );
+    let plan = |sandbox: &Sandbox, more: &[&str]| {
+        let arguments = [&["a@y.example", "--body", "x", "--dry-run"][..], more].concat();
+        sandbox.run(&arguments).exits(0).stdout
+    };
+    assert!(plan(&sandbox, &[]).contains("login       ada, password from the stores of login, or a prompt\n"));
+    assert!(plan(&sandbox, &["-p", "tokens"]).contains("login       ada, access token by OAuth\n"));
+    sandbox.env("MAILSEND_PASSWORD", "x");
+    assert!(plan(&sandbox, &[]).contains("password from environment variable MAILSEND_PASSWORD\n"));
+}
+
+#[test]
+fn check_tells_a_refusal_from_what_was_not_tried() {
+    let server = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN ", "535 5.7.8 wrong");
+        talk.hear_to_the_end();
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.env("MAILSEND_PASSWORD", "geheim");
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let check = ["profile", "check", "--server", &url, "-o", "allow-plaintext-auth=true"];
+    assert!(sandbox.run(&check).exits(77).stdout.contains("login         ada: refused\n"));
+    let run = sandbox.run(&[&check[..], &["--json"]].concat()).exits(77);
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!((&json["login"], &json["login_refused"]), (&serde_json::Value::Null, &true.into()));
+    drop(server.heard());
 }

@@ -75,6 +75,18 @@ fn a_configuration_at_the_domain_comes_before_the_dns() {
     run.says("DNS SRV _submission: none");
     let text = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
     assert!(text.contains("username = \"lovelace\"") && text.contains("told.example.test"), "{text}");
+    // One that takes tokens only gets no password.
+    let plan = serde_json::json!({
+        "hosts": ["autoconfig.example.test", "told.example.test"],
+        "web": { "autoconfig.example.test/mail/config-v1.1.xml":
+            CONFIGURATION.replace("</outgoingServer>", "<authentication>OAuth2</authentication></outgoingServer>") },
+        "smtp": [465],
+        "typed": [],
+    });
+    let run = run_in(&mut sandbox, &plan, &["profile", "add", "tokens", "-r", "a@example.test"]).expect("a network");
+    let run = run.exits(0);
+    let words = "told.example.test wants OAuth: mailsend login --profile tokens --oauth custom --client-id ID";
+    assert!(run.stdout.contains(words), "{run:#?}");
     // The well-known place of the domain itself; and a server that is not there leads to the next.
     let plan = serde_json::json!({
         "hosts": ["example.test", "told.example.test", "next.example.test"],
@@ -158,4 +170,22 @@ fn at_a_terminal_an_address_and_a_password_are_enough() {
         assert!(list.contains("ada@example.test") && !list.contains("bob"), "{list}");
     }
     assert!(!fs::read_to_string(sandbox.path("config.toml")).expect("a configuration").contains("other"));
+}
+
+/// Without any place to keep it, the password is proven and the profile written, and what to do is told.
+#[test]
+fn a_password_that_cannot_be_kept_is_proven_all_the_same() {
+    let plan = serde_json::json!({
+        "hosts": ["smtp.example.test"],
+        "srv": { "_submissions._tcp.example.test": [[0, 0, 465, "smtp.example.test"]] },
+        "smtp": [465],
+        "typed": [["Password for", "sesame"]],
+    });
+    let mut sandbox = Sandbox::new();
+    sandbox.config("[secrets]\nstore = \"keyring\"\n");
+    let Some(run) = run_in(&mut sandbox, &plan, &["profile", "add", "work", "-r", "ada@example.test"]) else { return };
+    let run = run.exits(0);
+    assert!(run.stdout.contains("no keyring") && run.stdout.contains("added profile 'work'"), "{run:#?}");
+    assert!(run.stdout.contains("next: mailsend login"), "{run:#?}");
+    assert!(!run.stdout.contains("was not tried"), "{run:#?}");
 }

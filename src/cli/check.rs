@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Profile, Server, resolve},
-    mail::{Event, Step, Trouble, clean},
+    mail::{Cause, Event, Stage, Step, Trouble, clean},
     net::{Certificate, TlsInfo},
     secret::{self, Wanted},
     smtp::{Capabilities, Listener},
@@ -61,6 +61,9 @@ struct Findings {
     secrets: Vec<Asked>,
     /// The mechanism that worked.
     login: Option<&'static str>,
+    /// Whether the server has refused it.
+    #[serde(rename = "login_refused")]
+    is_refused: bool,
     error: Option<String>,
     hints: Vec<String>,
 }
@@ -111,6 +114,7 @@ pub fn check(args: &CheckArgs) -> Result<Exit, CliError> {
     };
     let trouble = examine(&profile, wanted, context.wants_trace, &mut findings)?;
     if let Some(trouble) = &trouble {
+        findings.is_refused = trouble.stage == Stage::Auth && trouble.cause == Cause::Login;
         findings.error = Some(trouble.to_string());
         findings.hints.clone_from(&trouble.hints);
     }
@@ -265,8 +269,10 @@ impl Findings {
         }
         match (&self.user, &self.login) {
             (Some(user), Some(mechanism)) => line("login", &format!("{user} by {mechanism} works")),
+            (Some(user), None) if self.is_refused => line("login", &format!("{user}: refused")),
             (Some(user), None) => line("login", &format!("{user}: not done")),
             (None, Some(mechanism)) => line("login", &format!("{mechanism} works")),
+            (None, None) if self.is_refused => line("login", "refused"),
             (None, None) if self.wants_login && self.security.is_some() => line("login", "not done"),
             (None, _) if self.security.is_some() => line("login", "none: the profile names no user"),
             (None, _) => line("login", "none: it needs no login"),

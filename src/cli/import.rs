@@ -145,6 +145,7 @@ pub fn import(args: &ImportArgs) -> Result<Exit, CliError> {
         new.set_default_profile(&name);
     }
     if args.dry_run {
+        drop(edit);
         return printed(ui::print(&new.text()));
     }
     edit.save().map_err(profile::cannot_write)?;

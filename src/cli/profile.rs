@@ -9,7 +9,7 @@ use super::{
     check, import, printed, setup, ui,
 };
 use crate::{
-    config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, heirs, profile_names, resolve},
+    config::{ConfigError, Edit, Environment, Files, Origin, Profile, Request, Server, heirs, profile_names, resolve},
     mail::clean,
 };
 
@@ -126,7 +126,7 @@ fn list(args: &ListArgs) -> Result<Exit, CliError> {
             "No profile is configured. Set one up: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS",
         );
     }
-    let width = listed.iter().map(|profile| profile.name.chars().count()).max().unwrap_or(0);
+    let width = listed.iter().map(|profile| profile.name.chars().count()).max().unwrap_or(0).min(40);
     let text: String = listed
         .iter()
         .map(|profile| {
@@ -242,7 +242,11 @@ fn remove(args: &RemoveArgs) -> Result<Exit, CliError> {
         let what = format!("profile '{}' is what others inherit from: {}", args.name, heirs.join(", "));
         return Err(CliError::usage(what).hint("remove those first, or give them what they need in the file"));
     }
-    let user = selected(&context, Some(&args.name)).ok().and_then(|profile| profile.username);
+    let profile = selected(&context, Some(&args.name)).ok();
+    let login = profile.and_then(|profile| match (profile.username, profile.server) {
+        (Some(user), Some(Server::Network { endpoint, .. })) => Some(format!("smtp://{user}@{}", endpoint.host)),
+        _ => None,
+    });
     let was_default = edit.remove_profile(&args.name);
     edit.save().map_err(cannot_write)?;
     if !context.is_quiet {
@@ -250,11 +254,9 @@ fn remove(args: &RemoveArgs) -> Result<Exit, CliError> {
         if was_default {
             ui::tell("it was the default; name another: mailsend profile default NAME");
         }
-        if let Some(user) = user {
-            ui::tell(&format!(
-                "a password of {} in the keyring stays there: mailsend logout --server smtp://USER@HOST",
-                clean(&user)
-            ));
+        if let Some(login) = login {
+            let login = clean(&login);
+            ui::tell(&format!("what 'mailsend login' has kept for it stays there: mailsend logout --server {login}"));
         }
     }
     Ok(Exit::Success)

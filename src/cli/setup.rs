@@ -22,7 +22,7 @@ use super::{
     runtime, ui,
 };
 use crate::{
-    config::{ConfigError, Edit, Files, Profile, Provider, Request, Security, profile_names, resolve},
+    config::{ConfigError, Files, Profile, Provider, Request, Security, profile_names, resolve},
     mail::{Address, Cause, Mailbox, Trouble, clean},
     secret::{self, Found, Wanted, stores},
     transport::Door,
@@ -76,12 +76,16 @@ pub struct AddArgs {
 const OF_THE_MACHINE: [&str; 7] =
     ["HOME", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "XDG_STATE_HOME", "CREDENTIALS_DIRECTORY"];
 
+/// Longest name of a profile.
+const MAX_NAME: usize = 64;
+
 /// Keys and values of the profile to be.
 type Settings = Vec<(String, String)>;
 
 /// Sets up a profile.
 pub fn add(args: AddArgs) -> Result<Exit, CliError> {
-    let (context, mut edit, path) = edit(&args.common)?;
+    let (context, opened, path) = edit(&args.common)?;
+    let is_taken = |name: &str| opened.has_profile(name);
     let mut settings = given(&args)?;
     let is_at_terminal = io::stdin().is_terminal();
     let mut address = args.name.as_ref().filter(|name| name.contains('@')).cloned().or_else(|| args.from.clone());
@@ -96,19 +100,20 @@ pub fn add(args: AddArgs) -> Result<Exit, CliError> {
     }
     let name = match &args.name {
         Some(name) if !name.contains('@') => name.clone(),
-        _ => name_for(mailbox.as_ref(), &edit)?,
+        _ => match name_for(mailbox.as_ref(), is_taken) {
+            Err(_) if is_at_terminal => ask("Name of the profile: ")?,
+            name => name?,
+        },
     };
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(CliError::usage("the name of a profile is a word"));
+    check_name(&name)?;
+    if is_taken(&name) {
+        return Err(taken(&name, &path));
     }
-    if edit.has_profile(&name) {
-        return Err(CliError::usage(format!("there is a profile '{name}' in {path} already"))
-            .hint(format!("remove it first: mailsend profile remove {name}"))
-            .hint("or change it in the file"));
-    }
+    // Opened again when it is written: nobody else waits while this asks and connects.
+    drop(opened);
 
     let ways = match (names_server(&settings), &mailbox) {
-        (true, _) => vec![settings],
+        (true, _) => vec![Way { settings, wants_oauth: false }],
         (false, Some(mailbox)) => look_for(&mailbox.address, settings, &args, &context, is_at_terminal)?,
         (false, None) => {
             return Err(CliError::usage("the profile needs a server, or an address whose server can be looked for")
@@ -120,7 +125,22 @@ pub fn add(args: AddArgs) -> Result<Exit, CliError> {
     };
     let setup = Setup { name: &name, args: &args, context: &context, is_at_terminal };
     let proven = setup.prove(ways)?;
-    setup.write(proven, &mut edit, &path)
+    setup.write(proven)
+}
+
+/// A name that can be typed, and stands in TOML and in the hints as it is.
+fn check_name(name: &str) -> Result<(), CliError> {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+');
+    if name.is_empty() || name.chars().count() > MAX_NAME || name.starts_with('-') || !name.chars().all(is_plain) {
+        return Err(CliError::usage("the name of a profile is a word of letters, digits, '.', '_', '-' and '+'"));
+    }
+    Ok(())
+}
+
+fn taken(name: &str, path: &str) -> CliError {
+    CliError::usage(format!("there is a profile '{name}' in {path} already"))
+        .hint(format!("remove it first: mailsend profile remove {name}"))
+        .hint("or change it in the file")
 }
 
 fn given(args: &AddArgs) -> Result<Settings, CliError> {
@@ -160,11 +180,11 @@ fn mailbox(text: &str) -> Result<Mailbox, CliError> {
 }
 
 /// The first word of the domain, if no profile has that name.
-fn name_for(mailbox: Option<&Mailbox>, edit: &Edit) -> Result<String, CliError> {
+fn name_for(mailbox: Option<&Mailbox>, is_taken: impl Fn(&str) -> bool) -> Result<String, CliError> {
     let usage = |what: &str| CliError::usage(what).hint("mailsend profile add NAME …");
     let Some(mailbox) = mailbox else { return Err(usage("the profile needs a name")) };
     let name = mailbox.address.domain().split('.').next().unwrap_or_default().to_ascii_lowercase();
-    match name.is_empty() || edit.has_profile(&name) {
+    match name.is_empty() || is_taken(&name) {
         true => Err(usage(&format!("there is a profile '{name}' already: the new one needs a name of its own"))),
         false => Ok(name),
     }
@@ -182,14 +202,22 @@ fn ask(question: &str) -> Result<String, CliError> {
     }
 }
 
-/// The ways to go, best first, each as the whole of its settings.
+/// A profile that may be.
+struct Way {
+    /// All of its settings.
+    settings: Settings,
+    /// Whether its server is said to take tokens only.
+    wants_oauth: bool,
+}
+
+/// The ways to go, best first.
 fn look_for(
     address: &Address,
     settings: Settings,
     args: &AddArgs,
     context: &Context,
     is_at_terminal: bool,
-) -> Result<Vec<Settings>, CliError> {
+) -> Result<Vec<Way>, CliError> {
     let by_hand =
         |error: CliError| error.hint(format!("name it: --server smtps://{address}@HOST, or smtp:// for STARTTLS"));
     let runtime = runtime()?;
@@ -225,7 +253,7 @@ fn look_for(
         // What is given by hand wins.
         let mut way = unfolded(way.into_iter().chain(settings.clone()).collect());
         way.sort_by_key(|(key, _)| key != "from");
-        ways.push(way);
+        ways.push(Way { settings: way, wants_oauth: candidate.wants_oauth });
     }
     match ways.is_empty() {
         true => Err(by_hand(CliError::new(Exit::Configuration, "no server that was found can be trusted"))),
@@ -257,6 +285,8 @@ struct Proven {
     profile: Profile,
     /// A secret that is to be kept, and whose it is.
     typed: Option<(Wanted, Found)>,
+    /// Whether somebody has logged in.
+    is_proven: bool,
 }
 
 impl Setup<'_> {
@@ -291,31 +321,31 @@ impl Setup<'_> {
     }
 
     /// Takes the first way that works. With a password at hand that is a login; a refused one is the end.
-    fn prove(&self, ways: Vec<Settings>) -> Result<Proven, CliError> {
+    fn prove(&self, ways: Vec<Way>) -> Result<Proven, CliError> {
         let is_found = !names_server(&given(self.args)?);
         let mut secret: Option<Found> = None;
         let mut last = None;
-        for settings in ways {
+        for Way { settings, wants_oauth } in ways {
             let profile = self.resolve(&settings)?;
             let wanted =
                 WhereArgs { password_fd: self.args.password_fd, ..WhereArgs::default() }.wanted(&profile, self.context);
             if self.args.no_check {
-                return Ok(Proven { settings, profile, typed: None });
+                return Ok(Proven { settings, profile, typed: None, is_proven: false });
             }
             if let Some(wanted) = &wanted
                 && secret.is_none()
             {
-                secret = self.secret(wanted)?;
+                secret = self.secret(wanted, wants_oauth)?;
             }
             if secret.is_none() && !is_found {
-                return Ok(Proven { settings, profile, typed: None });
+                return Ok(Proven { settings, profile, typed: None, is_proven: false });
             }
             let login = wanted.filter(|_| secret.is_some());
             match connect(&profile, login.clone(), secret.as_ref(), self.context.wants_trace)? {
                 Ok(()) => {
-                    let is_kept = profile.password.is_none();
+                    let (is_kept, is_proven) = (profile.password.is_none(), login.is_some());
                     let typed = login.zip(secret.filter(|_| is_kept));
-                    return Ok(Proven { settings, profile, typed });
+                    return Ok(Proven { settings, profile, typed, is_proven });
                 }
                 Err(trouble) if leads_on(&trouble) => last = Some(trouble),
                 Err(trouble) => return Err(self.failed(trouble)),
@@ -325,12 +355,14 @@ impl Setup<'_> {
         Err(self.failed(trouble))
     }
 
-    fn failed(&self, trouble: Trouble) -> CliError {
+    fn failed(&self, mut trouble: Trouble) -> CliError {
+        // There is no such profile yet.
+        trouble.hints.retain(|hint| !hint.contains("mailsend login"));
         CliError::from(trouble).hint("nothing was written; --no-check writes the profile without connecting")
     }
 
     /// The password, if there is one at hand: from a flag, or typed.
-    fn secret(&self, wanted: &Wanted) -> Result<Option<Found>, CliError> {
+    fn secret(&self, wanted: &Wanted, wants_oauth: bool) -> Result<Option<Found>, CliError> {
         let has_flag = self.args.password_command.is_some() || self.args.password_file.is_some();
         if has_flag || wanted.flag.is_some() {
             let mut wanted = wanted.clone();
@@ -338,12 +370,12 @@ impl Setup<'_> {
             wanted.environment = wanted.environment.only(&OF_THE_MACHINE);
             return Ok(Some(secret::get(&wanted)?));
         }
-        if wanted.source().is_some() || wanted.oauth.is_some() || !self.is_at_terminal {
+        if wants_oauth && wanted.oauth.is_none() {
+            let provider = Provider::of_host(&wanted.host).unwrap_or(Provider::Custom);
+            self.tell(&format!("{} wants OAuth: {}", wanted.host, self.oauth_login(provider)));
             return Ok(None);
         }
-        // Nobody types a password in vain.
-        if let Err(error) = stores::reach(wanted, &stores::password_account(&wanted.user, &wanted.host), None) {
-            ui::show(&error.into());
+        if wanted.source().is_some() || wanted.oauth.is_some() || !self.is_at_terminal {
             return Ok(None);
         }
         if let Some(provider) = Provider::of_host(&wanted.host).filter(|_| !self.context.is_quiet) {
@@ -358,8 +390,13 @@ impl Setup<'_> {
         format!("mailsend login --profile {} --oauth {} --client-id ID", self.name, provider.as_str())
     }
 
-    fn write(&self, proven: Proven, edit: &mut Edit, path: &str) -> Result<Exit, CliError> {
-        let Proven { settings, profile, typed } = proven;
+    fn write(&self, proven: Proven) -> Result<Exit, CliError> {
+        let Proven { settings, profile, typed, is_proven } = proven;
+        let (_, mut edit, path) = edit(&self.args.common)?;
+        // Somebody may have been faster.
+        if edit.has_profile(self.name) {
+            return Err(taken(self.name, &path));
+        }
         let is_first = profile_names(&self.context.files).is_empty();
         let folder = std::env::current_dir().unwrap_or_default();
         edit.add_profile(self.name, &unfolded(settings), &folder);
@@ -374,21 +411,39 @@ impl Setup<'_> {
         if is_default {
             edit.set_default_profile(self.name);
         }
-        let is_kept = typed.is_some();
-        if let Some((wanted, found)) = typed {
-            let account = stores::password_account(&wanted.user, &wanted.host);
-            let store = stores::save(&wanted, &account, &found.secret, None)?;
-            self.tell(&format!("{} keeps the password of {} at {}", store.as_str(), wanted.user, wanted.host));
-        }
         edit.save().map_err(cannot_write)?;
+        drop(edit);
+        let is_kept = match typed {
+            Some((wanted, found)) => self.keep(&wanted, &found),
+            None => false,
+        };
         let default = if is_default { ", the one used when none is named" } else { "" };
         self.tell(&format!("added profile '{}' to {path}{default}", self.name));
         let which = if is_default { String::new() } else { format!(" --profile {}", self.name) };
-        if profile.username.is_some() && profile.password.is_none() && !is_kept {
+        if !is_proven && profile.wants_login() {
+            self.tell("the login was not tried: there is no password at hand");
+        }
+        if profile.username.is_some() && profile.password.is_none() && profile.oauth.is_none() && !is_kept {
             self.tell(&format!("next: mailsend login{which}"));
         }
         self.tell(&format!("next: mailsend profile check{which}"));
         Ok(Exit::Success)
+    }
+
+    /// Keeps what was typed; where there is no place for it, the profile is there all the same.
+    fn keep(&self, wanted: &Wanted, found: &Found) -> bool {
+        let account = stores::password_account(&wanted.user, &wanted.host);
+        match stores::save(wanted, &account, &found.secret, None) {
+            Ok(store) => {
+                let store = wanted.store_name(store);
+                self.tell(&format!("the {store} keeps the password of {} at {}", wanted.user, wanted.host));
+                true
+            }
+            Err(error) => {
+                ui::show(&CliError::from(error));
+                false
+            }
+        }
     }
 
     fn tell(&self, line: &str) {

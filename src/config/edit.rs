@@ -1,33 +1,44 @@
 //! Changing a configuration file: comments, order and everything else in it stay as they are.
 
 use std::{
-    fs,
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value};
 
 use super::{ConfigError, ConfigFile, KEYS, Origin};
 
-/// A file being changed; [`Edit::save`] puts it in place at once or not at all.
+/// Who changes the file asks nobody anything meanwhile.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
+/// Between two looks at the lock.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A file being changed; [`Edit::save`] puts it in place at once or not at all. While it lives, other processes that
+/// open theirs wait: ask nobody anything meanwhile.
 #[derive(Debug, Clone)]
 pub struct Edit {
     path: PathBuf,
     document: DocumentMut,
+    _lock: Option<Arc<File>>,
 }
 
 impl Edit {
     /// An empty file that is not there yet.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), document: DocumentMut::new() }
+        Self { path: path.to_owned(), document: DocumentMut::new(), _lock: None }
     }
 
-    /// Opens the file at `path`; one that does not exist is empty.
+    /// Opens the file at `path`; one that does not exist is empty. Waits for others that change it.
     ///
     /// # Errors
-    /// If it cannot be read, or is no valid configuration.
+    /// If it cannot be read, is no valid configuration, or somebody keeps it for 10 s.
     pub fn open(path: &Path) -> Result<Self, ConfigError> {
+        let lock = lock(path)?.map(Arc::new);
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -39,7 +50,7 @@ impl Edit {
             what: error.message().to_owned(),
             hint: None,
         })?;
-        Ok(Self { path: path.to_owned(), document })
+        Ok(Self { path: path.to_owned(), document, _lock: lock })
     }
 
     /// Whether there is a profile of this name.
@@ -177,6 +188,28 @@ impl Edit {
     }
 }
 
+/// Locks the folder of a file, since the file itself is replaced; where that is not possible there is no lock.
+///
+/// # Errors
+/// If somebody else does not let go of it.
+fn lock(path: &Path) -> Result<Option<File>, ConfigError> {
+    let at = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let folder = at.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(folder) = fs::create_dir_all(folder).and_then(|()| File::open(folder)).ok() else { return Ok(None) };
+    let start = Instant::now();
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_LIMIT => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "another process is changing it, or its folder");
+                return Err(ConfigError::File { path: path.to_owned(), error });
+            }
+        }
+    }
+}
+
 /// Sets a key; the comment behind an old value stays.
 fn set_value(table: &mut dyn TableLike, key: &str, mut value: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
@@ -245,6 +278,7 @@ mod tests {
         edit.add_profile("work", &strings(&settings), Path::new("/home/ada"));
         edit.set_default_profile("work");
         edit.save().unwrap();
+        drop(edit);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, format!("# mine\n{text}\n# the end\n")).unwrap();
 
@@ -252,6 +286,7 @@ mod tests {
         let settings = [("server", "maildir:./x"), ("password", "{ file = \"p\" }"), ("tls.client-key", "~/k.pem")];
         edit.add_profile("home", &strings(&settings), Path::new("/home/ada"));
         edit.save().unwrap();
+        drop(edit);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("# mine\ndefault-profile = \"work\"\n"), "{text}");
         assert!(text.contains("# the end"), "{text}");
@@ -319,6 +354,7 @@ mod tests {
         let mut edit = Edit::open(&link).unwrap();
         edit.set_default_profile("x");
         edit.save().unwrap();
+        drop(edit);
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert!(fs::read_to_string(&path).unwrap().contains("default-profile"));
     }

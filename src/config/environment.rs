@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
+    fmt,
     path::PathBuf,
 };
 
 /// The environment variables, taken once. Tests make their own.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
@@ -64,6 +65,13 @@ impl Environment {
             return None;
         }
         either(["ALL_PROXY", "all_proxy"])
+    }
+}
+
+impl fmt::Debug for Environment {
+    /// Names only: some values are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
     }
 }
 

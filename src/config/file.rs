@@ -74,7 +74,7 @@ impl Files {
     /// If a file cannot be read or is not what it should be; only a file that nobody named may be missing.
     pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         if let Some(path) = named.map(Path::to_owned).or_else(|| environment.path("MAILSEND_CONFIG")) {
-            let text = fs::read_to_string(&path).map_err(|error| ConfigError::File { path: path.clone(), error })?;
+            let text = read(&path).map_err(|error| ConfigError::File { path: path.clone(), error })?;
             return Ok(Self { user: Some(ConfigFile::parse(&path, &text)?), system: None });
         }
         let user = match Self::user_path(None, environment) {
@@ -105,8 +105,25 @@ impl Files {
     }
 }
 
+/// Reads a file; whoever can write it decides which commands run.
+fn read(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.mode() & 0o002 != 0 {
+            let what = format!("everybody can write it, and it says which commands run: chmod o-w {}", path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+    }
+    let mut text = String::new();
+    io::Read::read_to_string(&mut file, &mut text)?;
+    Ok(text)
+}
+
 fn read_if_there(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {
-    match fs::read_to_string(path) {
+    match read(path) {
         Ok(text) => ConfigFile::parse(path, &text).map(Some),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(ConfigError::File { path: path.to_owned(), error }),

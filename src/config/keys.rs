@@ -366,7 +366,8 @@ pub const KEYS: &[Key] = &[
         name: "ehlo-name",
         wanted: "host name",
         default: None,
-        doc: "Name that is given in EHLO. By default this machine's, or its address where that has no dot.",
+        doc: "Name that is given in EHLO. By default this machine's, or its address where that has no dot, \
+              or localhost behind a proxy or a socket, who need not know that address.",
         set: |parts, input| {
             parts.profile.ehlo_name = Some(ehlo_name(input.line()?)?);
             Ok(())

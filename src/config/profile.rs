@@ -404,6 +404,10 @@ impl WebWay {
     /// # Errors
     /// If `ALL_PROXY` is wanted and no URL of a proxy.
     pub fn passage_to(&self, host: &str, environment: &Environment) -> Result<Passage, ConfigError> {
+        // http:// is only allowed because this machine's own connections are nobody else's.
+        if (Endpoint { host: host.to_owned(), port: 0 }).is_loopback() {
+            return Ok(Passage::default());
+        }
         let proxy = if self.is_said { self.proxy.clone() } else { proxy_of_environment(host, environment)? };
         Ok(Passage { socket: None, proxy, source: self.source })
     }

@@ -335,14 +335,15 @@ impl<'a> Resolver<'a> {
 
     /// What a whole environment goes through, unless the profile says otherwise.
     fn take_proxy_of_environment(&mut self) -> Result<(), ConfigError> {
-        let Some(Server::Network { endpoint, socket: None, .. }) = &self.parts.profile.server else { return Ok(()) };
         if self.parts.profile.proxy.is_some() || self.parts.has_no_proxy {
             return Ok(());
         }
-        self.parts.profile.proxy = proxy_of_environment(&endpoint.host, self.environment)?;
-        // What a file keeps is for the proxy that it names.
+        // What a file keeps is for the proxy that it names, whatever way leads to the server.
         if matches!(self.set.get("proxy-password"), Some((_, Origin::File(..)))) {
             self.parts.profile.proxy_password = None;
+        }
+        if let Some(Server::Network { endpoint, socket: None, .. }) = &self.parts.profile.server {
+            self.parts.profile.proxy = proxy_of_environment(&endpoint.host, self.environment)?;
         }
         Ok(())
     }

@@ -107,7 +107,7 @@ impl Wanted {
     }
 
     /// The source that flag or environment name, whatever the profile says.
-    fn source_of_call(&self) -> Option<SecretSource> {
+    pub fn source_of_call(&self) -> Option<SecretSource> {
         let from_environment = || {
             if self.environment.value("MAILSEND_PASSWORD").is_some() {
                 return Some(SecretSource::Env("MAILSEND_PASSWORD".to_owned()));

@@ -5,6 +5,8 @@ use crate::mail::{Reply, Secret};
 /// RFC 5321, 4.5.3.1.5 promises 512 octets; servers send more.
 const MAX_LINE: usize = 4 * 1024;
 const MAX_REPLY: usize = 64 * 1024;
+/// Shorter texts are not taken for secrets.
+const SHORTEST: usize = 4;
 
 /// Takes bytes as they come, gives replies as they are complete.
 #[derive(Debug, Default)]
@@ -34,9 +36,10 @@ impl ReplyReader {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// From here on these are shown to nobody: a server that repeats what it was told tells a password.
+    /// From here on these are shown to nobody: a server that repeats what it was told tells a password. What is very
+    /// short stands in many a word, and its absence would tell it.
     pub fn hide(&mut self, secrets: impl IntoIterator<Item = Secret>) {
-        self.hidden.extend(secrets);
+        self.hidden.extend(secrets.into_iter().filter(|secret| secret.expose().len() >= SHORTEST));
     }
 
     /// The login is over: what comes now is not changed. A short password stands in many a word.
@@ -159,10 +162,10 @@ mod tests {
     #[test]
     fn secrets_are_concealed() {
         let mut reader = ReplyReader::default();
-        reader.hide([Secret::new(b"hunter2".to_vec()), Secret::new(b"5".to_vec()), Secret::new(Vec::new())]);
-        reader.push(b"535-hunter2 and hunter2\r\n535 is no password, nor 5\r\nhunter2\r\n");
+        reader.hide([Secret::new(b"hunter2".to_vec()), Secret::new(b"535".to_vec()), Secret::new(Vec::new())]);
+        reader.push(b"535-hunter2 and hunter2\r\n535 is no password, nor 535\r\nhunter2\r\n");
         let reply = reader.take().unwrap().unwrap();
-        assert_eq!((reply.code, reply.text().as_str()), (535, "*** and *** is no password, nor ***"));
+        assert_eq!((reply.code, reply.text().as_str()), (535, "*** and *** is no password, nor 535"));
         assert!(!reader.take().unwrap_err().to_string().contains("hunter2"));
 
         // A mechanism gets every octet of what it has to answer.

@@ -51,8 +51,8 @@ pub(super) struct Complaint {
     pub words: Option<String>,
     /// Another token could do better.
     pub is_about_token: bool,
-    /// Only the binding to TLS is at fault: nothing is said about the password.
-    pub is_about_binding: bool,
+    /// The server cannot bind a login to TLS in our way: nothing is said about the password.
+    pub is_unfit_binding: bool,
 }
 
 impl<'a> Login<'a> {
@@ -187,11 +187,18 @@ impl<'a> Login<'a> {
     }
 
     fn complain(&mut self, error: &ScramError) -> Result<(), Trouble> {
+        // Whoever sits there would like us to go on without the binding, or with the password itself.
         if error.is_downgrade() {
             return Err(self.broken_off(error));
         }
+        if error.is_other_connection() {
+            let without = self.mechanism.as_str().trim_end_matches("-PLUS");
+            return Err(self.broken_off(error).hint(format!(
+                "if TLS ends at a machine in front of the server, and you trust it: -o auth={without}"
+            )));
+        }
         self.complaint.words = Some(error.to_string());
-        self.complaint.is_about_binding = error.is_about_binding();
+        self.complaint.is_unfit_binding = error.is_unfit_binding();
         Ok(())
     }
 

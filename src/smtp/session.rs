@@ -33,8 +33,6 @@ pub struct Session {
     pub token_was_refused: bool,
     /// Mechanisms that the server does not know after all, and what it said.
     unfit: Vec<(Mechanism, Reply)>,
-    /// The server sees another TLS connection than we do.
-    binding_differs: bool,
     is_lmtp: bool,
     name: String,
     timeouts: Timeouts,
@@ -59,7 +57,6 @@ impl Session {
             login: None,
             token_was_refused: false,
             unfit: Vec::new(),
-            binding_differs: false,
             is_lmtp,
             name: ehlo_name(profile.ehlo_name.as_deref(), &host_name(), local),
             timeouts: profile.timeouts,

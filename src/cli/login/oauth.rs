@@ -93,7 +93,8 @@ pub(super) fn login(
             return Err(CliError::usage(what).hint("see whether it works: mailsend profile check"));
         }
     };
-    let edit = args.edit(common, context, wanted)?;
+    // What cannot be written down is told before anybody consents.
+    drop(args.edit(common, context, wanted)?);
     let secret = match secret::oauth::may_need_client_secret(settings) {
         true => client_secret(settings)?,
         false => None,
@@ -104,7 +105,7 @@ pub(super) fn login(
     };
     signals::settle_before_dying();
     let logged_in = secret::oauth::login(wanted, settings, secret, store, &mut show, &pasted)?;
-    if let Some(edit) = edit {
+    if let Some(edit) = args.edit(common, context, wanted)? {
         edit.save().map_err(cannot_write)?;
     }
     if !context.is_quiet {

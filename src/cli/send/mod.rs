@@ -196,7 +196,7 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Success);
     };
     if args.message.dry_run {
-        printed(ui::print(&plan::plan(&letter, &profile, &args.place)))?;
+        printed(ui::print(&plan::plan(&letter, &profile, args.place.wanted(&profile, &context).as_ref())))?;
     }
     if let Some(path) = &args.message.eml {
         write_message(path, &letter.content)?;

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use super::compose::Letter;
 use crate::{
-    cli::{args::WhereArgs, check::way},
+    cli::check::way,
     config::{Profile, Server},
     mail::clean,
+    secret::Wanted,
 };
 
 /// The plan of `--dry-run`, a name and a value per line.
-pub(super) fn plan(letter: &Letter, profile: &Profile, place: &WhereArgs) -> String {
+pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
     if let Some(name) = &profile.name {
         lines.push(("profile", name.clone()));
@@ -24,10 +25,15 @@ pub(super) fn plan(letter: &Letter, profile: &Profile, place: &WhereArgs) -> Str
         },
     ));
     lines.extend(way(profile).map(|way| ("way", way)));
-    if let (Some(Server::Network { .. }), Some(user)) = (&profile.server, &profile.username) {
-        let source = place.secret_source().or_else(|| profile.password.clone());
-        let source = source.map_or_else(|| "the keyring or a prompt".to_owned(), |source| source.to_string());
-        lines.push(("login", format!("{user}, password from {source}")));
+    if let Some(wanted) = wanted {
+        let source = match (wanted.source_of_call(), &wanted.oauth) {
+            (None, Some(_)) => "access token by OAuth".to_owned(),
+            _ => match wanted.source() {
+                Some(source) => format!("password from {source}"),
+                None => "password from the stores of login, or a prompt".to_owned(),
+            },
+        };
+        lines.push(("login", format!("{}, {source}", wanted.user)));
     }
     let sender = letter.envelope.from().map_or_else(|| "<>".to_owned(), ToString::to_string);
     lines.push(("return path", sender));

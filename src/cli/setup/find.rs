@@ -13,6 +13,8 @@ use crate::{
 
 /// How long a web server or a name server may take: most domains have no such web server.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Such files have some kilobytes; to read a large one that means no good takes minutes.
+const MAX_CONFIGURATION: usize = 64 * 1024;
 /// Servers that are tried at most.
 const MAX_FOUND: usize = 4;
 
@@ -104,6 +106,9 @@ async fn configuration(url: &str, address: &Address, environment: &Environment) 
     let accept = "text/xml, application/xml";
     let asked = http::Asked { url: url.to_owned(), accept, passage, ..http::Asked::default() };
     let answer = http::ask(&asked, LIMIT).await.map_err(|trouble| trouble.what)?;
+    if answer.body.len() > MAX_CONFIGURATION {
+        return Err("it is too long for a configuration".to_owned());
+    }
     if answer.status != 200 {
         return Err(format!("none (status {})", answer.status));
     }

@@ -297,12 +297,16 @@ fn a_proxy_s_password_stays_with_its_proxy() {
     assert_eq!(way("none", &[("proxy-password", "{ fd = 3 }")]), through("http://c.example:8080", true));
     assert_eq!(way("p", &[("proxy", "none")]).0, "");
     assert_eq!(way("none", &[("host", "localhost")]).0, "");
-    // Another host has its own way, unless the profile says one for all.
+    // Whatever way leads to the server: a web server behind ALL_PROXY gets no password of a file.
+    let socket = resolved("none", &[("socket", "/run/s")]);
+    assert!(socket.web_way().proxy_password.is_none());
+    // Another host has its own way, unless the profile says one for all. This machine's own is nobody else's.
+    assert_eq!(resolved("p", &[]).web_way().passage_to("localhost", &environment).unwrap().to_string(), "");
     let to = |profile: &Profile, host: &str| profile.web_way().passage_to(host, &environment).unwrap().to_string();
     let plain = resolved("none", &[]);
     assert_eq!(to(&plain, "tokens.example"), "through http://c.example:8080");
     assert_eq!((to(&plain, "a.spared.example"), to(&plain, "127.0.0.1")), (String::new(), String::new()));
-    assert_eq!(to(&resolved("p", &[]), "127.0.0.1"), "through socks5://a.example:1080");
+    assert_eq!(to(&resolved("p", &[]), "tokens.example"), "through socks5://a.example:1080");
     assert_eq!(to(&resolved("p", &[("proxy", "none")]), "tokens.example"), "");
 }
 

@@ -162,9 +162,8 @@ pub(super) fn unusable(endpoint: &str, what: &str) -> SecretError {
 pub(super) fn post(wanted: &Wanted, endpoint: &str, form: &Form, limit: Duration) -> Result<Reply, SecretError> {
     let asked = Asked {
         url: endpoint.to_owned(),
-        body: Some(("application/x-www-form-urlencoded", form.as_str().as_bytes().to_vec())),
+        body: Some(("application/x-www-form-urlencoded", Secret::new(form.as_str().as_bytes().to_vec()))),
         accept: "application/json",
-        headers: Vec::new(),
         passage: way_to(endpoint, wanted)?,
     };
     let answer = ask_and_wait(&asked, limit).map_err(|trouble| {

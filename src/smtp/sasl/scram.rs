@@ -206,11 +206,15 @@ impl Scram {
 }
 
 impl ScramError {
-    /// Whether it is about channel binding only: nothing is said about the password.
-    pub fn is_about_binding(&self) -> bool {
-        let words =
-            ["channel-bindings-dont-match", "channel-binding-not-supported", "unsupported-channel-binding-type"];
+    /// Whether the server cannot bind a login in our way: nothing is said about the password.
+    pub fn is_unfit_binding(&self) -> bool {
+        let words = ["channel-binding-not-supported", "unsupported-channel-binding-type"];
         matches!(self, ScramError::Refused(word) if words.contains(&word.as_str()))
+    }
+
+    /// Whether the server sees another TLS connection than we do: somebody sits in between.
+    pub fn is_other_connection(&self) -> bool {
+        matches!(self, ScramError::Refused(word) if word == "channel-bindings-dont-match")
     }
 
     /// Whether somebody in between took the channel binding out of the server's offer (RFC 5802, 6).

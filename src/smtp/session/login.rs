@@ -16,8 +16,6 @@ enum Attempt {
     Done,
     /// No verdict about the secret.
     NotThisWay(Reply),
-    /// The server and we do not see the same TLS connection: no verdict about the secret either.
-    BindingDiffers(Reply),
     Refused(Trouble),
 }
 
@@ -31,10 +29,7 @@ impl Session {
     /// mechanisms need, [`Cause::Busy`] if it does not work now.
     pub async fn login(&mut self, profile: &Profile, secret: Option<&Secret>) -> Result<bool, Trouble> {
         for mechanism in self.mechanisms(profile)? {
-            let is_unfit = self.unfit.iter().any(|(unfit, _)| *unfit == mechanism);
-            // Between us and a server that sees another connection there may be somebody who only waits for it.
-            let is_unsafe = self.binding_differs && (mechanism.is_bound() || mechanism.shows_secret());
-            if is_unfit || is_unsafe {
+            if self.unfit.iter().any(|(unfit, _)| *unfit == mechanism) {
                 continue;
             }
             if mechanism.takes_secret() && secret.is_none() {
@@ -50,22 +45,11 @@ impl Session {
                     return Ok(true);
                 }
                 Attempt::NotThisWay(reply) => self.unfit.push((mechanism, reply)),
-                Attempt::BindingDiffers(reply) => {
-                    self.unfit.push((mechanism, reply));
-                    self.binding_differs = true;
-                }
                 Attempt::Refused(trouble) => return Err(trouble),
             }
         }
-        let trouble = match self.binding_differs {
-            true => Trouble::new(
-                Stage::Auth,
-                Cause::Untrusted,
-                "the server sees another TLS connection than we do: no password goes over this one",
-            )
-            .hint("if TLS ends at a machine in front of the server, and you trust it: -o auth=PLAIN"),
-            false => Trouble::new(Stage::Auth, Cause::Unsupported, "the server refuses the login mechanisms it offers"),
-        };
+        let trouble =
+            Trouble::new(Stage::Auth, Cause::Unsupported, "the server refuses the login mechanisms it offers");
         Err(self.unfit.last().map(|(_, reply)| reply.clone()).into_iter().fold(trouble, Trouble::reply))
     }
 
@@ -131,8 +115,8 @@ impl Session {
             }
             _ => {
                 login.fail(&reply.text())?;
-                if login.complaint.is_about_binding {
-                    return Ok(Attempt::BindingDiffers(reply));
+                if login.complaint.is_unfit_binding {
+                    return Ok(Attempt::NotThisWay(reply));
                 }
                 self.token_was_refused = mechanism.takes_token()
                     && match &login.complaint.words {
