@@ -197,9 +197,10 @@ fn a_file_with_a_key_of_systemd() {
 }
 
 /// Runs at a terminal of its own and answers these questions, each once nothing is shown that is typed.
-fn at_terminal(sandbox: &Sandbox, arguments: &[&str], answers: &[&str]) -> Run {
+pub fn at_terminal(sandbox: &Sandbox, arguments: &[&str], answers: &[&str]) -> Run {
     const TYPIST: &str = r#"
-import os, pty, sys, termios, time
+import os, pty, signal, sys, termios, time
+signal.alarm(60)
 answers = sys.stdin.buffer.read().split(b"\n")
 pid, terminal = pty.fork()
 if pid == 0:

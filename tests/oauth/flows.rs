@@ -12,9 +12,12 @@ use std::{
 };
 
 use super::{LOGIN, SECRET, SEND, clean, count, interrupt, private, sandbox, server, vault};
-use crate::support::{
-    Run, Sandbox, finish,
-    identity::{CERTIFICATE, CLIENT_SECRET, KEY, Provider},
+use crate::{
+    stores::at_terminal,
+    support::{
+        Run, Sandbox, finish,
+        identity::{CERTIFICATE, CLIENT_SECRET, KEY, Provider},
+    },
 };
 
 #[test]
@@ -171,6 +174,24 @@ fn an_address_can_be_pasted_where_no_browser_comes_back() {
     let stdin = login.child.stdin.as_mut().expect("a pipe");
     writeln!(stdin, "what?\n {back}").expect("it reads");
     login.finish().exits(0).says("That is no such address").says("To log in, open this address");
+}
+
+/// Nobody else reads from the terminal while a passphrase is typed.
+#[test]
+fn a_passphrase_is_typed_before_an_address_is_pasted() {
+    let provider = Provider::new();
+    let mut sandbox = sandbox(&provider, 9, "code", SECRET);
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    sandbox.config(&config.replace("key = { file = \"key\" }\n", ""));
+    // It consents, and follows the way back.
+    let browser = sandbox.file(
+        "browser",
+        "#!/usr/bin/env python3\nimport sys, urllib.request\nurllib.request.urlopen(sys.argv[1]).read()\n",
+    );
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).expect("a mode");
+    sandbox.env("BROWSER", &browser);
+    let run = clean(at_terminal(&sandbox, &LOGIN, &["open sesame", "open sesame"])).exits(0);
+    assert!(run.stdout.contains("holds the tokens of ada"), "{run:#?}");
 }
 
 #[test]
