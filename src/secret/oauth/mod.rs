@@ -26,7 +26,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use pending::settle;
+pub(super) use pending::settle;
 
 use self::{
     answer::Grant,

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Environment, SecretSource, Secrets},
     mail::Secret,
-    secret::{COMMAND_LIMIT, SecretError, Wanted, sources},
+    secret::{COMMAND_LIMIT, SecretError, Wanted, sources, terminal},
 };
 
 /// Some ten thousand entries.
@@ -304,8 +304,8 @@ fn typed(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), S
             &wanted.environment,
         ));
     }
-    let secret = sources::ask(&format!("Passphrase of {}: ", path.display()))?;
-    if is_new && sources::ask("The same once more: ")? != secret {
+    let secret = terminal::ask(&format!("Passphrase of {}: ", path.display()))?;
+    if is_new && terminal::ask("The same once more: ")? != secret {
         return Err(SecretError::new("this is not the same passphrase"));
     }
     Ok((secret, true))
