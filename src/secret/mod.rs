@@ -255,6 +255,7 @@ fn from_oauth(
 
 /// Asks the keyring alone, because the profile names it.
 fn from_keyring(wanted: &Wanted) -> Result<Secret, SecretError> {
+    stores::check_user(wanted)?;
     let account = stores::password_account(&wanted.user, &wanted.host);
     match keyring::load(wanted, &account) {
         Ok(Some(secret)) => Ok(secret),

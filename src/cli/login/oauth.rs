@@ -163,6 +163,7 @@ fn tell_notice(notice: &Notice) {
                 limit.as_secs().div_ceil(60)
             ));
         }
+        Notice::Older(why) => ui::tell(&format!("but older tokens are still in another store: {why}")),
         Notice::NoAddress => ui::tell("That is no such address: it has a '?' and a code in it. Copy the whole of it:"),
     }
 }

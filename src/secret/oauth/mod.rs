@@ -64,6 +64,8 @@ pub enum Notice {
     },
     /// What was pasted is no address that a browser was sent back to.
     NoAddress,
+    /// The tokens are stored, but another store keeps older ones, for this reason.
+    Older(String),
 }
 
 /// How a login ended.
@@ -112,8 +114,11 @@ pub fn login(
         }
     };
     let entry = first_entry(&client, &grant, typed)?;
-    let store = renewal::keep_first(wanted, &entry, store)?;
+    let (store, older) = renewal::keep_first(wanted, &entry, store)?;
     drop(pending);
+    if let Some(error) = older {
+        show(&Notice::Older(error.what));
+    }
     Ok(LoggedIn::Stored(store))
 }
 

@@ -49,13 +49,15 @@ fn under_lock(
     settings: &OAuthClient,
     is_good: impl Fn(&Secret) -> bool,
 ) -> Result<(Secret, String), SecretError> {
+    // A secret may take a minute; others must not wait for that.
+    let client = Client::new(wanted, settings, None);
     let lock = Lock::take(wanted, WAIT_LIMIT)?;
     // Another process may have renewed it meanwhile.
     let kept = take_up(wanted, settings, &lock)?;
     if let Some(access) = kept.entry.living().filter(|access| is_good(&access.token)) {
         return Ok(found(wanted, access.token.clone(), kept.store));
     }
-    let client = Client::new(wanted, settings, kept.entry.client_secret.clone())?;
+    let client = client?.or_secret(kept.entry.client_secret.as_ref());
     let token = renew(&client, &kept, &lock)?;
     Ok(found(wanted, token, kept.store))
 }
@@ -133,14 +135,18 @@ pub(super) fn reach(wanted: &Wanted, store: Option<StoreKind>) -> Result<(), Sec
     }
 }
 
-/// Keeps the entry of a login: it replaces whatever was there, in other stores, too.
+/// Keeps the entry of a login: it replaces whatever was there, in other stores, too. Where one of these does not let
+/// an older entry go, that is told beside.
 ///
 /// # Errors
 /// If the store cannot be written; then what was there is still there.
-pub(super) fn keep_first(wanted: &Wanted, entry: &Entry, store: Option<StoreKind>) -> Result<StoreKind, SecretError> {
+pub(super) fn keep_first(
+    wanted: &Wanted,
+    entry: &Entry,
+    store: Option<StoreKind>,
+) -> Result<(StoreKind, Option<SecretError>), SecretError> {
     let lock = Lock::take(wanted, WAIT_LIMIT)?;
     let store = stores::save(wanted, &account(wanted), &entry.encode(), store)?;
     lock.clear();
-    stores::forget_elsewhere(wanted, &account(wanted), store)?;
-    Ok(store)
+    Ok((store, stores::forget_elsewhere(wanted, &account(wanted), store).err()))
 }
