@@ -536,6 +536,17 @@ fn a_user_cannot_be_called_as_tokens_are() {
         .says("begins with 'oauth:'");
 }
 
+#[test]
+fn a_file_may_be_named_without_a_folder() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config("[secrets]\nstore = \"file\"\nkey = { file = \"key\" }\n");
+    sandbox.env("MAILSEND_SECRETS_FILE", "s.json");
+    for _ in 0..2 {
+        login(&sandbox, &WHO, CANARY).exits(0);
+    }
+    assert!(sandbox.path("s.json").is_file());
+}
+
 /// Whenever a move is ended, the entry is in one of both stores, or in both, and whole.
 #[test]
 fn a_move_that_is_killed_loses_nothing() {

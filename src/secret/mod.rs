@@ -8,6 +8,7 @@ mod environ;
 mod keyring;
 mod netrc;
 pub mod oauth;
+mod private;
 mod proxy;
 mod sources;
 pub mod stores;

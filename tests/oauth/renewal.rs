@@ -235,18 +235,20 @@ fn a_token_that_no_store_takes_is_put_aside() {
     let folder = sandbox.path("vault");
     *place.lock().expect("no test panics with it") = Some(folder.clone());
     provider.set_lifetime(3_600);
-    clean(sandbox.run(&SEND)).exits(0);
+    let run = clean(sandbox.run(&SEND)).exits(0).says("could not be stored");
+    let run = run.says("until the next run stores them");
     let aside: Vec<_> = fs::read_dir(sandbox.path("state/mailsend/locks"))
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "tokens"))
         .collect();
     assert_eq!(aside.len(), 1);
+    run.says(aside[0].to_str().expect("a UTF-8 path"));
     assert_eq!(fs::metadata(&aside[0]).expect("a file").permissions().mode() & 0o777, 0o600);
     fs::remove_file(&folder).expect("a file");
     fs::rename(folder.with_extension("away"), &folder).expect("a folder");
-    clean(sandbox.run(&SEND)).exits(0);
-    assert!(!aside[0].exists());
+    let run = clean(sandbox.run(&SEND)).exits(0);
+    assert!(!aside[0].exists() && !run.stderr.contains("could not be stored"), "{run:#?}");
     clean(sandbox.run(&SEND)).exits(0);
     assert_eq!(provider.grants("refresh_token").len(), 1);
     drop(server.heard());

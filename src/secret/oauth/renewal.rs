@@ -7,6 +7,7 @@ use super::{
     form::Form,
     lock::{Lock, WAIT_LIMIT, has_unsaved},
     pending::Pending,
+    remark,
     tokens::{Entry, Kept, account, load},
 };
 use crate::{
@@ -94,7 +95,7 @@ fn renew(client: &Client<'_>, kept: &Kept, lock: &Lock) -> Result<Secret, Secret
     grant.access.map(|access| access.token).map_err(|what| client.unusable(&what))
 }
 
-/// Saves, with patience; where no store takes it, the entry is put aside for the next run.
+/// Saves, with patience; where no store takes it, the entry is put aside for the next run, which is a remark.
 fn keep(wanted: &Wanted, entry: &Entry, kept: &Kept, lock: &Lock) -> Result<(), SecretError> {
     let mut saved = save(wanted, entry, kept.store);
     for pause in PAUSES {
@@ -109,10 +110,20 @@ fn keep(wanted: &Wanted, entry: &Entry, kept: &Kept, lock: &Lock) -> Result<(), 
             lock.clear();
             Ok(())
         }
-        Err(error) => lock.put_aside(entry, &kept.entry).map_err(|second| {
-            SecretError::new(format!("the renewed tokens are lost: {}; and not put aside: {second}", error.what))
-                .hint(format!("make room, and log in again: {}", wanted.login_command()))
-        }),
+        Err(error) => {
+            lock.put_aside(entry, &kept.entry).map_err(|second| {
+                SecretError::new(format!("the renewed tokens are lost: {}; and not put aside: {second}", error.what))
+                    .hint(format!("make room, and log in again: {}", wanted.login_command()))
+            })?;
+            remark(format!(
+                "the renewed tokens of {} at {} could not be stored: {}; they lie in {} until the next run stores them",
+                wanted.user,
+                wanted.host,
+                error.what,
+                lock.aside().display()
+            ));
+            Ok(())
+        }
     }
 }
 
