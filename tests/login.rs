@@ -346,33 +346,49 @@ fn a_password_is_not_waited_for_without_a_server() {
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
-/// Ctrl-C at the prompt: the terminal shows again what is typed.
+/// Ctrl-C at the prompt, or a signal from elsewhere: the terminal shows again what is typed.
 #[test]
 fn a_prompt_that_is_interrupted_leaves_the_terminal_as_it_was() {
     const SCRIPT: &str = r#"
 import os, pty, sys, termios, time
+number = int(sys.argv[1])
 pid, terminal = pty.fork()
 if pid == 0:
-    os.execv(sys.argv[1], sys.argv[1:])
-def shows():
-    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
+    os.execv(sys.argv[2], sys.argv[2:])
+def is_as_it_was():
+    modes = termios.tcgetattr(terminal)[3]
+    return modes & termios.ECHO and modes & termios.ISIG
 said = b""
 while b"Password for" not in said:
     said += os.read(terminal, 1000)
-assert not shows(), "it asks before the terminal is silent"
-os.write(terminal, b"")
+assert not is_as_it_was(), "it asks before the terminal is silent"
+# It waits for a key.
+while termios.tcgetattr(terminal)[3] & termios.ICANON:
+    time.sleep(0.01)
+if number == 0:
+    os.write(terminal, b"\x03")
+else:
+    os.kill(pid, number)
 _, status = os.waitpid(pid, 0)
-assert shows(), "the terminal shows nothing"
-assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == 2, status
+assert is_as_it_was(), "the terminal shows nothing"
+assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == (number or 2), status
 "#;
-    let sandbox = Sandbox::new();
-    let output = std::process::Command::new("python3")
-        .args(["-c", SCRIPT, env!("CARGO_BIN_EXE_mailsend")])
-        .args(arguments("smtp://ada@127.0.0.1:1", &["-o", "allow-plaintext-auth=true"]))
-        .env("HOME", sandbox.path("."))
-        .output()
-        .expect("python3");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    sandbox.config("[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    let url = "smtp://ada@127.0.0.1:1";
+    // With somebody who listens for signals, and without.
+    for arguments in [&arguments(url, &["-o", "allow-plaintext-auth=true"])[..], &["login", "--server", url]] {
+        for number in ["0", "1", "2", "3", "15"] {
+            let inner = sandbox.command(arguments);
+            let mut command = std::process::Command::new("python3");
+            command.args(["-c", SCRIPT, number]).arg(inner.get_program()).args(inner.get_args());
+            command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let output = command.current_dir(sandbox.path(".")).output().expect("python3");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "signal {number} of {arguments:?}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -58,6 +58,35 @@ fn a_password_command_does_not_outlive_us() {
     }
 }
 
+/// Programs that are started may live long, and show their environment to whoever looks.
+#[test]
+fn no_program_gets_the_variables_that_hold_secrets() {
+    let mut sandbox = Sandbox::new();
+    for name in ["MAILSEND_PASSWORD", "WORK_PASSWORD", "STORE_KEY"] {
+        sandbox.env(name, "canary");
+    }
+    sandbox.env("OTHER", "kept");
+    let program = sandbox.file("bin/sendmail", "#!/bin/sh\nenv > seen.sendmail\nexec cat > /dev/null\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a mode");
+    let server = server();
+    sandbox.config(&format!(
+        "[secrets]\nkey = {{ env = \"STORE_KEY\" }}\n\
+         [defaults]\nfrom = \"s@x.example\"\n\
+         [profiles.network]\nserver = \"smtp://ada@127.0.0.1:{}\"\npassword = {{ env = \"WORK_PASSWORD\" }}\n\
+         allow-plaintext-auth = true\n\
+         [profiles.program]\nserver = \"sendmail:{program}\"\npassword = {{ env = \"WORK_PASSWORD\" }}\n",
+        server.port
+    ));
+    let command = format!("env > seen.command; echo '{CANARY}'");
+    let send = ["a@y.example", "--body", "hi"];
+    sandbox.run(&[&send[..], &["-p", "network", "--password-command", &command]].concat()).exits(0);
+    sandbox.run(&[&send[..], &["-p", "program"]].concat()).exits(0);
+    for seen in ["seen.command", "seen.sendmail"] {
+        let seen = fs::read_to_string(sandbox.path(seen)).expect("it was started");
+        assert!(seen.contains("OTHER=kept") && !seen.contains("canary"), "{seen}");
+    }
+}
+
 /// Looks until there is something to see.
 #[track_caller]
 fn wait_for<T>(look: impl Fn() -> Option<T>) -> T {

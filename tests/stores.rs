@@ -10,6 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mailsend::{
+    config::{Environment, Secrets, StoreKind, WebWay},
+    mail::Secret,
+    secret::{Wanted, stores},
+};
+
 use crate::support::{Run, Sandbox, Server, finish, traces_of};
 
 pub const CANARY: &str = "Kanarienvögel 7319+ß";
@@ -197,9 +203,10 @@ fn a_file_with_a_key_of_systemd() {
 }
 
 /// Runs at a terminal of its own and answers these questions, each once nothing is shown that is typed.
-fn at_terminal(sandbox: &Sandbox, arguments: &[&str], answers: &[&str]) -> Run {
+pub fn at_terminal(sandbox: &Sandbox, arguments: &[&str], answers: &[&str]) -> Run {
     const TYPIST: &str = r#"
-import os, pty, sys, termios, time
+import os, pty, signal, sys, termios, time
+signal.alarm(60)
 answers = sys.stdin.buffer.read().split(b"\n")
 pid, terminal = pty.fork()
 if pid == 0:
@@ -401,8 +408,24 @@ fn a_store_that_is_not_asked_is_told_before_anybody_types() {
     assert!(!sandbox.path(".local").exists());
 }
 
+/// Somebody whose entries a test makes itself.
+pub fn nobody() -> Wanted {
+    Wanted {
+        user: String::new(),
+        host: String::new(),
+        flag: None,
+        environment: Environment::default(),
+        profile: None,
+        oauth: None,
+        secrets: Secrets::default(),
+        web: WebWay::default(),
+        profile_name: None,
+        may_prompt: false,
+    }
+}
+
 /// The kernel may forbid keys, as in many containers; said aloud then.
-fn has_keys(sandbox: &Sandbox) -> bool {
+pub fn has_keys(sandbox: &Sandbox) -> bool {
     let test = thread::current().name().unwrap_or("a test").to_owned();
     let url = format!("smtp://{}-{}@mx.example", test.replace(':', "-"), std::process::id());
     let run = login(sandbox, &["--server", &url, "--store", "keyutils"], "x");
@@ -458,6 +481,70 @@ fn an_entry_moves_from_the_kernel_to_the_file_and_back() {
     shows_nothing(&sandbox, &run);
     sandbox.run(&["logout", "--server", &url]).exits(0).says("the keyutils holds no password any more");
     assert_eq!(place(), Vec::<String>::new());
+}
+
+/// Tokens that move are no password.
+#[test]
+fn a_password_is_kept_where_only_tokens_move() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    let config = "[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n";
+    sandbox.config(config);
+    if !has_keys(&sandbox) {
+        return;
+    }
+    let user = format!("tom-{}", std::process::id());
+    let wanted = Wanted { user: user.clone(), host: "mx.example".to_owned(), ..nobody() };
+    let account = stores::token_account(&user, "mx.example");
+    stores::save(&wanted, &account, &Secret::new(b"tokens".to_vec()), Some(StoreKind::Keyutils)).expect("a key");
+    let url = format!("smtp://{user}@mx.example");
+    let run = login(&sandbox, &["--server", &url, "--store", "file"], CANARY).exits(0);
+    run.says("moved the tokens of").says("holds the password of");
+    let listed = sandbox.run(&["login", "--list"]).exits(0).stdout;
+    let kinds: Vec<&str> = listed.lines().filter(|line| line.contains(&user)).map(|line| &line[..8]).collect();
+    assert_eq!(kinds, ["tokens  ", "password"], "{listed}");
+    sandbox.run(&["logout", "--server", &url]).exits(0);
+}
+
+/// Another process may be renewing the tokens: they are touched under its lock, or not at all.
+#[test]
+fn tokens_are_left_alone_without_their_lock() {
+    let mut sandbox = with_file("key = { file = \"key\" }");
+    login(&sandbox, &WHO, CANARY).exits(0);
+    sandbox.run(&[&["logout"], &WHO[..]].concat()).exits(0);
+    let locks = fs::read_dir(sandbox.path(".local/state/mailsend/locks")).expect("a lock");
+    assert_eq!(locks.count(), 1);
+    login(&sandbox, &WHO, CANARY).exits(0);
+    sandbox.without("HOME");
+    let run = sandbox.run(&[&["logout"], &WHO[..]].concat()).exits(0);
+    run.says("are left alone: there is no place for the lock").says("holds no password any more of ada");
+}
+
+/// `oauth:ada` would be given the tokens of ada as a password.
+#[test]
+fn a_user_cannot_be_called_as_tokens_are() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    let user = ["--server", "smtp://127.0.0.1", "--user", "oauth:ada"];
+    for command in ["login", "logout"] {
+        let run = sandbox.run_with(&[&[command], &user[..]].concat(), b"x\n").exits(78);
+        run.says("a name that begins with 'oauth:' cannot have a place in a store");
+    }
+    let more = ["-o", "username=oauth:ada"];
+    send(&sandbox, &shy_server(), &more).exits(78).says("a name that begins with 'oauth:'");
+    send(&sandbox, &shy_server(), &[&more[..], &["-o", "password=keyring"]].concat())
+        .exits(78)
+        .says("begins with 'oauth:'");
+}
+
+#[test]
+fn a_file_may_be_named_without_a_folder() {
+    let mut sandbox = Sandbox::new();
+    sandbox.config("[secrets]\nstore = \"file\"\nkey = { file = \"key\" }\n");
+    sandbox.env("MAILSEND_SECRETS_FILE", "s.json");
+    for _ in 0..2 {
+        login(&sandbox, &WHO, CANARY).exits(0);
+    }
+    assert!(sandbox.path("s.json").is_file());
 }
 
 /// Whenever a move is ended, the entry is in one of both stores, or in both, and whole.

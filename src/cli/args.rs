@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use crate::{
     config::{Environment, Files, Profile, Request, SecretSource, Server, parse_duration},
     report::{Format, ProgressMode, Target, is_attended},
-    secret::Wanted,
+    secret::{self, Wanted},
 };
 
 use super::{CliError, Exit};
@@ -155,6 +155,7 @@ impl WhereArgs {
 
     /// Whose password is wanted, if the profile logs in.
     pub fn wanted(&self, profile: &Profile, context: &Context) -> Option<Wanted> {
+        secret::withhold(profile);
         let (Some(user), Some(Server::Network { endpoint, .. })) = (&profile.username, &profile.server) else {
             return None;
         };

@@ -3,7 +3,7 @@
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -16,6 +16,7 @@ use crate::{
         profile_names, resolve,
     },
     mail::clean,
+    secret,
 };
 
 /// Larger files are no configuration.
@@ -217,13 +218,11 @@ fn hosts_of(netrc: &str) -> Vec<String> {
 
 /// Has git read its own configuration, or that in `file`; nothing where there is no git.
 fn of_git(file: Option<&Path>) -> Result<Option<Source>, CliError> {
-    let mut command = Command::new("git");
+    let mut command = secret::command("git");
     command.arg("config");
     if let Some(file) = file {
         command.arg("--file").arg(file);
     }
-    // Nobody reads there what is for the server.
-    command.env_remove("MAILSEND_PASSWORD");
     command.args(["--null", "--get-regexp", r"^sendemail\."]).stdin(Stdio::null());
     let output = match command.output() {
         Ok(output) => output,

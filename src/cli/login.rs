@@ -114,7 +114,10 @@ impl WhoseArgs {
         request.settings.extend(settings);
         let profile = resolve(&request, &context.files, &context.environment)?;
         match place.wanted(&profile, &context) {
-            Some(wanted) => Ok((context, wanted)),
+            Some(wanted) => {
+                stores::check_user(&wanted)?;
+                Ok((context, wanted))
+            }
             None if matches!(profile.server, Some(Server::Network { .. })) => {
                 Err(CliError::new(Exit::Configuration, "no user is named to log in as")
                     .hint("name one: --user USER, or for good: username = \"USER\" in the profile"))
@@ -179,25 +182,40 @@ pub fn login(args: &LoginArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-/// Moves password and tokens to this store; tells whether there was a password to move.
+/// Moves password and tokens to this store; tells whether there was what the profile logs in with.
 fn moved(wanted: &Wanted, store: StoreKind, context: &Context) -> Result<bool, CliError> {
-    // Nobody renews tokens that are on their way.
-    let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(wanted)).transpose()?;
-    let mut has_password = false;
-    for account in accounts(wanted) {
+    let (accounts, _held) = accounts(wanted, context)?;
+    let mut has_wanted = false;
+    for (account, is_tokens) in accounts {
         let Some(from) = stores::relocate(wanted, &account, store)? else { continue };
-        has_password = true;
+        has_wanted |= is_tokens == wanted.oauth.is_some();
         if !context.is_quiet {
             let kind = stores::kind_of(&account);
             let (from, to) = (wanted.store_name(from), wanted.store_name(store));
             ui::tell(&format!("moved the {kind} of {} at {} from the {from} to the {to}", wanted.user, wanted.host));
         }
     }
-    Ok(has_password)
+    Ok(has_wanted)
 }
 
-fn accounts(wanted: &Wanted) -> [String; 2] {
-    [stores::password_account(&wanted.user, &wanted.host), stores::token_account(&wanted.user, &wanted.host)]
+/// The accounts of password and tokens, and whether it holds tokens, with the lock under which another process would
+/// renew them. Without OAuth and without that lock the tokens are left alone.
+fn accounts(wanted: &Wanted, context: &Context) -> Result<(Vec<(String, bool)>, Option<impl Sized>), CliError> {
+    let mut accounts = vec![(stores::password_account(&wanted.user, &wanted.host), false)];
+    let held = match secret::oauth::hold(wanted) {
+        Ok(held) => Some(held),
+        Err(error) if wanted.oauth.is_some() => return Err(error.into()),
+        Err(error) => {
+            if !context.is_quiet {
+                ui::tell(&format!("tokens, if there are some, are left alone: {}", error.what));
+            }
+            None
+        }
+    };
+    if held.is_some() {
+        accounts.push((stores::token_account(&wanted.user, &wanted.host), true));
+    }
+    Ok((accounts, held))
 }
 
 /// Lists what is stored.
@@ -242,10 +260,12 @@ fn list(args: &LoginArgs) -> Result<Exit, CliError> {
 pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
     let (context, wanted) = args.whose.wanted()?;
     // A renewal under way would bring the tokens back.
-    let _held = wanted.oauth.is_some().then(|| secret::oauth::hold(&wanted)).transpose()?;
-    secret::oauth::forget_unsaved(&wanted);
-    let accounts = accounts(&wanted);
-    let (removed, failure) = stores::forget_all(&wanted, &accounts.each_ref().map(String::as_str));
+    let (accounts, held) = accounts(&wanted, &context)?;
+    if held.is_some() {
+        secret::oauth::forget_unsaved(&wanted);
+    }
+    let accounts: Vec<&str> = accounts.iter().map(|(account, _)| account.as_str()).collect();
+    let (removed, failure) = stores::forget_all(&wanted, &accounts);
     let whose = format!("{} at {}", wanted.user, wanted.host);
     if !context.is_quiet {
         for (store, account) in &removed {

@@ -115,6 +115,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // A thread that nobody waited for may have got a new token.
     crate::secret::settle();
+    for remark in crate::secret::oauth::remarks() {
+        ui::tell(&remark);
+    }
     exit
 }
 

@@ -22,7 +22,7 @@ pub fn listen(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     for kind in kinds {
         // Who started us with nohup, or in the background of a script, wants it so.
-        if is_ignored(kind.as_raw_value()) {
+        if secret::is_ignored(kind.as_raw_value()) {
             continue;
         }
         let (sender, first) = (sender.clone(), first.clone());
@@ -38,14 +38,6 @@ pub fn listen(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
         }
     }
     stop
-}
-
-/// Whether the process was started with this signal ignored. Where the system does not tell, none is.
-#[cfg(unix)]
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// No signals.

@@ -4,18 +4,23 @@
 //! only where none is named the keyring is asked and then, at a terminal, the user. With OAuth the secret is an access
 //! token. Everything here blocks, within limits. What a secret is used for is not known here.
 
+mod environ;
 mod keyring;
 mod netrc;
 pub mod oauth;
+mod private;
 mod proxy;
 mod sources;
 pub mod stores;
+mod terminal;
 
 use std::time::Duration;
 
-pub use oauth::settle;
+pub use environ::{command, withhold};
 pub use proxy::for_proxy;
-pub use sources::{prompt, prompt_client_secret};
+#[cfg(unix)]
+pub use terminal::is_ignored;
+pub use terminal::{prompt, prompt_client_secret};
 
 use crate::{
     config::{Environment, OAuth, SecretSource, Secrets, StoreKind, WebWay},
@@ -173,6 +178,13 @@ impl Wanted {
     }
 }
 
+/// The last thing before the process ends: waits until no new token is under way or unsaved, at most five seconds for
+/// an answer and thirty for saving it, and gives a terminal back at which somebody is being asked.
+pub fn settle() {
+    oauth::settle();
+    terminal::restore();
+}
+
 /// Returns the secret. Blocks: for seconds at a keyring, up to a minute at a command, for long at a prompt.
 ///
 /// # Errors
@@ -244,6 +256,7 @@ fn from_oauth(
 
 /// Asks the keyring alone, because the profile names it.
 fn from_keyring(wanted: &Wanted) -> Result<Secret, SecretError> {
+    stores::check_user(wanted)?;
     let account = stores::password_account(&wanted.user, &wanted.host);
     match keyring::load(wanted, &account) {
         Ok(Some(secret)) => Ok(secret),

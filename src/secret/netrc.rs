@@ -137,8 +137,8 @@ impl Words<'_> {
             self.take();
         }
         let Some(first) = self.peek() else { return Ok(None) };
-        // A buffer that grows leaves copies of the secret behind.
-        let mut word = Zeroizing::new(Vec::with_capacity(self.text.len() - self.at));
+        // Reserved once: a buffer that grows leaves copies of the secret behind.
+        let mut word = Zeroizing::new(Vec::with_capacity(self.length(first == b'"')));
         if first != b'"' {
             while let Some(byte) = self.peek().filter(|byte| !byte.is_ascii_whitespace()) {
                 self.take();
@@ -162,6 +162,18 @@ impl Words<'_> {
                 Some(byte) => word.push(byte),
             }
         }
+    }
+
+    /// No less octets than the word has that begins here.
+    fn length(&self, is_quoted: bool) -> usize {
+        let rest = &self.text[self.at..];
+        let mut is_escaped = true;
+        let end = rest.iter().position(|byte| {
+            let is_end = if is_quoted { *byte == b'"' && !is_escaped } else { byte.is_ascii_whitespace() };
+            is_escaped = *byte == b'\\' && !is_escaped;
+            is_end
+        });
+        end.unwrap_or(rest.len())
     }
 
     fn peek(&self) -> Option<u8> {
@@ -263,6 +275,17 @@ machine none.example login ada
             ("machine", "ada", "mx", "line 1: machine without a name"),
         ] {
             assert_eq!(ask(text, user, host), Err(what.to_owned()), "{text}");
+        }
+    }
+
+    /// A file of many words takes no longer for each of them.
+    #[test]
+    fn no_word_takes_more_room_than_it_has() {
+        let text = [FILE, "machine b login c password \"\\\"\\\\\" login \"\" x"].concat();
+        let mut words = Words { text: text.as_bytes(), at: 0, line: 1 };
+        while let Some((word, is_quoted)) = words.next().unwrap() {
+            let most = if is_quoted { 2 * word.len() + 2 } else { word.len() };
+            assert!(word.capacity() <= most.max(8), "{} for {}", word.capacity(), word.len());
         }
     }
 

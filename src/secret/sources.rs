@@ -1,18 +1,18 @@
-//! Secrets from a file, a descriptor, a command, the environment, systemd, a terminal.
+//! Secrets from a file, a descriptor, a command, the environment, systemd.
 
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::mpsc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use zeroize::Zeroizing;
 
-use super::SecretError;
+use super::{SecretError, environ};
 use crate::{
     config::{Environment, SecretSource},
     mail::{Secret, clean},
@@ -20,6 +20,8 @@ use crate::{
 
 /// A secret is a line; access tokens reach some 10 KB.
 const MAX_SECRET: u64 = 64 * 1024;
+/// Between two looks at a command that has said everything: most have ended by then.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Reads the secret from a source other than the keyring.
 pub(super) fn read(
@@ -56,82 +58,6 @@ pub(super) fn read(
     }
 }
 
-/// Asks at the terminal, without echo.
-///
-/// # Errors
-/// If there is no terminal, or nothing was typed.
-pub fn prompt(user: &str, host: &str) -> Result<Secret, SecretError> {
-    ask(&format!("Password for {user} at {host}: "))
-}
-
-/// Asks for the secret of an OAuth client, without echo; nothing may be typed where there is none.
-///
-/// # Errors
-/// If there is no terminal.
-pub fn prompt_client_secret(client_id: &str) -> Result<Secret, SecretError> {
-    typed("client secret", &format!("Client secret of {client_id} (empty if there is none): "))
-}
-
-/// Asks this question at the terminal, without echo.
-pub(super) fn ask(question: &str) -> Result<Secret, SecretError> {
-    let typed = typed("password", question)?;
-    if typed.is_empty() {
-        return Err(SecretError::new("no password was typed"));
-    }
-    Ok(typed)
-}
-
-fn typed(what: &str, question: &str) -> Result<Secret, SecretError> {
-    #[cfg(unix)]
-    let _silence = Silence::new();
-    rpassword::prompt_password(clean(question))
-        .map(|typed| Secret::new(typed.into_bytes()))
-        .map_err(|error| SecretError::new(format!("no {what} from the terminal: {error}")))
-}
-
-/// A terminal that shows nothing of what is typed, and Ctrl-C held back; until it is dropped.
-///
-/// rpassword does both, but writes its question before, and raises SIGINT while the terminal is still silent.
-#[cfg(unix)]
-struct Silence {
-    terminal: Option<(File, rustix::termios::Termios)>,
-    signals: Option<nix::sys::signal::SigSet>,
-}
-
-#[cfg(unix)]
-impl Silence {
-    fn new() -> Self {
-        use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let interrupt: SigSet = Signal::SIGINT.into();
-        let signals = interrupt.thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
-        let terminal = File::open("/dev/tty").ok().and_then(|file| Some((tcgetattr(&file).ok()?, file)));
-        let terminal = terminal.map(|(before, file)| {
-            let mut silent = before.clone();
-            // Ctrl-C has to reach rpassword as a character: another thread could take the signal.
-            silent.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
-            // A terminal that cannot be changed fails in rpassword, too, which says so.
-            let _ = tcsetattr(&file, OptionalActions::Now, &silent);
-            (file, before)
-        });
-        Self { terminal, signals }
-    }
-}
-
-#[cfg(unix)]
-impl Drop for Silence {
-    fn drop(&mut self) {
-        if let Some((terminal, before)) = &self.terminal {
-            // Nobody is left to tell.
-            let _ = rustix::termios::tcsetattr(terminal, rustix::termios::OptionalActions::Now, before);
-        }
-        if let Some(before) = self.signals {
-            // It was this thread's mask a moment ago.
-            let _ = before.thread_set_mask();
-        }
-    }
-}
-
 fn read_limited(reader: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     // Reserved once: a buffer that grows leaves copies of the secret behind.
     read_at_most(reader, MAX_SECRET, MAX_SECRET)
@@ -151,7 +77,7 @@ fn read_descriptor(number: u32) -> io::Result<Zeroizing<Vec<u8>>> {
     if number > 9 {
         return read_limited(File::open(format!("/dev/fd/{number}"))?);
     }
-    let mut child = Command::new("/bin/sh")
+    let mut child = environ::command("/bin/sh")
         .args(["-c", &format!("exec cat <&{number}")])
         .stdin(if number == 0 { Stdio::inherit() } else { Stdio::null() })
         .stdout(Stdio::piped())
@@ -255,7 +181,7 @@ impl Running {
     fn start(command: &str, is_attended: bool) -> io::Result<Self> {
         // At a terminal it stays in our group: there it may ask ("touch the key"), and Ctrl-C reaches it by itself.
         let has_group = cfg!(unix) && !is_attended;
-        let mut shell = Command::new("/bin/sh");
+        let mut shell = environ::command("/bin/sh");
         if has_group {
             #[cfg(unix)]
             std::os::unix::process::CommandExt::process_group(&mut shell, 0);
@@ -266,14 +192,20 @@ impl Running {
         Ok(Self { child: shell.stdout(Stdio::piped()).spawn()?, has_group })
     }
 
-    /// Waits for its end, and lets the one who waits for ours go.
-    fn wait(&mut self) -> io::Result<ExitStatus> {
-        let status = self.child.wait();
+    /// Waits for its end, and lets the one who waits for ours go; `None` if it goes on after `end`.
+    fn wait(&mut self, end: Instant) -> io::Result<Option<ExitStatus>> {
+        // Not `Child::wait`: that closes the pipe first, and what the command leaves behind would be killed.
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() >= end {
+                return Ok(None);
+            }
+            thread::sleep(PAUSE);
+        }
         if let Some(mut guard) = self.child.stdin.take() {
             // The command may have taken it along.
             let _ = guard.write_all(b"\n");
         }
-        status
+        self.child.try_wait()
     }
 
     /// Ends it with all it has started. It may have ended by itself meanwhile.
@@ -307,6 +239,8 @@ fn descendants(process: u32) -> Vec<rustix::process::Pid> {
 
 fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, SecretError> {
     let fail = |what: &str| SecretError::new(format!("no password from {source}: {what}"));
+    let slow = || fail(&format!("it was still running after {} s", limit.as_secs_f32()));
+    let end = Instant::now() + limit;
     // A question of the command must reach the user; without one its words go into the error.
     let mut running = Running::start(command, io::stderr().is_terminal()).map_err(|error| fail(&error.to_string()))?;
     let (sender, output) = mpsc::channel();
@@ -320,10 +254,14 @@ fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, 
     });
     let Ok((password, complaints)) = output.recv_timeout(limit) else {
         running.kill();
-        return Err(fail(&format!("it was still running after {} s", limit.as_secs_f32())));
+        return Err(slow());
     };
     let password = password.map_err(|error| fail(&error.to_string()))?;
-    let status = running.wait().map_err(|error| fail(&error.to_string()))?;
+    // It may close its output and go on.
+    let Some(status) = running.wait(end).map_err(|error| fail(&error.to_string()))? else {
+        running.kill();
+        return Err(slow());
+    };
     // A command whose output was cut off did not fail by itself.
     if !status.success() && password.len() as u64 <= MAX_SECRET {
         let words = clean(String::from_utf8_lossy(&complaints).trim());
@@ -336,7 +274,7 @@ fn run(command: &str, limit: Duration, source: &SecretSource) -> Result<Secret, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{fs, time::Instant};
+    use std::fs;
 
     const SOON: Duration = Duration::from_millis(200);
 
@@ -358,7 +296,9 @@ mod tests {
         assert!(command("printf 'a\\000b'").unwrap_err().contains("NUL"));
         assert!(command("yes x | head -c 100000").unwrap_err().contains("64 KiB"));
         let start = Instant::now();
-        assert!(command("exec sleep 60").unwrap_err().contains("still running after 0.2 s"));
+        for slow in ["exec sleep 60", "echo x; exec >&- 2>&-; sleep 60"] {
+            assert!(command(slow).unwrap_err().contains("still running after 0.2 s"), "{slow}");
+        }
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 
@@ -379,6 +319,38 @@ mod tests {
                 (stat.is_empty() || stat.contains(") Z ")).then_some(())
             });
         }
+    }
+
+    /// A program that is to serve longer, as an agent does, is left alone when its command has ended well.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_command_leaves_behind_lives_on() {
+        let mut running = Running::start("sleep 600 >/dev/null 2>&1 & echo x", false).unwrap();
+        let group = running.child.id();
+        let status = running.wait(Instant::now() + Duration::from_secs(20)).unwrap().unwrap();
+        assert!(status.success());
+        // The guard ends with a line, or with all the others.
+        let left = wait_for(|| {
+            let left = members(group);
+            (!left.iter().any(|name| name == "sh")).then_some(left)
+        });
+        running.kill();
+        assert_eq!(left, ["sleep"]);
+    }
+
+    /// The names of the processes of a group that have not ended.
+    #[cfg(target_os = "linux")]
+    fn members(group: u32) -> Vec<String> {
+        let stats = fs::read_dir("/proc").unwrap().flatten();
+        let stats = stats.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
+        stats
+            .filter_map(|stat| {
+                let (name, rest) = stat.split_once('(')?.1.rsplit_once(") ")?;
+                let mut fields = rest.split(' ');
+                let is_alive = fields.next() != Some("Z");
+                (is_alive && fields.nth(1)? == group.to_string()).then(|| name.to_owned())
+            })
+            .collect()
     }
 
     #[cfg(target_os = "linux")]

@@ -12,7 +12,7 @@ use crate::{
     mail::Secret,
 };
 
-/// What an account of tokens begins with; no user's name is in front of it.
+/// What an account of tokens begins with, and no user's name.
 const TOKENS: &str = "oauth:";
 
 /// What was found, and what every store that was asked has said.
@@ -70,6 +70,19 @@ pub fn token_account(user: &str, host: &str) -> String {
     format!("{TOKENS}{user}@{host}")
 }
 
+/// Checks that nothing of a user can be taken for another user's tokens.
+///
+/// # Errors
+/// If the name begins as the accounts of tokens do.
+pub fn check_user(wanted: &Wanted) -> Result<(), SecretError> {
+    if !wanted.user.starts_with(TOKENS) {
+        return Ok(());
+    }
+    let what = format!("the user '{}': a name that begins with '{TOKENS}' cannot have a place in a store", wanted.user);
+    Err(SecretError::new(what)
+        .hint("name the user alone; where it is called so, name a source: -o 'password={ file = \"/path\" }'"))
+}
+
 /// What an account is for, in a word.
 pub fn kind_of(account: &str) -> &'static str {
     if account.starts_with(TOKENS) { "tokens" } else { "password" }
@@ -125,6 +138,9 @@ fn forget_in(kind: StoreKind, wanted: &Wanted, account: &str) -> Result<bool, Re
 /// cannot look does not hide what the next one has.
 pub fn load(wanted: &Wanted, account: &str) -> Lookup {
     let mut lookup = Lookup::default();
+    if let Err(error) = check_user(wanted) {
+        return Lookup { trouble: Some(error), ..lookup };
+    }
     let mut absence = None;
     let has_file = file::path(&wanted.secrets, &wanted.environment).is_some_and(|path| path.exists());
     for kind in kinds(&wanted.secrets) {
@@ -166,8 +182,9 @@ pub fn target(wanted: &Wanted, store: Option<StoreKind>) -> StoreKind {
 /// that is not there is made.
 ///
 /// # Errors
-/// If the store is not there, is locked, does not answer, or its key is wrong.
+/// If the store is not there, is locked, does not answer, or its key is wrong; see [`check_user`].
 pub fn reach(wanted: &Wanted, account: &str, store: Option<StoreKind>) -> Result<StoreKind, SecretError> {
+    check_user(wanted)?;
     let kind = target(wanted, store);
     match kind {
         StoreKind::Keyring => keyring::reach(wanted, account),
@@ -188,6 +205,7 @@ pub fn save(
     secret: &Secret,
     store: Option<StoreKind>,
 ) -> Result<StoreKind, SecretError> {
+    check_user(wanted)?;
     let kind = target(wanted, store);
     save_to(kind, wanted, account, secret).map_err(|refusal| refusal.error)?;
     Ok(kind)

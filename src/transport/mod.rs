@@ -14,7 +14,7 @@ pub use network::Opening;
 use crate::{
     config::{Profile, Server},
     mail::{Cause, Outcome, Route, Stage, State, Step, Submission, Trouble},
-    secret::{Found, Wanted},
+    secret::{self, Found, Wanted},
     smtp::{Ended, Listener, Work},
 };
 
@@ -48,6 +48,7 @@ impl Door {
     /// # Errors
     /// [`Cause::Configuration`] if the profile has no server, or its files cannot be used.
     pub fn new(profile: Arc<Profile>, secret: Option<Wanted>) -> Result<Self, Trouble> {
+        secret::withhold(&profile);
         let Some(server) = profile.server.clone() else {
             return Err(Trouble::new(Stage::Connect, Cause::Configuration, "the profile names no server"));
         };

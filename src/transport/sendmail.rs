@@ -25,6 +25,7 @@ use crate::{
     config::Timeouts,
     mail::{Cause, Stage, State, Step, Stop, Submission, Trouble, clean},
     message::Blocks,
+    secret,
     smtp::{Work, changed},
 };
 
@@ -102,7 +103,7 @@ impl Sendmail {
     async fn run(&self, submission: &Submission, work: &mut Work) -> Result<(), (State, Trouble)> {
         let shown = self.program.display().to_string();
         let mut running = Running::start(
-            Command::new(&self.program)
+            Command::from(secret::command(&self.program))
                 .args(self.arguments(submission))
                 .env(DEPTH_VARIABLE, (self.depth + 1).to_string()),
         )

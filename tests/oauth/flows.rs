@@ -11,10 +11,19 @@ use std::{
     time::Duration,
 };
 
+use mailsend::{
+    config::StoreKind,
+    mail::Secret,
+    secret::{Wanted, stores},
+};
+
 use super::{LOGIN, SECRET, SEND, clean, count, interrupt, private, sandbox, server, vault};
-use crate::support::{
-    Run, Sandbox, finish,
-    identity::{CERTIFICATE, CLIENT_SECRET, KEY, Provider},
+use crate::{
+    stores::{at_terminal, has_keys, nobody},
+    support::{
+        Run, Sandbox, finish,
+        identity::{CERTIFICATE, CLIENT_SECRET, KEY, Provider},
+    },
 };
 
 #[test]
@@ -171,6 +180,71 @@ fn an_address_can_be_pasted_where_no_browser_comes_back() {
     let stdin = login.child.stdin.as_mut().expect("a pipe");
     writeln!(stdin, "what?\n {back}").expect("it reads");
     login.finish().exits(0).says("That is no such address").says("To log in, open this address");
+}
+
+/// A sandbox where tokens may be in the kernel or in the file, and its user, who is nobody else's; none where the kernel
+/// keeps nothing.
+fn two_stores(provider: &Provider, name: &str) -> Option<(Sandbox, String)> {
+    let mut sandbox = sandbox(provider, 9, "device", SECRET);
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    let user = format!("{name}-{}", std::process::id());
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    sandbox.config(&config.replace("store = \"file\"\n", "").replace("smtp://ada@", &format!("smtp://{user}@")));
+    has_keys(&sandbox).then_some((sandbox, user))
+}
+
+#[test]
+fn an_old_password_that_moves_is_no_login() {
+    let provider = Provider::new();
+    let Some((sandbox, user)) = two_stores(&provider, "una") else { return };
+    let wanted = Wanted { user: user.clone(), host: "127.0.0.1".to_owned(), ..nobody() };
+    let account = stores::password_account(&user, "127.0.0.1");
+    stores::save(&wanted, &account, &Secret::new(b"old".to_vec()), Some(StoreKind::Keyutils)).expect("a key");
+    let run = clean(sandbox.run(&[&LOGIN[..], &["--store", "file"]].concat())).exits(0);
+    run.says("moved the password").says("holds the tokens of una-");
+    // Tokens that are there are moved, and nobody has to consent again.
+    let asked = provider.asked().len();
+    let run = clean(sandbox.run(&[&LOGIN[..], &["--store", "keyutils"]].concat())).exits(0);
+    run.says("moved the tokens");
+    assert_eq!(provider.asked().len(), asked);
+    clean(sandbox.run(&["logout", "-p", "work"])).exits(0);
+}
+
+/// The tokens are there: what another store does not let go is a remark.
+#[test]
+fn a_login_has_worked_even_where_older_tokens_stay() {
+    let provider = Provider::new();
+    let Some((sandbox, user)) = two_stores(&provider, "ida") else { return };
+    clean(sandbox.run(&[&LOGIN[..], &["--store", "file"]].concat())).exits(0);
+    // The file can be read, but not be locked.
+    let lock = sandbox.path("vault/secrets.json.lock");
+    fs::remove_file(&lock).expect("a lock");
+    fs::create_dir(&lock).expect("a folder");
+    let again = [&LOGIN[..], &["--oauth", "custom", "--store", "keyutils"]].concat();
+    let run = clean(sandbox.run(&again)).exits(0);
+    run.says("older tokens are still in another store").says("holds the tokens of ida-");
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    assert!(config.contains("client-1"), "{config}");
+    fs::remove_dir(&lock).expect("a folder");
+    clean(sandbox.run(&["logout", "-p", "work"])).exits(0).says(&user);
+}
+
+/// Nobody else reads from the terminal while a passphrase is typed.
+#[test]
+fn a_passphrase_is_typed_before_an_address_is_pasted() {
+    let provider = Provider::new();
+    let mut sandbox = sandbox(&provider, 9, "code", SECRET);
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    sandbox.config(&config.replace("key = { file = \"key\" }\n", ""));
+    // It consents, and follows the way back.
+    let browser = sandbox.file(
+        "browser",
+        "#!/usr/bin/env python3\nimport sys, urllib.request\nurllib.request.urlopen(sys.argv[1]).read()\n",
+    );
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).expect("a mode");
+    sandbox.env("BROWSER", &browser);
+    let run = clean(at_terminal(&sandbox, &LOGIN, &["open sesame", "open sesame"])).exits(0);
+    assert!(run.stdout.contains("holds the tokens of ada"), "{run:#?}");
 }
 
 #[test]

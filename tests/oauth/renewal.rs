@@ -235,21 +235,51 @@ fn a_token_that_no_store_takes_is_put_aside() {
     let folder = sandbox.path("vault");
     *place.lock().expect("no test panics with it") = Some(folder.clone());
     provider.set_lifetime(3_600);
-    clean(sandbox.run(&SEND)).exits(0);
+    let run = clean(sandbox.run(&SEND)).exits(0).says("could not be stored");
+    let run = run.says("until the next run stores them");
     let aside: Vec<_> = fs::read_dir(sandbox.path("state/mailsend/locks"))
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "tokens"))
         .collect();
     assert_eq!(aside.len(), 1);
+    run.says(aside[0].to_str().expect("a UTF-8 path"));
     assert_eq!(fs::metadata(&aside[0]).expect("a file").permissions().mode() & 0o777, 0o600);
     fs::remove_file(&folder).expect("a file");
     fs::rename(folder.with_extension("away"), &folder).expect("a folder");
-    clean(sandbox.run(&SEND)).exits(0);
-    assert!(!aside[0].exists());
+    let run = clean(sandbox.run(&SEND)).exits(0);
+    assert!(!aside[0].exists() && !run.stderr.contains("could not be stored"), "{run:#?}");
     clean(sandbox.run(&SEND)).exits(0);
     assert_eq!(provider.grants("refresh_token").len(), 1);
     drop(server.heard());
+}
+
+/// A source of the client's secret may take long: others must not wait for it with the lock.
+#[test]
+fn a_slow_client_secret_is_asked_without_the_lock() {
+    let provider = Provider::new();
+    provider.set_lifetime(0);
+    let sandbox = logged_in(&provider, 9);
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    let gate = sandbox.path("gate");
+    let command = format!("touch asked; while ! test -e gate; do sleep 0.01; done; echo {CLIENT_SECRET}");
+    let command = command.replace("asked;", &format!("{};", sandbox.path("asked").display()));
+    let command = command.replace("-e gate", &format!("-e {}", gate.display()));
+    sandbox.config(&config.replace("{ file = \"client-secret\" }", &format!("{{ command = \"{command}\" }}")));
+    let wanted = wanted(&sandbox);
+    let asking = thread::spawn({
+        let wanted = wanted.clone();
+        move || secret::get(&wanted)
+    });
+    let start = Instant::now();
+    while !sandbox.path("asked").exists() {
+        assert!(start.elapsed() < Duration::from_secs(20), "the source is not asked");
+        thread::sleep(Duration::from_millis(5));
+    }
+    drop(secret::oauth::hold(&wanted).expect("the lock is free"));
+    fs::write(&gate, "").expect("a file");
+    asking.join().expect("no panic").expect("a token");
+    assert_eq!(provider.grants("refresh_token")[0].get("client_secret"), CLIENT_SECRET);
 }
 
 /// A server that calls the first `refused` tokens expired, and hangs up then; it tells which tokens it was shown.

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead, IsTerminal, Read},
-    sync::mpsc::{self, Receiver},
+    sync::mpsc::{self, Sender},
     thread,
 };
 
@@ -15,7 +15,7 @@ use crate::{
         profile::cannot_write,
         signals, ui,
     },
-    config::{Edit, Files, Flow, OAuth, OAuthClient, StoreKind},
+    config::{Edit, Files, OAuth, OAuthClient, StoreKind},
     mail::{Secret, clean},
     secret::{
         self, Wanted,
@@ -99,9 +99,16 @@ pub(super) fn login(
         true => client_secret(settings)?,
         false => None,
     };
-    let pasted = match settings.flow {
-        Flow::Code => lines_of_stdin(),
-        _ => mpsc::channel().1,
+    let (sender, pasted) = mpsc::channel();
+    let mut sender = Some(sender);
+    let mut show = |notice: &Notice| {
+        tell_notice(notice);
+        // Not before: until then somebody may be asked for a passphrase at the same terminal.
+        if matches!(notice, Notice::Address { .. })
+            && let Some(sender) = sender.take()
+        {
+            lines_of_stdin(sender);
+        }
     };
     signals::settle_before_dying();
     let logged_in = secret::oauth::login(wanted, settings, secret, store, &mut show, &pasted)?;
@@ -133,7 +140,7 @@ fn tell(args: &OAuthArgs, wanted: &Wanted, logged_in: LoggedIn) {
 }
 
 /// What the user has to see, whatever --quiet says: nothing goes on without it.
-fn show(notice: &Notice) {
+fn tell_notice(notice: &Notice) {
     match notice {
         Notice::Code { address, code, direct, lifetime } => {
             ui::tell("To log in, open this address in a browser, on any device:");
@@ -157,6 +164,7 @@ fn show(notice: &Notice) {
                 limit.as_secs().div_ceil(60)
             ));
         }
+        Notice::Older(why) => ui::tell(&format!("but older tokens are still in another store: {why}")),
         Notice::NoAddress => ui::tell("That is no such address: it has a '?' and a code in it. Copy the whole of it:"),
     }
 }
@@ -174,9 +182,8 @@ fn client_secret(settings: &OAuthClient) -> Result<Option<Secret>, CliError> {
     Ok(Some(secret).filter(|secret| !secret.is_empty()))
 }
 
-/// Lines of standard input, as they come.
-fn lines_of_stdin() -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
+/// Hands over the lines of standard input, as they come.
+fn lines_of_stdin(sender: Sender<String>) {
     thread::spawn(move || {
         while let Ok(Some(line)) = next_line() {
             if sender.send(line).is_err() {
@@ -184,7 +191,6 @@ fn lines_of_stdin() -> Receiver<String> {
             }
         }
     });
-    lines
 }
 
 /// The next line of standard input without its end; `None` at the end of everything.

@@ -1,11 +1,8 @@
 //! Opens an address in the user's browser, where there is one.
 
-use std::{
-    process::{Command, Stdio},
-    thread,
-};
+use std::{process::Stdio, thread};
 
-use crate::config::Environment;
+use crate::{config::Environment, secret::environ};
 
 /// Starts a browser; tells whether one could be started. Nobody waits for it.
 pub(super) fn open(environment: &Environment, address: &str) -> bool {
@@ -44,10 +41,8 @@ fn candidates(environment: &Environment, address: &str) -> Vec<Vec<String>> {
 
 fn start(words: &[String]) -> bool {
     let Some((program, arguments)) = words.split_first() else { return false };
-    let mut command = Command::new(program);
+    let mut command = environ::command(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // A browser lives long.
-    command.env_remove("MAILSEND_PASSWORD");
     match command.spawn() {
         Ok(mut child) => {
             // How it ends says nothing: some hand over to another process.

@@ -42,11 +42,11 @@ enum Proof {
 }
 
 impl<'a> Client<'a> {
-    /// The client of the profile; `kept` is the secret that was typed at its login.
+    /// The client of the profile; `typed` is its secret, where the profile names none. Blocks as a source does.
     ///
     /// # Errors
     /// If secret, key or certificate cannot be read.
-    pub fn new(wanted: &'a Wanted, settings: &'a OAuthClient, kept: Option<Secret>) -> Result<Self, SecretError> {
+    pub fn new(wanted: &'a Wanted, settings: &'a OAuthClient, typed: Option<Secret>) -> Result<Self, SecretError> {
         let proof = match (&settings.private_key, &settings.client_secret) {
             (Some(path), _) => {
                 let wrong = |what: String| SecretError::new(format!("oauth.private-key {}: {what}", path.display()));
@@ -73,9 +73,17 @@ impl<'a> Client<'a> {
                 Proof::Key { key, algorithm, header }
             }
             (None, Some(source)) => Proof::Secret(client_secret(source, wanted)?),
-            (None, None) => kept.map_or(Proof::Nothing, Proof::Secret),
+            (None, None) => typed.map_or(Proof::Nothing, Proof::Secret),
         };
         Ok(Self { wanted, settings, proof, limit: ANSWER_LIMIT })
+    }
+
+    /// The same with a secret that was typed at its login, where the profile names none.
+    pub fn or_secret(mut self, kept: Option<&Secret>) -> Self {
+        if let (Proof::Nothing, Some(kept)) = (&self.proof, kept) {
+            self.proof = Proof::Secret(kept.clone());
+        }
+        self
     }
 
     /// The registered name; empty only for a service account.

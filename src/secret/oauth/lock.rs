@@ -1,11 +1,10 @@
 //! One process at a time renews the tokens of an account; and the place for tokens that no store would take.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    fs::{self, File},
+    io,
     path::PathBuf,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ring::digest::{SHA256, digest};
@@ -14,13 +13,14 @@ use serde_json::{Value, json};
 use super::tokens::{Entry, account, hexadecimal};
 use crate::{
     mail::Secret,
-    secret::{SecretError, Wanted},
+    secret::{
+        SecretError, Wanted,
+        private::{self, NotLocked},
+    },
 };
 
 /// How long another process may take: two answers of an endpoint that hardly works.
 pub(super) const WAIT_LIMIT: Duration = Duration::from_secs(60);
-/// Between two looks at the lock: short beside a request, long beside a system call.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Held until it is dropped, or the process ends however.
 #[derive(Debug)]
@@ -60,34 +60,20 @@ impl Lock {
                 .hint("name a folder for it: XDG_STATE_HOME=/path mailsend …")
         })?;
         let path = place.with_extension("lock");
-        let fail = |error: io::Error| {
-            SecretError::new(format!("the tokens cannot be locked: {}: {error}", path.display()))
-                .hint("its folder has to be writable; another one: XDG_STATE_HOME=/path mailsend …")
-        };
-        if let Some(folder) = path.parent() {
-            private_folder(folder).map_err(fail)?;
-        }
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(false).write(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(fail)?;
-        let start = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file, place }),
-                Err(TryLockError::WouldBlock) if start.elapsed() < limit => thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    let what = format!(
-                        "another mailsend has been renewing the tokens of {} at {} for {} s",
-                        wanted.user,
-                        wanted.host,
-                        limit.as_secs_f32()
-                    );
-                    return Err(SecretError::new(what)
-                        .hint(format!("see which process it is, and end it: fuser {}", path.display())));
-                }
-                Err(TryLockError::Error(error)) => return Err(fail(error)),
+        match private::lock(&path, limit) {
+            Ok(file) => Ok(Self { _file: file, place }),
+            Err(NotLocked::Failed(error)) => {
+                Err(SecretError::new(format!("the tokens cannot be locked: {}: {error}", path.display()))
+                    .hint("its folder has to be writable; another one: XDG_STATE_HOME=/path mailsend …"))
+            }
+            Err(NotLocked::Busy) => {
+                let what = format!(
+                    "another mailsend has been renewing the tokens of {} at {} for {} s",
+                    wanted.user,
+                    wanted.host,
+                    limit.as_secs_f32()
+                );
+                Err(SecretError::new(what).hint(format!("see which process it is: fuser {}", path.display())))
             }
         }
     }
@@ -99,18 +85,21 @@ impl Lock {
     pub fn put_aside(&self, entry: &Entry, replaced: &Entry) -> io::Result<()> {
         let entry: Value = serde_json::from_slice(entry.encode().expose())?;
         let text = Secret::new(json!({ "replaces": replaced.mark(), "entry": entry }).to_string().into_bytes());
-        let folder = self.place.parent().unwrap_or(&self.place);
-        // Readable by its owner only, and there as a whole or not at all.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text.expose())?;
-        file.as_file().sync_all()?;
-        file.persist(self.place.with_extension("tokens")).map_err(|error| error.error)?;
-        Ok(())
+        private::replace(&self.aside(), text.expose()).or_else(|failure| match failure.is_in_place {
+            // There is no better place.
+            true => Ok(()),
+            false => Err(failure.error),
+        })
+    }
+
+    /// Where that is.
+    pub fn aside(&self) -> PathBuf {
+        self.place.with_extension("tokens")
     }
 
     /// The entry that was put aside in the place of `replaced`. One that replaces another is of an older login.
     pub fn put_aside_for(&self, replaced: &Entry) -> Option<Entry> {
-        let text = Secret::new(fs::read(self.place.with_extension("tokens")).ok()?);
+        let text = Secret::new(fs::read(self.aside()).ok()?);
         let value: Value = serde_json::from_slice(text.expose()).ok()?;
         if value.get("replaces")?.as_str()? != replaced.mark() {
             return None;
@@ -121,16 +110,8 @@ impl Lock {
     /// Removes what was put aside.
     pub fn clear(&self) {
         // What is not there is removed; what stays is of no use beside a newer entry.
-        let _ = fs::remove_file(self.place.with_extension("tokens"));
+        let _ = fs::remove_file(self.aside());
     }
-}
-
-fn private_folder(folder: &std::path::Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }
 
 #[cfg(test)]

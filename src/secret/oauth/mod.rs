@@ -21,12 +21,12 @@ mod testing;
 mod tokens;
 
 use std::{
-    sync::mpsc::Receiver,
+    sync::{Mutex, PoisonError, mpsc::Receiver},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use pending::settle;
+pub(super) use pending::settle;
 
 use self::{
     answer::Grant,
@@ -36,7 +36,7 @@ use self::{
 use super::{COMMAND_LIMIT, SecretError, Wanted, sources};
 use crate::{
     config::{Flow, OAuth, OAuthClient, Provider, SecretSource, StoreKind},
-    mail::Secret,
+    mail::{Secret, clean},
 };
 
 /// What somebody has to see during a login.
@@ -64,6 +64,8 @@ pub enum Notice {
     },
     /// What was pasted is no address that a browser was sent back to.
     NoAddress,
+    /// The tokens are stored, but another store keeps older ones, for this reason.
+    Older(String),
 }
 
 /// How a login ended.
@@ -112,8 +114,11 @@ pub fn login(
         }
     };
     let entry = first_entry(&client, &grant, typed)?;
-    let store = renewal::keep_first(wanted, &entry, store)?;
+    let (store, older) = renewal::keep_first(wanted, &entry, store)?;
     drop(pending);
+    if let Some(error) = older {
+        show(&Notice::Older(error.what));
+    }
     Ok(LoggedIn::Stored(store))
 }
 
@@ -193,6 +198,18 @@ pub fn hold(wanted: &Wanted) -> Result<impl Sized + use<>, SecretError> {
 /// Removes what was put aside because no store would take it: part of a logout.
 pub fn forget_unsaved(wanted: &Wanted) {
     lock::forget_unsaved(wanted);
+}
+
+/// What has to be told although it has stopped nothing.
+static REMARKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn remark(what: String) {
+    REMARKS.lock().unwrap_or_else(PoisonError::into_inner).push(clean(&what));
+}
+
+/// Takes what the user has to know although it has stopped nothing: tokens that lie elsewhere than they should.
+pub fn remarks() -> Vec<String> {
+    std::mem::take(&mut *REMARKS.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Seconds since 1970.

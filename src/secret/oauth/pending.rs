@@ -58,9 +58,9 @@ fn counts() -> MutexGuard<'static, Counts> {
     COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until no new token is under way or unsaved: the last thing before the process ends. At most five seconds for
+/// Waits until no new token is under way or unsaved. At most five seconds for
 /// an answer, and thirty for saving it.
-pub fn settle() {
+pub(in crate::secret) fn settle() {
     let start = Instant::now();
     let mut counts = counts();
     loop {

@@ -7,6 +7,7 @@ use super::{
     form::Form,
     lock::{Lock, WAIT_LIMIT, has_unsaved},
     pending::Pending,
+    remark,
     tokens::{Entry, Kept, account, load},
 };
 use crate::{
@@ -49,13 +50,15 @@ fn under_lock(
     settings: &OAuthClient,
     is_good: impl Fn(&Secret) -> bool,
 ) -> Result<(Secret, String), SecretError> {
+    // A secret may take a minute; others must not wait for that.
+    let client = Client::new(wanted, settings, None);
     let lock = Lock::take(wanted, WAIT_LIMIT)?;
     // Another process may have renewed it meanwhile.
     let kept = take_up(wanted, settings, &lock)?;
     if let Some(access) = kept.entry.living().filter(|access| is_good(&access.token)) {
         return Ok(found(wanted, access.token.clone(), kept.store));
     }
-    let client = Client::new(wanted, settings, kept.entry.client_secret.clone())?;
+    let client = client?.or_secret(kept.entry.client_secret.as_ref());
     let token = renew(&client, &kept, &lock)?;
     Ok(found(wanted, token, kept.store))
 }
@@ -92,7 +95,7 @@ fn renew(client: &Client<'_>, kept: &Kept, lock: &Lock) -> Result<Secret, Secret
     grant.access.map(|access| access.token).map_err(|what| client.unusable(&what))
 }
 
-/// Saves, with patience; where no store takes it, the entry is put aside for the next run.
+/// Saves, with patience; where no store takes it, the entry is put aside for the next run, which is a remark.
 fn keep(wanted: &Wanted, entry: &Entry, kept: &Kept, lock: &Lock) -> Result<(), SecretError> {
     let mut saved = save(wanted, entry, kept.store);
     for pause in PAUSES {
@@ -107,10 +110,20 @@ fn keep(wanted: &Wanted, entry: &Entry, kept: &Kept, lock: &Lock) -> Result<(), 
             lock.clear();
             Ok(())
         }
-        Err(error) => lock.put_aside(entry, &kept.entry).map_err(|second| {
-            SecretError::new(format!("the renewed tokens are lost: {}; and not put aside: {second}", error.what))
-                .hint(format!("make room, and log in again: {}", wanted.login_command()))
-        }),
+        Err(error) => {
+            lock.put_aside(entry, &kept.entry).map_err(|second| {
+                SecretError::new(format!("the renewed tokens are lost: {}; and not put aside: {second}", error.what))
+                    .hint(format!("make room, and log in again: {}", wanted.login_command()))
+            })?;
+            remark(format!(
+                "the renewed tokens of {} at {} could not be stored: {}; they lie in {} until the next run stores them",
+                wanted.user,
+                wanted.host,
+                error.what,
+                lock.aside().display()
+            ));
+            Ok(())
+        }
     }
 }
 
@@ -133,14 +146,18 @@ pub(super) fn reach(wanted: &Wanted, store: Option<StoreKind>) -> Result<(), Sec
     }
 }
 
-/// Keeps the entry of a login: it replaces whatever was there, in other stores, too.
+/// Keeps the entry of a login: it replaces whatever was there, in other stores, too. Where one of these does not let
+/// an older entry go, that is told beside.
 ///
 /// # Errors
 /// If the store cannot be written; then what was there is still there.
-pub(super) fn keep_first(wanted: &Wanted, entry: &Entry, store: Option<StoreKind>) -> Result<StoreKind, SecretError> {
+pub(super) fn keep_first(
+    wanted: &Wanted,
+    entry: &Entry,
+    store: Option<StoreKind>,
+) -> Result<(StoreKind, Option<SecretError>), SecretError> {
     let lock = Lock::take(wanted, WAIT_LIMIT)?;
     let store = stores::save(wanted, &account(wanted), &entry.encode(), store)?;
     lock.clear();
-    stores::forget_elsewhere(wanted, &account(wanted), store)?;
-    Ok(store)
+    Ok((store, stores::forget_elsewhere(wanted, &account(wanted), store).err()))
 }

@@ -4,11 +4,10 @@
 //! who only reads sees the one before or the one after. What cannot be read is never written over.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, mpsc},
-    thread,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,11 +20,17 @@ use super::{
 use crate::{
     config::{Environment, SecretSource, Secrets},
     mail::Secret,
-    secret::{COMMAND_LIMIT, SecretError, Wanted, sources},
+    secret::{
+        COMMAND_LIMIT, SecretError, Wanted,
+        private::{self, NotLocked, NotReplaced, beside},
+        sources, terminal,
+    },
 };
 
 /// Some ten thousand entries.
 const MAX_FILE: u64 = 16 << 20;
+/// As many as Linux follows.
+const MAX_LINKS: usize = 40;
 /// Others hold the lock for as long as a passphrase is made into a key, which is not long.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
 /// The key that opened a file, so that nobody types a passphrase twice and a descriptor is read once.
@@ -120,7 +125,16 @@ fn place(secrets: &Secrets, environment: &Environment) -> Result<PathBuf, Refusa
         Refusal::absent("no place for it", error)
     })?;
     // A link stays one: what it leads to is replaced.
-    Ok(fs::canonicalize(&path).unwrap_or(path))
+    Ok(fs::canonicalize(&path).unwrap_or_else(|_| followed(path)))
+}
+
+/// Where a link leads to, although nothing is there yet.
+fn followed(mut path: PathBuf) -> PathBuf {
+    for _ in 0..MAX_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = private::folder_of(&path).join(target);
+    }
+    path
 }
 
 fn failed(path: &Path, what: impl std::fmt::Display) -> Refusal {
@@ -170,79 +184,41 @@ fn read(path: &Path) -> Result<Option<Vault>, Refusal> {
 /// Replaces the file. The lock is held.
 fn write(path: &Path, vault: &Vault) -> Result<(), Refusal> {
     let octets = vault.to_octets();
-    let written =
-        if octets.len() as u64 > MAX_FILE { Err(io::ErrorKind::FileTooLarge.into()) } else { replace(path, &octets) };
-    written.map_err(|error| {
-        let what = format!("the encrypted file {} cannot be written: {error}", path.display());
-        Refusal::failed(format!("it cannot be written: {error}"), SecretError::new(what).hint("it is as it was before"))
-    })
+    let written = if octets.len() as u64 > MAX_FILE {
+        Err(NotReplaced { error: io::ErrorKind::FileTooLarge.into(), is_in_place: false })
+    } else {
+        private::replace(path, &octets)
+    };
+    written.map_err(|failure| not_written(path, &failure))
 }
 
-/// Writes a new file beside and puts it in place; nobody sees half of it, and a full disk leaves the old one whole.
-fn replace(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let new = beside(path, ".new");
-    // Who holds the lock is the only writer: what is there was left by one that was killed.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+fn not_written(path: &Path, failure: &NotReplaced) -> Refusal {
+    let (file, error) = (path.display(), &failure.error);
+    match failure.is_in_place {
+        false => Refusal::failed(
+            format!("it cannot be written: {error}"),
+            SecretError::new(format!("the encrypted file {file} cannot be written: {error}"))
+                .hint("it is as it was before"),
+        ),
+        true => Refusal::failed(
+            format!("it is perhaps not on the disk: {error}"),
+            SecretError::new(format!("the encrypted file {file} is written, but perhaps not on the disk: {error}"))
+                .hint(
+                    "a crash of the machine may bring the one before back; look after the disk and do the same again",
+                ),
+        ),
     }
-    let written = private(&new, OpenOptions::new().write(true).create_new(true)).and_then(|mut file| {
-        file.write_all(octets)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    });
-    if written.is_err() {
-        // What matters has failed already.
-        let _ = fs::remove_file(&new);
-        return written;
-    }
-    sync_folder(path)
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
-    }
-}
-
-/// Opens a file that only its owner can use.
-fn private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
-    options.open(path)
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
-}
-
-/// Makes the folder of a file, which only its owner can use.
-fn make_folder(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
 }
 
 /// Waits until nobody else changes the file. It is free again when the descriptor is closed, however that happens.
 fn lock(path: &Path) -> Result<File, Refusal> {
     let name = beside(path, ".lock");
-    let fail = |error: io::Error| failed(path, format!("{}: {error}", name.display()));
-    make_folder(path).map_err(fail)?;
-    let file = private(&name, OpenOptions::new().write(true).create(true).truncate(false)).map_err(fail)?;
-    let (sender, locked) = mpsc::channel();
-    thread::spawn(move || {
-        // Nobody listens any more when the time ran out.
-        let _ = sender.send(file.lock().map(|()| file));
-    });
-    match locked.recv_timeout(LOCK_LIMIT) {
-        Ok(locked) => locked.map_err(fail),
-        Err(_) => Err(failed(path, format!("another process holds {} for {} s", name.display(), LOCK_LIMIT.as_secs()))),
-    }
+    private::lock(&name, LOCK_LIMIT).map_err(|failure| match failure {
+        NotLocked::Failed(error) => failed(path, format!("{}: {error}", name.display())),
+        NotLocked::Busy => {
+            failed(path, format!("another process holds {} for {} s", name.display(), LOCK_LIMIT.as_secs()))
+        }
+    })
 }
 
 /// Finds the key of the file: the one that opened it before, or what the user has.
@@ -304,8 +280,8 @@ fn typed(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), S
             &wanted.environment,
         ));
     }
-    let secret = sources::ask(&format!("Passphrase of {}: ", path.display()))?;
-    if is_new && sources::ask("The same once more: ")? != secret {
+    let secret = terminal::ask(&format!("Passphrase of {}: ", path.display()))?;
+    if is_new && terminal::ask("The same once more: ")? != secret {
         return Err(SecretError::new("this is not the same passphrase"));
     }
     Ok((secret, true))
@@ -313,20 +289,19 @@ fn typed(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), S
 
 /// Makes a key file, unless another process is faster.
 fn make_key(path: &Path) -> io::Result<()> {
-    make_folder(path)?;
+    private::make_folder(path)?;
     let key = vault::new_key().map_err(|_| io::Error::other("the operating system gives no random numbers"))?;
     let mut octets = Zeroizing::new(key.as_bytes().to_vec());
     octets.push(b'\n');
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Readable by its owner only; it gets its name when it is whole.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(private::folder_of(path))?;
     file.write_all(&octets)?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
         Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => return Err(error.error),
         _ => {}
     }
-    sync_folder(path)
+    private::sync_folder(path)
 }
 
 #[cfg(test)]
@@ -380,5 +355,26 @@ mod tests {
         save(&wanted, "b@x", &Secret::new(b"two".to_vec())).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(list(&wanted.secrets, &wanted.environment).unwrap(), ["a@x", "b@x"]);
+
+        // One that leads to nothing yet, and over another one.
+        let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+        std::os::unix::fs::symlink("second", &first).unwrap();
+        std::os::unix::fs::symlink("later.json", &second).unwrap();
+        wanted.secrets.file = Some(first.clone());
+        save(&wanted, "c@x", &Secret::new(b"three".to_vec())).unwrap();
+        assert!(
+            fs::symlink_metadata(&first).unwrap().is_symlink() && fs::symlink_metadata(&second).unwrap().is_symlink()
+        );
+        assert!(folder.path().join("later.json").is_file());
+    }
+
+    #[test]
+    fn what_is_in_place_is_not_as_it_was_before() {
+        let hint = |is_in_place| {
+            let failure = NotReplaced { error: io::Error::other("x"), is_in_place };
+            not_written("s".as_ref(), &failure).error.hints.join("; ")
+        };
+        assert_eq!(hint(false), "it is as it was before");
+        assert!(hint(true).contains("may bring the one before back"));
     }
 }
