@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::tokens::{Entry, account, hexadecimal};
 use crate::{
-    mail::Secret,
+    mail::{Cause, Secret},
     secret::{SecretError, Wanted},
 };
 
@@ -62,6 +62,7 @@ impl Lock {
         let path = place.with_extension("lock");
         let fail = |error: io::Error| {
             SecretError::new(format!("the tokens cannot be locked: {}: {error}", path.display()))
+                .because(Cause::Output)
                 .hint("its folder has to be writable; another one: XDG_STATE_HOME=/path mailsend …")
         };
         if let Some(folder) = path.parent() {
@@ -173,7 +174,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mailsend"), "").unwrap();
         let error = Lock::take(&wanted(folder.path()), Duration::ZERO).unwrap_err();
-        assert!(error.what.contains("cannot be locked"), "{error:?}");
+        assert!(error.what.contains("cannot be locked") && error.cause == Cause::Output, "{error:?}");
     }
 
     #[test]
