@@ -60,6 +60,22 @@ fn a_server_is_found_by_the_dns_and_the_login_proven() {
     assert_eq!(text, expected);
 }
 
+/// A password that one server refuses is not for the next.
+#[test]
+fn a_refused_login_does_not_go_on() {
+    let mut sandbox = Sandbox::new();
+    let log = sandbox.file("logins", "");
+    let plan = serde_json::json!({
+        "hosts": ["one.example.test", "two.example.test"],
+        "srv": { "_submissions._tcp.example.test": [[0, 0, 465, "one.example.test"], [1, 0, 466, "two.example.test"]] },
+        "smtp": [465, 466],
+        "log": log,
+    });
+    let Some(run) = run_in(&mut sandbox, &plan, &add("echo mistaken", &[])) else { return };
+    run.exits(77).says("found one.example.test:465").says("found two.example.test:466");
+    assert_eq!(fs::read_to_string(log).expect("a log"), "AUTH\n");
+}
+
 #[test]
 fn a_configuration_at_the_domain_comes_before_the_dns() {
     let plan = serde_json::json!({

@@ -131,7 +131,10 @@ fn a_file_with_a_key_file() {
     let listed: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     assert_eq!(
         listed,
-        serde_json::json!([{ "kind": "password", "user": "ada", "host": "127.0.0.1", "store": "file" }])
+        serde_json::json!({
+            "entries": [{ "kind": "password", "user": "ada", "host": "127.0.0.1", "store": "file" }],
+            "silent": [],
+        })
     );
     // Nobody is asked for a passphrase where there is none.
     let keyed = "[secrets]\nstore = \"file\"\nfile = \"secrets.json\"\nkey = { file = \"keys/key\" }";
@@ -141,7 +144,11 @@ fn a_file_with_a_key_file() {
     sandbox.config(keyed);
     // A key that is gone is told, and no other one is made in its place.
     let before = fs::read(sandbox.path("secrets.json")).expect("a file");
-    login(&sandbox, &AT_LOCALHOST, "other").exits(78).says("no key for the encrypted file").says("keys/key");
+    let run = login(&sandbox, &AT_LOCALHOST, "other").exits(78).says("no key for the encrypted file").says("keys/key");
+    let file = fs::canonicalize(sandbox.path("secrets.json")).expect("a path").display().to_string();
+    let away = format!("log in again: mv {file} {file}.locked");
+    run.says("put the key back").says(&away);
+    send(&sandbox, &shy_server(), &[]).exits(78).says(&away);
     assert!(!sandbox.path("keys/key").exists());
     assert_eq!(fs::read(sandbox.path("secrets.json")).expect("a file"), before);
     sandbox.run(&[&["logout"], &AT_LOCALHOST[..]].concat()).exits(0).says("holds no password any more of ada");
@@ -266,8 +273,83 @@ fn a_file_with_a_passphrase() {
     let run = at_terminal(&sandbox, &arguments, &["open sesame"]).exits(0);
     assert_eq!(run.stdout.matches("Passphrase of").count(), 1, "{run:#?}");
     shows_nothing(&sandbox, &run);
-    let run = at_terminal(&sandbox, &[&["login"], &AT_LOCALHOST[..]].concat(), &["wrong"]).exits(78);
-    assert!(run.stdout.contains("this is not the passphrase of"), "{run:#?}");
+    // Who mistypes has two tries more; and is not asked for the password next, which would go to the server.
+    let login = [&["login"], &AT_LOCALHOST[..]].concat();
+    let run = at_terminal(&sandbox, &login, &["open simsim", "open sesam", "open sesame", CANARY]).exits(0);
+    assert_eq!(run.stdout.matches("This is not the passphrase.").count(), 2, "{run:#?}");
+    let server = shy_server();
+    let url = format!("smtp://ada@127.0.0.1:{}", server.port);
+    let arguments =
+        ["--server", &url, "-r", "s@x.example", "a@y.example", "--body", "hi", "-o", "allow-plaintext-auth=true"];
+    for arguments in [&login[..], &arguments] {
+        let run = at_terminal(&sandbox, arguments, &["one", "two", "three"]).exits(78);
+        assert!(run.stdout.contains("this is not the passphrase of"), "{run:#?}");
+        assert!(!run.stdout.contains("Password for") && run.stdout.contains("log in again: mv "), "{run:#?}");
+    }
+    // Nor where the file is damaged.
+    sandbox.file("secrets.json", "{");
+    let run = at_terminal(&sandbox, &arguments, &[]).exits(78);
+    assert!(run.stdout.contains("or damaged") && !run.stdout.contains("Password for"), "{run:#?}");
+    drop(server.heard());
+}
+
+#[test]
+fn what_is_wrong_with_a_key_has_a_way_out() {
+    let sandbox = with_file("key = { file = \"keys/key\" }");
+    // A file in the place of the folder cannot be written, whoever we are.
+    sandbox.file("keys", "");
+    let run = login(&sandbox, &WHO, CANARY).exits(74).says("keys/key cannot be made");
+    run.says("its folder has to be writable").says("key = { file = ");
+    fs::remove_file(sandbox.path("keys")).expect("a file");
+    let empty = || {
+        let key = sandbox.file("keys/key", "");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("a mode");
+    };
+    empty();
+    let key = fs::canonicalize(sandbox.path("keys/key")).expect("a path").display().to_string();
+    login(&sandbox, &WHO, CANARY).exits(78).says("it is empty").says("one is made: rm ").says(&key);
+    fs::remove_file(&key).expect("a file");
+    login(&sandbox, &WHO, CANARY).exits(0);
+    let file = fs::canonicalize(sandbox.path("secrets.json")).expect("a path").display().to_string();
+    let away = format!("log in again: mv {file} {file}.locked");
+    empty();
+    login(&sandbox, &WHO, CANARY).exits(78).says("it is empty").says(&away);
+    sandbox.file("keys/key", "another");
+    login(&sandbox, &WHO, CANARY).exits(78).says("does not open").says(&away);
+    // And that works.
+    fs::rename(&file, format!("{file}.locked")).expect("a file");
+    login(&sandbox, &WHO, CANARY).exits(0);
+}
+
+/// Which profile is meant is all the same for a list.
+#[test]
+fn a_list_needs_no_profile() {
+    let mut sandbox = with_file(
+        "key = { file = \"key\" }\n[profiles.a]\nserver = \"smtp://ada@mx.example\"\n[profiles.b]\nport = 1\n",
+    );
+    login(&sandbox, &WHO, CANARY).exits(0);
+    sandbox.env("MAILSEND_PROFILE", "nonesuch").env("MAILSEND_PORT", "none");
+    let run = sandbox.run(&["login", "--list"]).exits(0).silently();
+    assert_eq!(run.stdout, "password  ada  mx.example  file\n");
+    let other = sandbox.path("other.json");
+    sandbox.env("MAILSEND_SECRETS_FILE", other.to_str().expect("a UTF-8 path"));
+    sandbox.run(&["login", "--list"]).exits(0).says("Nothing is stored");
+}
+
+#[test]
+fn what_is_no_password_is_not_taken_from_standard_input() {
+    let sandbox = with_file("key = { file = \"key\" }");
+    for (stdin, what) in [
+        (&b"a\0b\n"[..], "it contains a NUL"),
+        (&[b'x'; 70_000], "it is longer than 64 KiB"),
+        (b"one\ntwo\n", "there is more than one line"),
+        (b"one\n\n", "there is more than one line"),
+        (b"\n", "it is empty"),
+    ] {
+        let run = sandbox.run_with(&[&["login"], &WHO[..]].concat(), stdin).exits(64).says(what);
+        run.says("one line with the password is wanted on standard input");
+    }
+    sandbox.run(&["login", "--list"]).exits(0).says("Nothing is stored");
 }
 
 #[test]
@@ -359,7 +441,12 @@ fn what_is_wrong_with_the_file_is_said_and_left_alone() {
         if content != damaged {
             login(&sandbox, &WHO, "other").exits(78).says(what);
             sandbox.run(&[&["logout"], &WHO[..]].concat()).exits(78).says(what);
-            sandbox.run(&["login", "--list"]).exits(0).says(what);
+            let run = sandbox.run(&["login", "--list"]).exits(78).says(what);
+            assert!(!run.stderr.contains("Nothing is stored"), "{run:#?}");
+            let run = sandbox.run(&["login", "--list", "--json"]).exits(78);
+            let listed: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+            assert_eq!((&listed["entries"], &listed["silent"][0]["store"]), (&serde_json::json!([]), &"file".into()));
+            assert!(listed["silent"][0]["reason"].as_str().expect("a reason").contains(what), "{listed}");
         }
         assert_eq!(fs::read_to_string(sandbox.path("secrets.json")).expect("a file"), content);
     }
@@ -389,7 +476,7 @@ fn a_full_disk_leaves_the_old_file() {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("Python");
     child.stdin.take().expect("a pipe").write_all(b"password\n").expect("a pipe");
-    finish(child).exits(78).says("cannot be written: File too large").says("it is as it was before");
+    finish(child).exits(74).says("cannot be written: File too large").says("it is as it was before");
     assert_eq!(fs::read(sandbox.path("secrets.json")).expect("a file"), before);
     assert!(!sandbox.path("secrets.json.new").exists());
 }
@@ -402,7 +489,9 @@ fn a_store_that_is_not_asked_is_told_before_anybody_types() {
     // Where no keyring is and none is named, nothing is kept elsewhere unasked.
     let mut sandbox = Sandbox::new();
     sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
-    let run = login(&sandbox, &WHO, CANARY).exits(78).says("no keyring is running here");
+    let run = login(&sandbox, &WHO, CANARY).exits(78).says("no keyring is running here\n");
+    assert!(!run.stderr.contains("/nonesuch") && !run.stderr.contains("there is no password"), "{run:#?}");
+    let run = run.says("mailsend login --server smtp://ada@mx.example --store keyutils");
     let run = run.says("mailsend login --server smtp://ada@mx.example --store file").says("store = \"file\"");
     run.says(&format!("key = {{ file = \"{}\" }}", sandbox.path(".local/state/mailsend/secrets.key").display()));
     assert!(!sandbox.path(".local").exists());
@@ -460,7 +549,7 @@ fn an_entry_moves_from_the_kernel_to_the_file_and_back() {
     assert_eq!(place(), ["keyutils"]);
     // The password that comes with it is not needed, since one is there.
     let run = login(&sandbox, &["--server", &url, "--store", "file"], "not this one").exits(0);
-    shows_nothing(&sandbox, &run.says("from the keyutils to the file"));
+    shows_nothing(&sandbox, &run.says("from the kernel's key store to the file"));
     assert_eq!(place(), ["file"]);
     to("keyutils").says("from the file");
     assert_eq!(place(), ["keyutils"]);
@@ -476,10 +565,10 @@ fn an_entry_moves_from_the_kernel_to_the_file_and_back() {
     let run = sandbox.run(&["profile", "check", "--json", "--server", &url_there, "-o", "allow-plaintext-auth=true"]);
     let run = run.exits(0);
     let chain = chain(&run);
-    assert_eq!(chain[4], ("keyring".to_owned(), "not running here".to_owned()), "{chain:?}");
-    assert_eq!(chain[5..], [("keyutils".to_owned(), "holds it".to_owned())]);
+    assert!(chain[4].0 == "keyring" && chain[4].1.starts_with("not running here"), "{chain:?}");
+    assert_eq!(chain[5..], [("kernel's key store".to_owned(), "holds it".to_owned())]);
     shows_nothing(&sandbox, &run);
-    sandbox.run(&["logout", "--server", &url]).exits(0).says("the keyutils holds no password any more");
+    sandbox.run(&["logout", "--server", &url]).exits(0).says("the kernel's key store holds no password any more");
     assert_eq!(place(), Vec::<String>::new());
 }
 
@@ -545,6 +634,31 @@ fn a_file_may_be_named_without_a_folder() {
         login(&sandbox, &WHO, CANARY).exits(0);
     }
     assert!(sandbox.path("s.json").is_file());
+}
+
+/// A move that cannot be made leaves the entry where it is.
+#[test]
+fn a_move_to_a_full_disk_leaves_the_entry() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    sandbox.config("[secrets]\nfile = \"secrets.json\"\nkey = { file = \"key\" }\n");
+    if !has_keys(&sandbox) {
+        return;
+    }
+    let user = format!("eva-{}", std::process::id());
+    let url = format!("smtp://{user}@127.0.0.1");
+    login(&sandbox, &["--server", &url, "--store", "keyutils"], CANARY).exits(0);
+    // The file is there and open: it is the move that fails.
+    login(&sandbox, &["--server", "smtp://other@mx.example", "--store", "file"], "x").exits(0);
+    let before = fs::read(sandbox.path("secrets.json")).expect("a file");
+    let program = env!("CARGO_BIN_EXE_mailsend");
+    let line = format!("trap '' XFSZ; ulimit -f 0; exec {program} login --server {url} --store file");
+    sandbox.shell(&line).exits(74).says("cannot be written");
+    assert_eq!(fs::read(sandbox.path("secrets.json")).expect("a file"), before);
+    let run = sandbox.run(&["login", "--list"]).exits(0);
+    let rows: Vec<_> = run.stdout.lines().filter(|line| line.contains(&user)).collect();
+    assert!(matches!(rows[..], [row] if row.ends_with("  keyutils")), "{rows:?}");
+    sandbox.run(&["logout", "--server", &url]).exits(0).says("the kernel's key store holds no password any more");
 }
 
 /// Whenever a move is ended, the entry is in one of both stores, or in both, and whole.

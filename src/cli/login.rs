@@ -2,7 +2,7 @@
 
 mod oauth;
 
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -13,13 +13,10 @@ use super::{
     printed, ui,
 };
 use crate::{
-    config::{SecretSource, Server, StoreKind, resolve},
+    config::{SecretSource, Server, StoreKind, resolve, resolve_secrets},
     mail::{Secret, clean},
     secret::{self, Wanted, stores},
 };
-
-/// Longest line that is taken for a password.
-const MAX_PASSWORD: u64 = 64 * 1024;
 
 /// Whose password.
 #[derive(Debug, Args)]
@@ -52,7 +49,7 @@ pub struct LoginArgs {
     /// List what is stored, without secrets
     #[arg(long, conflicts_with_all = ["profile", "server", "user", "store"])]
     list: bool,
-    /// List it as JSON
+    /// List it as JSON: "entries", and "silent" with each store that is there and could not be asked, which ends with 78
     #[arg(long, requires = "list")]
     json: bool,
     #[command(flatten)]
@@ -84,6 +81,20 @@ struct Row<'a> {
     user: &'a str,
     host: &'a str,
     store: &'static str,
+}
+
+/// A store that is there and does not say what it has, as JSON.
+#[derive(Debug, Serialize)]
+struct Unasked<'a> {
+    store: &'static str,
+    reason: &'a str,
+}
+
+/// All of it as JSON.
+#[derive(Debug, Serialize)]
+struct List<'a> {
+    entries: Vec<Row<'a>>,
+    silent: Vec<Unasked<'a>>,
 }
 
 impl From<StoreArg> for StoreKind {
@@ -221,8 +232,8 @@ fn accounts(wanted: &Wanted, context: &Context) -> Result<(Vec<(String, bool)>, 
 /// Lists what is stored.
 fn list(args: &LoginArgs) -> Result<Exit, CliError> {
     let context = args.whose.common.context()?;
-    let profile = resolve(&WhereArgs::default().request()?, &context.files, &context.environment)?;
-    let (entries, silent) = stores::list(&profile.secrets, &context.environment);
+    let secrets = resolve_secrets(&context.files, &context.environment)?;
+    let (entries, silent) = stores::list(&secrets, &context.environment);
     let rows: Vec<Row<'_>> = entries
         .iter()
         .map(|entry| Row {
@@ -232,16 +243,24 @@ fn list(args: &LoginArgs) -> Result<Exit, CliError> {
             store: entry.store.as_str(),
         })
         .collect();
-    if !context.is_quiet {
-        for (store, reason) in &silent {
-            ui::tell(&format!("the {store} cannot be asked: {}", clean(reason)));
+    for store in &silent {
+        // That a list is not complete is no matter of taste.
+        if !store.is_absent || (!context.is_quiet && !args.json) {
+            ui::tell(&format!("the {} cannot be asked: {}", store.name, clean(&store.reason)));
         }
     }
+    let silent: Vec<Unasked<'_>> = silent
+        .iter()
+        .filter(|store| !store.is_absent)
+        .map(|store| Unasked { store: store.store.as_str(), reason: &store.reason })
+        .collect();
+    let exit = if silent.is_empty() { Exit::Success } else { Exit::Configuration };
     if args.json {
+        let list = List { entries: rows, silent };
         // Strings always have a JSON form.
-        return printed(ui::print(&(serde_json::to_string_pretty(&rows).unwrap_or_default() + "\n")));
+        return printed(ui::print(&(serde_json::to_string_pretty(&list).unwrap_or_default() + "\n"))).map(|_| exit);
     }
-    if rows.is_empty() && !context.is_quiet {
+    if rows.is_empty() && silent.is_empty() && !context.is_quiet {
         ui::tell("Nothing is stored. Store a password: mailsend login --profile NAME");
     }
     let width = |pick: fn(&Row<'_>) -> usize| rows.iter().map(pick).max().unwrap_or(0);
@@ -253,7 +272,7 @@ fn list(args: &LoginArgs) -> Result<Exit, CliError> {
             format!("{:<8}  {user:<users$}  {host:<hosts$}  {}\n", row.kind, row.store)
         })
         .collect();
-    printed(ui::print(&text))
+    printed(ui::print(&text)).map(|_| exit)
 }
 
 /// Forgets password and tokens.
@@ -285,16 +304,10 @@ pub fn logout(args: &LogoutArgs) -> Result<Exit, CliError> {
 }
 
 fn read_line() -> Result<Secret, CliError> {
-    let mut bytes = Vec::with_capacity(MAX_PASSWORD as usize);
-    io::stdin()
-        .take(MAX_PASSWORD)
-        .read_to_end(&mut bytes)
-        .map_err(|error| CliError::no_input("standard input", error))?;
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
-        bytes.pop();
-    }
-    if bytes.is_empty() || bytes.contains(&b'\n') {
-        return Err(CliError::usage("one line with the password is wanted on standard input"));
-    }
-    Ok(Secret::new(bytes))
+    secret::of_stdin().map_err(|error| match error.kind() {
+        io::ErrorKind::Other => {
+            CliError::usage(format!("one line with the password is wanted on standard input: {error}"))
+        }
+        _ => CliError::no_input("standard input", error),
+    })
 }

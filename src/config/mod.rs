@@ -28,7 +28,7 @@ pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
     StoreKind, Timeouts, WebWay,
 };
-pub use resolve::{Request, heirs, profile_names, resolve};
+pub use resolve::{Request, heirs, profile_names, resolve, resolve_secrets};
 pub use server::ServerUrl;
 pub use value::parse_duration;
 

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    ConfigError, Environment, Files, KEYS, Origin, SECRETS_KEYS,
+    ConfigError, Environment, Files, KEYS, Key, Origin, SECRETS_KEYS,
     file::Assignment,
     keys::{Parts, find},
     oauth::OAuth,
     pattern::Pattern,
-    profile::{Profile, Security, Server, Setting},
+    profile::{Profile, Secrets, Security, Server, Setting},
     server::{ServerUrl, UrlError, parse_proxy},
     value::{Input, Raw},
 };
@@ -83,6 +83,18 @@ pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> R
     let mut profile = Resolver::new(environment).run(layers)?;
     profile.name = name.filter(|_| !by_url);
     Ok(profile)
+}
+
+/// Where secrets are kept, which no profile has a say in.
+///
+/// # Errors
+/// A value in `[secrets]` or its variables that cannot be.
+pub fn resolve_secrets(files: &Files, environment: &Environment) -> Result<Secrets, ConfigError> {
+    let mut layers: Vec<Layer> = files.system.iter().chain(&files.user).map(|file| file.secrets.clone()).collect();
+    let variables: Vec<String> = SECRETS_KEYS.iter().map(Key::variable).collect();
+    let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+    layers.push(environment_layer(&environment.only(&variables))?);
+    Ok(Resolver::new(environment).run(layers)?.secrets)
 }
 
 fn selected(request: &Request, files: &Files, environment: &Environment) -> Result<Option<String>, ConfigError> {

@@ -31,7 +31,7 @@ pub(super) fn load(wanted: &Wanted, account: &str) -> Result<Option<Secret>, Ref
         )),
         Ok(bytes) => Ok(Some(Secret::new(bytes))),
         Err(Failure::Keyring(Error::NoEntry)) => Ok(None),
-        Err(failure) => Err(failure.explain(wanted, account)),
+        Err(failure) => Err(failure.in_vain(wanted, account)),
     }
 }
 
@@ -62,7 +62,8 @@ pub(super) fn forget(wanted: &Wanted, account: &str) -> Result<bool, Refusal> {
 }
 
 /// The accounts of all entries, or why there are none to see, in a few words.
-pub(super) fn list(environment: &Environment) -> Result<Vec<String>, String> {
+/// With whether there is no keyring here.
+pub(super) fn list(environment: &Environment) -> Result<Vec<String>, (String, bool)> {
     call(environment, || {
         // The first entry opens the store; it is not made before something is set.
         Entry::new(SERVICE, "").map_err(no_store)?;
@@ -72,7 +73,7 @@ pub(super) fn list(environment: &Environment) -> Result<Vec<String>, String> {
         let accounts = found.iter().filter_map(keyring_core::Entry::get_specifiers);
         Ok(accounts.filter(|(service, _)| service == SERVICE).map(|(_, account)| account).collect())
     })
-    .map_err(|failure| failure.said())
+    .map_err(|failure| (failure.said(), matches!(failure, Failure::Absent(_))))
 }
 
 enum Failure {
@@ -130,32 +131,49 @@ impl Failure {
         }
     }
 
+    /// Why an entry cannot be looked up, and what else may bring the secret.
+    fn in_vain(self, wanted: &Wanted, account: &str) -> Refusal {
+        let none = if kind_of(account) == "tokens" { "there are no tokens" } else { "there is no password" };
+        let missing = format!("so {none} for {}", owner_of(account));
+        let is_out_of_reach = self.is_out_of_reach();
+        let said = match &self {
+            // In the words of the system: in the chain only.
+            Failure::Absent(reason) if !reason.is_empty() => format!("{} ({reason})", self.said()),
+            _ => self.said(),
+        };
+        let Refusal { mut error, is_absent, .. } = self.explain(wanted, account);
+        if is_out_of_reach {
+            error.what = format!("{}, {missing}", error.what);
+            error = ways_out(error, wanted);
+        }
+        Refusal { said, error, is_absent }
+    }
+
+    /// Whether it may have the entry for somebody else than us.
+    fn is_out_of_reach(&self) -> bool {
+        !matches!(self, Failure::Keyring(Error::NoEntry | Error::Ambiguous(_)))
+    }
+
     fn explain(self, wanted: &Wanted, account: &str) -> Refusal {
         let (what, whose) = (kind_of(account), owner_of(account));
-        let none = if what == "tokens" { "there are no tokens" } else { "there is no password" };
         let error = match &self {
             Failure::Keyring(Error::NoEntry) => {
                 SecretError::new(format!("the keyring holds no {what} for {whose}")).hint(wanted.login_command())
             }
-            Failure::Keyring(Error::NoStorageAccess(_)) | Failure::Locked => ways_out(
-                SecretError::new(format!("the keyring is locked, so {none} for {whose}"))
-                    .hint("unlock it by logging in at the desktop; where nobody does (cron, SSH, container):"),
-                wanted,
-            ),
-            Failure::Absent(reason) => ways_out(
-                SecretError::new(format!("no keyring is running here, so {none} for {whose} ({reason})"))
-                    .hint("cron jobs, SSH sessions and containers have none; there:"),
-                wanted,
-            ),
+            Failure::Keyring(Error::NoStorageAccess(_)) | Failure::Locked => SecretError::new("the keyring is locked")
+                .hint("unlock it by logging in at the desktop; where nobody does (cron, SSH, container):"),
+            Failure::Absent(_) => SecretError::new("no keyring is running here")
+                .hint("cron jobs, SSH sessions and containers have none; there:"),
             Failure::Silent(limit) => {
-                ways_out(SecretError::new(format!("the keyring did not answer within {} s", limit.as_secs())), wanted)
+                SecretError::new(format!("the keyring did not answer within {} s", limit.as_secs()))
             }
             Failure::Keyring(Error::Ambiguous(_)) => {
                 SecretError::new(format!("the keyring holds several {what} entries for {whose}"))
                     .hint(format!("remove them with the keyring's own program, then: {}", wanted.login_command()))
             }
-            Failure::Keyring(error) => ways_out(SecretError::new(format!("the keyring failed: {error}")), wanted),
+            Failure::Keyring(error) => SecretError::new(format!("the keyring failed: {error}")),
         };
+        let error = if self.is_out_of_reach() { other_stores(error, wanted) } else { error };
         match self {
             Failure::Absent(_) => Refusal::absent(self.said(), error),
             failure => Refusal::failed(failure.said(), error),
@@ -163,18 +181,27 @@ impl Failure {
     }
 }
 
-/// Adds the sources that need no keyring, as lines to paste.
+/// Adds the stores that need no desktop.
+fn other_stores(error: SecretError, wanted: &Wanted) -> SecretError {
+    let command = wanted.login_command();
+    let error = match cfg!(target_os = "linux") {
+        true => error.hint(format!("{command} --store keyutils    # until the machine starts anew")),
+        false => error,
+    };
+    hint_settings(error.hint(format!("{command} --store file    # encrypted")), &wanted.environment)
+}
+
+/// Adds the sources that need no store, as lines to paste.
 fn ways_out(error: SecretError, wanted: &Wanted) -> SecretError {
     let paste = |source: &str| match &wanted.profile_name {
         Some(name) => format!("in [profiles.{name}]: password = {source}"),
         None => format!("-o 'password={source}'"),
     };
-    let error = error
+    error
+        .hint("or the password comes from elsewhere:")
         .hint(format!("{}    # chmod 600", paste("{ file = \"/path/to/password\" }")))
         .hint(paste("{ command = \"pass show smtp\" }"))
         .hint(paste("{ env = \"SMTP_PASSWORD\" }"))
-        .hint(format!("or keep it in an encrypted file: {} --store file", wanted.login_command()));
-    hint_settings(error, &wanted.environment)
 }
 
 #[cfg(test)]
@@ -188,13 +215,18 @@ mod tests {
         let no_entry = Failure::Keyring(Error::NoEntry).explain(&wanted, account).error;
         assert_eq!(no_entry.hints, ["mailsend login --profile work"]);
         for failure in [Failure::Locked, Failure::Absent("x".to_owned()), Failure::Silent(QUIET_LIMIT)] {
-            let error = failure.explain(&wanted, account).error;
+            let error = failure.in_vain(&wanted, account).error;
             let pasted: Vec<_> =
                 error.hints.iter().filter(|hint| hint.contains("in [profiles.work]: password = {")).collect();
             assert_eq!(pasted.len(), 3, "{error:?}");
             assert!(error.hints.iter().any(|hint| hint.contains("mailsend login --profile work --store file")));
         }
-        let locked = Failure::Locked.explain(&wanted, "oauth:ada@mx.example").error;
+        // The words of the system are not for everybody, and who logs in misses nothing yet.
+        let refusal = Failure::Absent("zbus".to_owned()).in_vain(&wanted, account);
+        assert!(refusal.said.contains("zbus") && !format!("{:?}", refusal.error).contains("zbus"), "{refusal:?}");
+        let refusal = Failure::Absent("zbus".to_owned()).explain(&wanted, account);
+        assert_eq!((refusal.error.what.as_str(), refusal.error.hints.len() < 9), ("no keyring is running here", true));
+        let locked = Failure::Locked.in_vain(&wanted, "oauth:ada@mx.example").error;
         assert!(locked.what.contains("locked") && locked.what.contains("tokens for ada@mx.example"), "{locked:?}");
     }
 }

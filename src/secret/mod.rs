@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub use environ::{command, withhold};
 pub use proxy::for_proxy;
+pub use sources::of_stdin;
 #[cfg(unix)]
 pub use terminal::is_ignored;
 pub use terminal::{prompt, prompt_client_secret};
@@ -73,7 +74,8 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct SecretError {
-    /// [`Cause::Login`] if a provider refused, [`Cause::Configuration`] otherwise.
+    /// [`Cause::Login`] if a provider refused; [`Cause::Busy`], [`Cause::Unreachable`] or [`Cause::NoHost`] if it may be
+    /// asked again later; [`Cause::Output`] if a store cannot be written; [`Cause::Configuration`] otherwise.
     pub cause: Cause,
     /// What was tried and why it failed.
     pub what: String,
@@ -99,8 +101,12 @@ impl SecretError {
     }
 
     /// The provider, or who consents for the user, has said no.
-    fn of_login(mut self) -> Self {
-        self.cause = Cause::Login;
+    fn of_login(self) -> Self {
+        self.because(Cause::Login)
+    }
+
+    fn because(mut self, cause: Cause) -> Self {
+        self.cause = cause;
         self
     }
 }
@@ -276,9 +282,9 @@ fn from_stores(wanted: &Wanted, mut chain: Chain) -> Result<Found, SecretError> 
     }
     let error = lookup.trouble.unwrap_or_else(|| match wanted.secrets.store {
         None => no_entry(wanted, "no store holds a password"),
-        Some(kind) => no_entry(wanted, &format!("the {} store holds no password", kind.as_str())),
+        Some(kind) => no_entry(wanted, &format!("the {} holds no password", wanted.store_name(kind))),
     });
-    if !wanted.may_prompt {
+    if !wanted.may_prompt || lookup.is_final {
         return Err(SecretError { chain, ..error }.hint(format!("asked were: {}", said.join("; "))));
     }
     match prompt(&wanted.user, &wanted.host) {

@@ -110,9 +110,16 @@ pub(super) enum NotPrivate {
 pub(super) fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, NotPrivate> {
     let file = File::open(path).map_err(NotPrivate::Failed)?;
     let metadata = file.metadata().map_err(NotPrivate::Failed)?;
+    if metadata.is_dir() {
+        return Err(NotPrivate::Refused { why: "it is a folder".to_owned(), hint: None });
+    }
     #[cfg(unix)]
     {
-        use std::os::unix::fs::MetadataExt;
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        // A shell hands a pipe over where a file is wanted: <(command).
+        if !metadata.is_file() && !metadata.file_type().is_fifo() {
+            return Err(NotPrivate::Refused { why: "it is no regular file".to_owned(), hint: None });
+        }
         let me = rustix::process::geteuid().as_raw();
         if metadata.mode() & 0o077 != 0 {
             return Err(NotPrivate::Refused {
@@ -140,12 +147,22 @@ pub(super) fn of_file(path: &Path, source: &SecretSource) -> Result<Zeroizing<Ve
     })
 }
 
-/// Checks that `bytes` are one line, and takes its end off.
+/// Reads one line from standard input, to its end.
+///
+/// # Errors
+/// Why it cannot be read, or is no secret.
+pub fn of_stdin() -> io::Result<Secret> {
+    line_of(read_limited(io::stdin().lock())?).map_err(io::Error::other)
+}
+
 fn one_line(bytes: impl Into<Zeroizing<Vec<u8>>>, source: &SecretSource) -> Result<Secret, SecretError> {
-    let mut bytes = bytes.into();
-    let fail = |what: &str| Err(SecretError::new(format!("no password from {source}: {what}")));
+    line_of(bytes.into()).map_err(|what| SecretError::new(format!("no password from {source}: {what}")))
+}
+
+/// Checks that `bytes` are one line, and takes its end off.
+fn line_of(mut bytes: Zeroizing<Vec<u8>>) -> Result<Secret, &'static str> {
     if bytes.len() as u64 > MAX_SECRET {
-        return fail("it is longer than 64 KiB");
+        return Err("it is longer than 64 KiB");
     }
     if bytes.ends_with(b"\n") {
         bytes.pop();
@@ -154,13 +171,13 @@ fn one_line(bytes: impl Into<Zeroizing<Vec<u8>>>, source: &SecretSource) -> Resu
         }
     }
     if bytes.is_empty() {
-        return fail("it is empty");
+        return Err("it is empty");
     }
     if bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        return fail("there is more than one line; the password alone is wanted");
+        return Err("there is more than one line; the password alone is wanted");
     }
     if bytes.contains(&0) {
-        return fail("it contains a NUL");
+        return Err("it contains a NUL");
     }
     Ok(Secret::new(std::mem::take(&mut *bytes)))
 }
@@ -383,6 +400,18 @@ mod tests {
             assert!(error.what.contains("refused") && !error.what.contains("hunter2"), "{error:?}");
             assert_eq!(error.hints, [format!("chmod 600 {}", path.display())]);
         }
+        for (path, what) in [(folder.path(), "it is a folder"), (Path::new("/dev/zero"), "it is no regular file")] {
+            let error = read(&SecretSource::File(path.into()), &Environment::default(), SOON).unwrap_err();
+            assert!(error.what.contains(what) && error.hints.is_empty(), "{error:?}");
+        }
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&pipe).status().unwrap().success());
+        let writer = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, "from a pipe\n").unwrap()
+        });
+        assert_eq!(read_now(SecretSource::File(pipe), Environment::default()), Ok(b"from a pipe".to_vec()));
+        writer.join().unwrap();
         assert!(
             read_now(SecretSource::File("/nonesuch".into()), Environment::default()).unwrap_err().contains("/nonesuch")
         );

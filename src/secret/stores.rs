@@ -24,6 +24,9 @@ pub struct Lookup {
     pub said: Chain,
     /// Why a store could not look, if none has the entry.
     pub trouble: Option<SecretError>,
+    /// Whether that is the end: the encrypted file is there and does not open. Nobody is asked for its entry instead,
+    /// who could take the question for that of the file's passphrase.
+    pub is_final: bool,
 }
 
 /// An entry without its secret.
@@ -37,6 +40,19 @@ pub struct Listed {
     pub host: String,
     /// Where it is.
     pub store: StoreKind,
+}
+
+/// A store that does not say what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Silent {
+    /// The store.
+    pub store: StoreKind,
+    /// Its name, for people.
+    pub name: String,
+    /// In a few words.
+    pub reason: String,
+    /// Whether there is no such store on this machine, so that it holds nothing.
+    pub is_absent: bool,
 }
 
 /// Why a store did not do what was asked.
@@ -105,6 +121,7 @@ fn kinds(secrets: &Secrets) -> Vec<StoreKind> {
 pub fn name(kind: StoreKind, secrets: &Secrets, environment: &Environment) -> String {
     match (kind, file::path(secrets, environment)) {
         (StoreKind::File, Some(path)) => format!("file {}", path.display()),
+        (StoreKind::Keyutils, _) => "kernel's key store".to_owned(),
         _ => kind.as_str().to_owned(),
     }
 }
@@ -151,6 +168,11 @@ pub fn load(wanted: &Wanted, account: &str) -> Lookup {
             }
             Ok(None) if kind == StoreKind::File && !has_file => "not there".to_owned(),
             Ok(None) => "no entry".to_owned(),
+            Err(refusal) if kind == StoreKind::File && !refusal.is_absent => {
+                lookup.is_final = true;
+                lookup.trouble = Some(refusal.error);
+                refusal.said
+            }
             Err(refusal) => {
                 let place = if refusal.is_absent { &mut absence } else { &mut lookup.trouble };
                 place.get_or_insert(refusal.error);
@@ -283,7 +305,12 @@ pub fn relocate(wanted: &Wanted, account: &str, to: StoreKind) -> Result<Option<
         save_to(to, wanted, account, &secret).map_err(|refusal| refusal.error)?;
         match load_from(to, wanted, account).map_err(|refusal| refusal.error)? {
             Some(kept) if kept == secret => {}
-            _ => return Err(SecretError::new(format!("the {} does not give back what it was given", to.as_str()))),
+            _ => {
+                return Err(SecretError::new(format!(
+                    "the {} does not give back what it was given",
+                    wanted.store_name(to)
+                )));
+            }
         }
         forget_in(from, wanted, account).map_err(|refusal| refusal.error)?;
         return Ok(Some(from));
@@ -291,9 +318,9 @@ pub fn relocate(wanted: &Wanted, account: &str, to: StoreKind) -> Result<Option<
     Ok(None)
 }
 
-/// All entries of all stores that are there, and the stores that could not be asked, with their reason.
-pub fn list(secrets: &Secrets, environment: &Environment) -> (Vec<Listed>, Chain) {
-    let (mut entries, mut silent) = (Vec::new(), Chain::new());
+/// All entries of all stores that are there, and the stores that could not be asked.
+pub fn list(secrets: &Secrets, environment: &Environment) -> (Vec<Listed>, Vec<Silent>) {
+    let (mut entries, mut silent) = (Vec::new(), Vec::new());
     for kind in kinds(secrets) {
         let accounts = match kind {
             StoreKind::Keyring => keyring::list(environment),
@@ -306,7 +333,9 @@ pub fn list(secrets: &Secrets, environment: &Environment) -> (Vec<Listed>, Chain
                 accounts.dedup();
                 entries.extend(accounts.iter().map(|account| listed(account, kind)));
             }
-            Err(reason) => silent.push((name(kind, secrets, environment), reason)),
+            Err((reason, is_absent)) => {
+                silent.push(Silent { store: kind, name: name(kind, secrets, environment), reason, is_absent });
+            }
         }
     }
     (entries, silent)

@@ -31,7 +31,10 @@ fn what_is_wrong_with_an_answer_is_told_and_the_store_stays() {
     let json = "application/json";
     for (answer, exit, words) in [
         ((200, "text/html", "<html>canary</html>"), 78, "something else than JSON: status 200, text/html"),
-        ((503, "text/plain", ""), 78, "status 503, text/plain"),
+        ((503, "text/plain", ""), 75, "status 503, text/plain"),
+        ((502, "text/html", "<html>canary</html>"), 75, "try again later"),
+        ((400, json, "{\"error\":\"temporarily_unavailable\"}"), 75, "try again later"),
+        ((400, json, "{\"error\":\"slow_down\"}"), 75, "try again later"),
         (
             (400, json, "{\"error\":\"invalid_grant\",\"error_description\":\"gone: ECHO\"}"),
             77,

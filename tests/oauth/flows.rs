@@ -366,6 +366,6 @@ fn a_login_writes_down_how() {
     let mut wrong = arguments.clone();
     wrong[6] = "client-10";
     wrong.extend(["-o", "oauth.device-endpoint=http://127.0.0.1:9/"]);
-    clean(sandbox.run(&wrong)).exits(78);
+    clean(sandbox.run(&wrong)).exits(75).says("no code from http://127.0.0.1:9/").says("oauth.device-endpoint");
     assert_eq!(fs::read_to_string(sandbox.path("config.toml")).expect("a configuration"), config);
 }

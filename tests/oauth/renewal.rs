@@ -201,13 +201,13 @@ fn a_store_that_cannot_be_written_is_found_before_the_token_is_used_up() {
     // Every write to a file fails, as on a full disk.
     let line =
         format!("trap '' XFSZ; ulimit -f 0; exec {} -p work b@y.example --body hi", env!("CARGO_BIN_EXE_mailsend"));
-    clean(sandbox.shell(&line)).exits(78).says("a new one could not be stored");
+    clean(sandbox.shell(&line)).exits(74).says("a new one could not be stored");
     assert_eq!(vault(&sandbox), before);
     assert!(provider.grants("refresh_token").is_empty());
     // A login does not let anybody consent in vain.
     let asked = provider.asked().len();
     let line = line.replace("b@y.example --body hi", "").replace(" -p", " login -p");
-    clean(sandbox.shell(&line)).exits(78);
+    clean(sandbox.shell(&line)).exits(74);
     assert_eq!((provider.asked().len(), vault(&sandbox)), (asked, before));
     clean(sandbox.run(&SEND)).exits(0);
     drop(server.heard());
@@ -282,8 +282,65 @@ fn a_slow_client_secret_is_asked_without_the_lock() {
     assert_eq!(provider.grants("refresh_token")[0].get("client_secret"), CLIENT_SECRET);
 }
 
-/// A server that calls the first `refused` tokens expired, and hangs up then; it tells which tokens it was shown.
-fn strict_server(refused: usize) -> (Server, Arc<Mutex<Vec<String>>>) {
+/// A provider out of order is asked again, as a server is.
+#[test]
+fn trouble_of_the_provider_passes() {
+    let answers = Arc::new(Mutex::new(0));
+    let provider = Provider::with({
+        let answers = answers.clone();
+        move |request| {
+            let is_renewal = request.get("grant_type") == "refresh_token";
+            let mut answers = answers.lock().expect("no test panics with it");
+            *answers += u32::from(is_renewal);
+            let body = "<html>canary</html>".to_owned();
+            (is_renewal && *answers == 1).then_some(Answer::Say(502, "text/html", body))
+        }
+    });
+    let server = server(&provider);
+    provider.set_lifetime(0);
+    let sandbox = logged_in(&provider, server.port);
+    let run = clean(sandbox.run(&[&SEND[..], &["--retry", "1", "-o", "retry.initial-delay=1s"]].concat())).exits(0);
+    assert!(!run.stderr.contains("token-endpoint"), "{run:#?}");
+    assert_eq!((*answers.lock().expect("no test panics with it"), count(server, "MAIL")), (2, 1));
+    // Nobody is there, or nobody knows where.
+    for (endpoint, exit) in [("http://127.0.0.1:9/token", 75), ("https://nonesuch.invalid/token", 68)] {
+        let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+        sandbox.config(&config.replace("\"device\"", "\"client-credentials\""));
+        let option = format!("oauth.token-endpoint={endpoint}");
+        clean(sandbox.run(&[&["login", "-p", "work"][..], &["-o", &option]].concat())).exits(exit).says(endpoint);
+    }
+}
+
+/// A login replaces what other stores have.
+#[test]
+fn tokens_are_in_one_store() {
+    let provider = Provider::new();
+    let mut sandbox = super::sandbox(&provider, 9, "device", super::SECRET);
+    let config = fs::read_to_string(sandbox.path("config.toml")).expect("a configuration");
+    let user = format!("tina-{}", std::process::id());
+    let config = config.replace("store = \"file\"\n", "").replace("smtp://ada@", &format!("smtp://{user}@"));
+    sandbox.config(&config);
+    sandbox.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonesuch");
+    let first = sandbox.run(&[&super::LOGIN[..], &["--store", "keyutils"]].concat());
+    if first.code != 0 {
+        assert!(first.stderr.contains("the kernel's keys"), "{first:#?}");
+        eprintln!("skipped: keys of the kernel are refused here");
+        return;
+    }
+    let rows = || {
+        let list = sandbox.run(&["login", "--list"]).exits(0).stdout;
+        list.lines().filter(|line| line.contains(&user)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(matches!(&rows()[..], [row] if row.starts_with("tokens ") && row.ends_with("  keyutils")), "{:?}", rows());
+    // Another client, so that a login is needed and nothing is moved.
+    clean(sandbox.run(&[&super::LOGIN[..], &["--oauth", "custom", "--store", "file"]].concat())).exits(0);
+    assert!(matches!(&rows()[..], [row] if row.starts_with("tokens ") && row.ends_with("  file")), "{:?}", rows());
+    sandbox.run(&["logout", "-p", "work"]).exits(0);
+    assert!(rows().is_empty());
+}
+
+/// A server that refuses the first `refused` tokens with a status, and hangs up then; it tells which tokens it was shown.
+fn strict_server(refused: usize, status: &'static str) -> (Server, Arc<Mutex<Vec<String>>>) {
     let shown: Arc<Mutex<Vec<String>>> = Arc::default();
     let server = Server::new({
         let shown = shown.clone();
@@ -297,7 +354,7 @@ fn strict_server(refused: usize) -> (Server, Arc<Mutex<Vec<String>>>) {
                 talk.take_one(1);
                 return;
             }
-            talk.say(&format!("334 {}", encodify::base64::STANDARD.encode("{\"status\":\"401\"}")));
+            talk.say(&format!("334 {}", encodify::base64::STANDARD.encode(format!("{{\"status\":\"{status}\"}}"))));
             talk.answer("", "535 5.7.8 expired");
             talk.close();
         }
@@ -308,7 +365,7 @@ fn strict_server(refused: usize) -> (Server, Arc<Mutex<Vec<String>>>) {
 #[test]
 fn a_token_that_the_server_calls_expired_is_renewed_for_the_same_message() {
     let provider = Provider::new();
-    let (server, shown) = strict_server(1);
+    let (server, shown) = strict_server(1, "401");
     let sandbox = logged_in(&provider, server.port);
     clean(sandbox.run(&[&SEND[..], &["-v"]].concat())).exits(0).says("the token was refused; another is asked for");
     assert_eq!(provider.grants("refresh_token").len(), 1);
@@ -317,10 +374,22 @@ fn a_token_that_the_server_calls_expired_is_renewed_for_the_same_message() {
     assert_eq!(server.heard().len(), 2);
 }
 
+/// Another token would not be taken either.
+#[test]
+fn a_refusal_of_something_else_renews_nothing() {
+    let provider = Provider::new();
+    let (server, shown) = strict_server(usize::MAX, "403");
+    let sandbox = logged_in(&provider, server.port);
+    clean(sandbox.run(&SEND)).exits(77);
+    assert!(provider.grants("refresh_token").is_empty());
+    assert_eq!(shown.lock().expect("no test panics with it").len(), 1);
+    drop(server.heard());
+}
+
 #[test]
 fn a_second_refusal_is_the_last() {
     let provider = Provider::new();
-    let (server, shown) = strict_server(usize::MAX);
+    let (server, shown) = strict_server(usize::MAX, "401");
     let sandbox = logged_in(&provider, server.port);
     let run = clean(sandbox.run(&[&SEND[..], &["--retry", "3"]].concat())).exits(77);
     run.says("the token was refused (status 401): 535 5.7.8 expired");

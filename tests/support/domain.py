@@ -6,6 +6,7 @@ Called under `unshare --mount --net` as domain.py PLAN COMMAND..., PLAN being JS
   mx      {"example.test": [[preference, host], ...]}
   web     {"host/path": text}; everything else is not found
   smtp    ports where mail servers speak TLS from the first byte; they take the password "sesame"
+  log     a file that gets a line for every login
   typed   [[question, answer], ...]: the program sits at a terminal, and somebody answers
   chain, key   files of the certificate of all of them
 """
@@ -94,6 +95,8 @@ def talk(lines):
         if words[0] == "EHLO":
             say("250-mx.example.test\r\n250 AUTH PLAIN")
         elif words[0] == "AUTH":
+            with open(plan.get("log", os.devnull), "a") as log:
+                log.write("AUTH\n")
             password = base64.b64decode(words[2]).split(b"\0")[2]
             say("235 welcome" if password == b"sesame" else "535 5.7.8 wrong")
         else:

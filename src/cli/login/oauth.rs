@@ -4,6 +4,7 @@ use std::{
     io::{self, BufRead, IsTerminal, Read},
     sync::mpsc::{self, Sender},
     thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -145,7 +146,7 @@ fn tell_notice(notice: &Notice) {
         Notice::Code { address, code, direct, lifetime } => {
             ui::tell("To log in, open this address in a browser, on any device:");
             ui::tell(&format!("  {address}"));
-            ui::tell(&format!("and type this code, which is good for {} minutes:", lifetime.as_secs().div_ceil(60)));
+            ui::tell(&format!("and type this code, which is good for {}:", in_words(*lifetime)));
             ui::tell(&format!("  {code}"));
             if let Some(direct) = direct {
                 ui::tell("This address brings the code along:");
@@ -159,13 +160,22 @@ fn tell_notice(notice: &Notice) {
             });
             ui::tell(&format!("  {address}"));
             ui::tell(&format!(
-                "Within {} minutes it comes back here. If it runs on another machine and shows an error at the end, \
+                "Within {} it comes back here. If it runs on another machine and shows an error at the end, \
                  paste the address of that page here:",
-                limit.as_secs().div_ceil(60)
+                in_words(*limit)
             ));
         }
         Notice::Older(why) => ui::tell(&format!("but older tokens are still in another store: {why}")),
         Notice::NoAddress => ui::tell("That is no such address: it has a '?' and a code in it. Copy the whole of it:"),
+    }
+}
+
+/// A time that is at most as long as it is: seconds below two minutes.
+fn in_words(time: Duration) -> String {
+    match time.as_secs() {
+        1 => "1 second".to_owned(),
+        seconds @ ..120 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds / 60),
     }
 }
 
@@ -205,6 +215,12 @@ fn next_line() -> io::Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_words() {
+        let words = [1, 20, 119, 120, 299, 900].map(|seconds| in_words(Duration::from_secs(seconds)));
+        assert_eq!(words, ["1 second", "20 seconds", "119 seconds", "2 minutes", "4 minutes", "15 minutes"]);
+    }
 
     #[test]
     fn flags_become_keys() {

@@ -33,6 +33,8 @@ pub(super) struct Refusal {
     pub code: String,
     /// `error_description`, without secrets and control characters; empty if there is none.
     pub words: String,
+    /// Whether the status says that it is the provider's fault (5xx).
+    pub is_of_server: bool,
 }
 
 /// Tokens.
@@ -64,7 +66,7 @@ impl Refusal {
             }
             shown
         };
-        Self { code: shown(code), words: shown(words) }
+        Self { code: shown(code), words: shown(words), is_of_server: false }
     }
 }
 
@@ -94,7 +96,8 @@ impl Reply {
         // Some providers refuse with 200.
         if let Some(code) = fields.get("error").and_then(Value::as_str) {
             let words = fields.get("error_description").and_then(Value::as_str).unwrap_or_default();
-            return Ok(Reply::Refused(Refusal::new(code, words, secrets)));
+            let refusal = Refusal::new(code, words, secrets);
+            return Ok(Reply::Refused(Refusal { is_of_server: answer.status >= 500, ..refusal }));
         }
         match answer.status {
             200..=299 => Ok(Reply::Given(fields)),

@@ -13,13 +13,47 @@ use super::{
 };
 use crate::{
     config::{Flow, OAuthClient, Provider, SecretSource},
-    mail::Secret,
+    mail::{Cause, Secret},
     net::http::{Asked, ask_and_wait},
     secret::{COMMAND_LIMIT, SecretError, Wanted, proxy::way_to, sources},
 };
 
 /// How long an endpoint may take for its answer.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// An endpoint of the provider.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    /// The key that names it.
+    pub key: &'static str,
+    /// Its address.
+    pub address: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// Where tokens are given out.
+    pub fn of_tokens(settings: &'a OAuthClient) -> Self {
+        Self { key: "oauth.token-endpoint", address: &settings.token_endpoint }
+    }
+
+    /// Where codes for devices are given out.
+    pub fn of_codes(settings: &'a OAuthClient) -> Self {
+        Self { key: DEVICE_ENDPOINT, address: settings.device_endpoint.as_deref().unwrap_or_default() }
+    }
+
+    /// Where somebody consents.
+    pub fn of_consent(settings: &'a OAuthClient) -> Self {
+        Self { key: "oauth.authorize-endpoint", address: settings.authorize_endpoint.as_deref().unwrap_or_default() }
+    }
+
+    /// What is wanted there, and is not to be had.
+    fn no(&self, why: &dyn std::fmt::Display) -> SecretError {
+        let wanted = if self.key == DEVICE_ENDPOINT { "code" } else { "token" };
+        SecretError::new(format!("no {wanted} from {}: {why}", self.address))
+    }
+}
+
+const DEVICE_ENDPOINT: &str = "oauth.device-endpoint";
 
 /// A client and whom it works for.
 #[derive(Debug)]
@@ -125,7 +159,7 @@ impl<'a> Client<'a> {
     /// # Errors
     /// See [`post`] and [`refused`].
     pub fn tokens(&self, form: Form) -> Result<Grant, SecretError> {
-        let endpoint = &self.settings.token_endpoint;
+        let endpoint = Place::of_tokens(self.settings);
         match post(self.wanted, endpoint, &self.identify(form)?, self.limit)? {
             Reply::Given(fields) => Ok(Grant::read(&fields)),
             Reply::Refused(refusal) => Err(refused(self.wanted, self.settings, endpoint, &refusal)),
@@ -153,38 +187,56 @@ impl<'a> Client<'a> {
     /// # Errors
     /// Why there is none that can be used.
     pub fn unusable(&self, what: &str) -> SecretError {
-        unusable(&self.settings.token_endpoint, what)
+        unusable(Place::of_tokens(self.settings), what)
     }
 }
 
 /// An answer of this endpoint cannot be used.
-pub(super) fn unusable(endpoint: &str, what: &str) -> SecretError {
-    SecretError::new(format!("no token from {endpoint}: {what}"))
-        .hint("is it the provider's token endpoint? See oauth.token-endpoint in: mailsend profile show")
+pub(super) fn unusable(endpoint: Place<'_>, what: &str) -> SecretError {
+    endpoint.no(&what).hint(format!("is it the right address? See {} in: mailsend profile show", endpoint.key))
 }
 
 /// Sends a form and reads the answer.
 ///
 /// # Errors
-/// If the endpoint cannot be reached, does not answer within `limit`, or answers with something else than JSON.
-pub(super) fn post(wanted: &Wanted, endpoint: &str, form: &Form, limit: Duration) -> Result<Reply, SecretError> {
+/// If the endpoint cannot be reached ([`Cause::NoHost`], [`Cause::Unreachable`]), is out of order ([`Cause::Busy`]),
+/// does not answer within `limit`, or answers with something else than JSON.
+pub(super) fn post(wanted: &Wanted, endpoint: Place<'_>, form: &Form, limit: Duration) -> Result<Reply, SecretError> {
     let asked = Asked {
-        url: endpoint.to_owned(),
+        url: endpoint.address.to_owned(),
         body: Some(("application/x-www-form-urlencoded", Secret::new(form.as_str().as_bytes().to_vec()))),
         accept: "application/json",
-        passage: way_to(endpoint, wanted)?,
+        passage: way_to(endpoint.address, wanted)?,
     };
     let answer = ask_and_wait(&asked, limit).map_err(|trouble| {
-        let mut error = SecretError::new(format!("no token from {endpoint}: {trouble}"));
+        let mut error = endpoint.no(&trouble);
+        // What may pass by itself; a provider that takes its time does not.
+        if matches!(trouble.cause, Cause::NoHost | Cause::Unreachable) {
+            error = error.because(trouble.cause);
+        }
         error.hints = trouble.hints;
-        error.hint("the endpoint has to be reachable: try again, or see oauth.token-endpoint in: mailsend profile show")
+        let key = endpoint.key;
+        error.hint(format!("the endpoint has to be reachable: try again, or see {key} in: mailsend profile show"))
     })?;
-    Reply::read(&answer, form.secrets()).map_err(|what| unusable(endpoint, &conceal(&what, form.secrets())))
+    Reply::read(&answer, form.secrets()).map_err(|what| {
+        let what = conceal(&what, form.secrets());
+        match answer.status {
+            500.. => out_of_order(endpoint.no(&what)),
+            _ => unusable(endpoint, &what),
+        }
+    })
+}
+
+/// The provider has trouble that passes.
+fn out_of_order(error: SecretError) -> SecretError {
+    error.because(Cause::Busy).hint("the provider has trouble of its own: try again later")
 }
 
 /// What a refusal means and what to do about it (RFC 6749, 4.1.2.1 and 5.2; RFC 8628, 3.5; OpenID Connect, 3.1.2.6).
-pub(super) fn refused(wanted: &Wanted, settings: &OAuthClient, endpoint: &str, refusal: &Refusal) -> SecretError {
-    let error = SecretError::new(format!("{endpoint} refuses: {refusal}"));
+pub(super) fn refused(wanted: &Wanted, settings: &OAuthClient, endpoint: Place<'_>, refusal: &Refusal) -> SecretError {
+    let error = SecretError::new(format!("{} refuses: {refusal}", endpoint.address));
+    // Who has just asked for a code need not be told to ask for one.
+    let can_login = settings.flow.needs_login() && endpoint.key != DEVICE_ENDPOINT;
     match refusal.code.as_str() {
         "invalid_grant" if settings.flow == Flow::ServiceAccount => error.of_login().hint(format!(
             "the clock of this machine has to be right, and {} a user of the domain that the service account may act for",
@@ -195,7 +247,7 @@ pub(super) fn refused(wanted: &Wanted, settings: &OAuthClient, endpoint: &str, r
             settings.scopes.join(" ")
         )),
         "invalid_grant" | "access_denied" | "expired_token" | "interaction_required" | "consent_required"
-        | "login_required" => match settings.flow.needs_login() {
+        | "login_required" => match can_login {
             true => error.of_login().hint(format!("log in again: {}", wanted.login_command())),
             false => error.of_login().hint("the provider has to allow this client what it asks for"),
         },
@@ -213,7 +265,8 @@ pub(super) fn refused(wanted: &Wanted, settings: &OAuthClient, endpoint: &str, r
         "unsupported_grant_type" | "unsupported_response_type" => {
             error.hint("the provider does not know this way: choose another oauth.flow")
         }
-        "server_error" | "temporarily_unavailable" | "slow_down" => error.hint("try again later"),
+        "server_error" | "temporarily_unavailable" | "slow_down" => out_of_order(error),
+        _ if refusal.is_of_server => out_of_order(error),
         _ => error.hint("the words are the provider's; its documentation explains them"),
     }
 }
@@ -250,22 +303,53 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
-    use crate::{config::Environment, mail::Cause, secret::oauth::testing};
+    use crate::{config::Environment, secret::oauth::testing};
 
     #[test]
     fn an_endpoint_that_hangs_or_is_not_there_is_told() {
         let wanted = testing::wanted(Environment::default());
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/token", silent.local_addr().unwrap());
-        let error = post(&wanted, &url, &Form::default(), Duration::from_millis(200)).unwrap_err();
+        let place = Place { key: "oauth.token-endpoint", address: &url };
+        let error = post(&wanted, place, &Form::default(), Duration::from_millis(200)).unwrap_err();
         assert_eq!(error.cause, Cause::Configuration);
         assert!(
             error.what.contains(&url) && error.what.contains("no answer from") && error.what.contains("0.2 s"),
             "{error:?}"
         );
         drop(silent);
-        let error = post(&wanted, &url, &Form::default(), ANSWER_LIMIT).unwrap_err();
+        let error = post(&wanted, place, &Form::default(), ANSWER_LIMIT).unwrap_err();
+        assert_eq!(error.cause, Cause::Unreachable);
         assert!(error.what.contains("refused") && !error.hints.is_empty(), "{error:?}");
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_is_wrong() {
+        let wanted = testing::wanted(Environment::default());
+        for (status, body, cause) in [
+            (502, "<html>", Some(Cause::Busy)),
+            (500, "{}", Some(Cause::Busy)),
+            (404, "<html>", Some(Cause::Configuration)),
+            (500, "{\"error\":\"internal_failure\"}", None),
+        ] {
+            let (url, thread) = testing::endpoint(vec![(status, body.to_owned())]);
+            let mut settings = testing::settings(&url, Flow::Device);
+            settings.device_endpoint = Some(url.clone());
+            let place = Place::of_codes(&settings);
+            let form = Form::default().field("client_id", "id");
+            let error = match post(&wanted, place, &form, ANSWER_LIMIT) {
+                Ok(Reply::Refused(refusal)) => refused(&wanted, &settings, place, &refusal),
+                answer => answer.unwrap_err(),
+            };
+            thread.join().unwrap();
+            assert_eq!(error.cause, cause.unwrap_or(Cause::Busy), "{error:?}");
+            let is_blamed = error.hints.iter().any(|hint| hint.contains("oauth.device-endpoint"));
+            assert_eq!(is_blamed, error.cause == Cause::Configuration, "{error:?}");
+        }
+        let settings = testing::settings("http://x", Flow::Device);
+        let denied = Refusal::new("access_denied", "", &[]);
+        let error = refused(&wanted, &settings, Place::of_codes(&settings), &denied);
+        assert!(error.cause == Cause::Login && !error.hints[0].contains("log in again"), "{error:?}");
     }
 
     #[test]
@@ -285,11 +369,14 @@ mod tests {
             ("invalid_scope", Flow::Code, Cause::Configuration, "oauth.scopes"),
             ("invalid_request", Flow::Code, Cause::Configuration, "oauth.redirect-uri"),
             ("unsupported_grant_type", Flow::Code, Cause::Configuration, "oauth.flow"),
-            ("temporarily_unavailable", Flow::Code, Cause::Configuration, "later"),
+            ("temporarily_unavailable", Flow::Code, Cause::Busy, "later"),
+            ("server_error", Flow::ServiceAccount, Cause::Busy, "later"),
+            ("slow_down", Flow::Device, Cause::Busy, "later"),
             ("something_else", Flow::Code, Cause::Configuration, "provider"),
         ] {
-            let error =
-                refused(&wanted, &testing::settings("http://x", flow), "http://x", &Refusal::new(code, "words", &[]));
+            let settings = testing::settings("http://x", flow);
+            let place = Place::of_tokens(&settings);
+            let error = refused(&wanted, &settings, place, &Refusal::new(code, "words", &[]));
             assert_eq!(error.cause, cause, "{code}");
             assert!(error.what.contains(code) && error.what.contains("words"), "{error:?}");
             assert!(error.hints.iter().any(|line| line.contains(hint)), "{error:?}");

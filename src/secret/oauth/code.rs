@@ -12,7 +12,7 @@ use super::{
     Notice,
     answer::{Grant, Refusal},
     browser,
-    client::{Client, random_word, refused},
+    client::{Client, Place, random_word, refused},
     form::Form,
     pending::Pending,
     redirect::{Redirect, Returned},
@@ -115,8 +115,7 @@ fn wait(
     }
     if let Some(error) = returned.error {
         let refusal = Refusal::new(&error, &returned.error_description.unwrap_or_default(), &[]);
-        let endpoint = client.settings.authorize_endpoint.as_deref().unwrap_or_default();
-        return Err(refused(client.wanted, client.settings, endpoint, &refusal));
+        return Err(refused(client.wanted, client.settings, Place::of_consent(client.settings), &refusal));
     }
     Ok(Secret::new(returned.code.unwrap_or_default().into_bytes()))
 }

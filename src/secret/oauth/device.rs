@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     Notice,
     answer::{Grant, Refusal, Reply, seconds},
-    client::{Client, post, refused, unusable},
+    client::{Client, Place, post, refused, unusable},
     form::Form,
     pending::Pending,
 };
@@ -41,7 +41,7 @@ pub(super) fn run(
     show: &mut dyn FnMut(&Notice),
     pause: &mut dyn FnMut(Duration),
 ) -> Result<(Grant, Pending), SecretError> {
-    let endpoint = client.settings.device_endpoint.as_deref().unwrap_or_default();
+    let endpoint = Place::of_codes(client.settings);
     let form = client.identify(client.scoped(Form::default()))?;
     let fields = match post(client.wanted, endpoint, &form, client.limit)? {
         Reply::Given(fields) => fields,
@@ -79,7 +79,7 @@ fn read(fields: &Map<String, Value>) -> Result<(Code, Notice), &'static str> {
 }
 
 fn poll(client: &Client<'_>, code: &Code, pause: &mut dyn FnMut(Duration)) -> Result<(Grant, Pending), SecretError> {
-    let endpoint = &client.settings.token_endpoint;
+    let endpoint = Place::of_tokens(client.settings);
     let start = Instant::now();
     let (mut interval, mut waited, mut failures) = (code.interval, Duration::ZERO, 0);
     loop {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::tokens::{Entry, account, hexadecimal};
 use crate::{
-    mail::Secret,
+    mail::{Cause, Secret},
     secret::{
         SecretError, Wanted,
         private::{self, NotLocked},
@@ -64,6 +64,7 @@ impl Lock {
             Ok(file) => Ok(Self { _file: file, place }),
             Err(NotLocked::Failed(error)) => {
                 Err(SecretError::new(format!("the tokens cannot be locked: {}: {error}", path.display()))
+                    .because(Cause::Output)
                     .hint("its folder has to be writable; another one: XDG_STATE_HOME=/path mailsend …"))
             }
             Err(NotLocked::Busy) => {
@@ -154,7 +155,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("mailsend"), "").unwrap();
         let error = Lock::take(&wanted(folder.path()), Duration::ZERO).unwrap_err();
-        assert!(error.what.contains("cannot be locked"), "{error:?}");
+        assert!(error.what.contains("cannot be locked") && error.cause == Cause::Output, "{error:?}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(super) use pending::settle;
 
 use self::{
     answer::Grant,
-    client::{ANSWER_LIMIT, Client},
+    client::{ANSWER_LIMIT, Client, Place},
     tokens::Entry,
 };
 use super::{COMMAND_LIMIT, SecretError, Wanted, sources};
@@ -91,7 +91,7 @@ pub fn may_need_client_secret(settings: &OAuthClient) -> bool {
 ///
 /// # Errors
 /// [`crate::mail::Cause::Login`] if the provider or the user refuses or what comes back belongs to another login,
-/// [`crate::mail::Cause::Configuration`] otherwise; then the store is as it was.
+/// see [`SecretError::cause`] for the others; then the store is as it was.
 pub fn login(
     wanted: &Wanted,
     settings: &OAuthClient,
@@ -182,7 +182,7 @@ fn fetch(wanted: &Wanted, settings: &OAuthClient) -> Result<(Secret, String), Se
         Flow::ServiceAccount => service::fetch(wanted, settings, ANSWER_LIMIT)?,
         _ => Client::new(wanted, settings, None)?.alone()?,
     };
-    let access = grant.access.map_err(|what| client::unusable(&settings.token_endpoint, &what))?;
+    let access = grant.access.map_err(|what| client::unusable(Place::of_tokens(settings), &what))?;
     let source = format!("OAuth {} of {}", settings.flow.as_str(), settings.provider.as_str());
     Ok((access.token, source))
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     answer::{Grant, Reply},
-    client::{post, read_file, refused},
+    client::{Place, post, read_file, refused},
     form::Form,
     jwt::{self, Algorithm, Key},
     now,
@@ -49,8 +49,12 @@ pub(super) fn fetch(wanted: &Wanted, settings: &OAuthClient, limit: Duration) ->
     }
     let pem = Secret::new(account.private_key.into_bytes());
     let key = Key::read(pem.expose()).map_err(|what| wrong(&format!("private_key: {what}")))?;
-    let endpoint = account.token_uri.unwrap_or_else(|| settings.token_endpoint.clone());
-    if web_address(&endpoint).is_err() {
+    let place = match &account.token_uri {
+        Some(address) => Place { key: "oauth.service-account", address },
+        None => Place::of_tokens(settings),
+    };
+    let endpoint = place.address;
+    if web_address(endpoint).is_err() {
         return Err(wrong("its token_uri is no https address"));
     }
     let header = account.private_key_id.map(|id| ("kid".to_owned(), Value::from(id))).into_iter().collect();
@@ -59,7 +63,7 @@ pub(super) fn fetch(wanted: &Wanted, settings: &OAuthClient, limit: Duration) ->
         ("iss".to_owned(), Value::from(account.client_email)),
         ("sub".to_owned(), wanted.user.as_str().into()),
         ("scope".to_owned(), settings.scopes.join(" ").into()),
-        ("aud".to_owned(), endpoint.as_str().into()),
+        ("aud".to_owned(), endpoint.into()),
         ("iat".to_owned(), issued.into()),
         ("exp".to_owned(), (issued + jwt::LIFETIME).into()),
     ]);
@@ -67,8 +71,8 @@ pub(super) fn fetch(wanted: &Wanted, settings: &OAuthClient, limit: Duration) ->
     let form = Form::default()
         .field("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")
         .secret("assertion", &assertion);
-    match post(wanted, &endpoint, &form, limit)? {
+    match post(wanted, place, &form, limit)? {
         Reply::Given(fields) => Ok(Grant::read(&fields)),
-        Reply::Refused(refusal) => Err(refused(wanted, settings, &endpoint, &refusal)),
+        Reply::Refused(refusal) => Err(refused(wanted, settings, place, &refusal)),
     }
 }

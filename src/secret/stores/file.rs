@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Environment, SecretSource, Secrets},
-    mail::Secret,
+    mail::{Cause, Secret},
     secret::{
         COMMAND_LIMIT, SecretError, Wanted,
         private::{self, NotLocked, NotReplaced, beside},
@@ -33,6 +33,8 @@ const MAX_FILE: u64 = 16 << 20;
 const MAX_LINKS: usize = 40;
 /// Others hold the lock for as long as a passphrase is made into a key, which is not long.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
+/// How often a passphrase may be typed.
+const TRIES: usize = 3;
 /// The key that opened a file, so that nobody types a passphrase twice and a descriptor is read once.
 static OPENED: Mutex<Vec<(PathBuf, Key)>> = Mutex::new(Vec::new());
 
@@ -73,7 +75,7 @@ pub(super) fn reach(wanted: &Wanted) -> Result<(), Refusal> {
         return unlock(wanted, &path, &vault, None).map(|_| ());
     }
     // The lock is not held while somebody types.
-    let (secret, is_typed) = material(wanted, &path, true)?;
+    let (secret, is_typed) = material(wanted, &path, State::New)?;
     let material = Material { secret: &secret, is_typed };
     let _lock = lock(&path)?;
     if let Some(vault) = read(&path)? {
@@ -111,9 +113,11 @@ pub(super) fn forget(wanted: &Wanted, account: &str) -> Result<bool, Refusal> {
     Ok(was_there)
 }
 
-/// The accounts of all entries, for which no key is needed; or why they cannot be told, in a few words.
-pub(super) fn list(secrets: &Secrets, environment: &Environment) -> Result<Vec<String>, String> {
-    let vault = place(secrets, environment).and_then(|path| read(&path)).map_err(|refusal| refusal.error.what)?;
+/// The accounts of all entries, for which no key is needed; or why they cannot be told, in a few words,
+/// with whether there is no such file.
+pub(super) fn list(secrets: &Secrets, environment: &Environment) -> Result<Vec<String>, (String, bool)> {
+    let vault = place(secrets, environment).and_then(|path| read(&path));
+    let vault = vault.map_err(|refusal| (refusal.error.what, refusal.is_absent))?;
     Ok(vault.iter().flat_map(Vault::accounts).map(str::to_owned).collect())
 }
 
@@ -175,10 +179,34 @@ fn read(path: &Path) -> Result<Option<Vault>, Refusal> {
                 format!("damaged: {why}"),
                 SecretError::new(format!("{file} is no file of secrets, or damaged: {why}"))
                     .hint("put a copy of it back; without one, move it away and log in again:")
-                    .hint(format!("mv {file} {file}.damaged")),
+                    .hint(moving(path, ".damaged")),
             ),
         }
     })
+}
+
+/// What to type to move the file away.
+fn moving(path: &Path, ending: &str) -> String {
+    format!("mv {} {}", quoted(path), quoted(&beside(path, ending)))
+}
+
+/// As one word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,@%".contains(c);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+/// Adds what to do where the key of a file is not to be had.
+fn without_key(error: SecretError, path: &Path) -> SecretError {
+    error
+        .hint(
+            "put the key back with which the file was made; without it nobody reads what is in the file: move it away",
+        )
+        .hint(format!("and log in again: {}", moving(path, ".locked")))
 }
 
 /// Replaces the file. The lock is held.
@@ -198,11 +226,13 @@ fn not_written(path: &Path, failure: &NotReplaced) -> Refusal {
         false => Refusal::failed(
             format!("it cannot be written: {error}"),
             SecretError::new(format!("the encrypted file {file} cannot be written: {error}"))
+                .because(Cause::Output)
                 .hint("it is as it was before"),
         ),
         true => Refusal::failed(
             format!("it is perhaps not on the disk: {error}"),
             SecretError::new(format!("the encrypted file {file} is written, but perhaps not on the disk: {error}"))
+                .because(Cause::Output)
                 .hint(
                     "a crash of the machine may bring the one before back; look after the disk and do the same again",
                 ),
@@ -214,7 +244,10 @@ fn not_written(path: &Path, failure: &NotReplaced) -> Refusal {
 fn lock(path: &Path) -> Result<File, Refusal> {
     let name = beside(path, ".lock");
     private::lock(&name, LOCK_LIMIT).map_err(|failure| match failure {
-        NotLocked::Failed(error) => failed(path, format!("{}: {error}", name.display())),
+        NotLocked::Failed(error) => {
+            let refusal = failed(path, format!("{}: {error}", name.display()));
+            Refusal { error: refusal.error.because(Cause::Output), ..refusal }
+        }
         NotLocked::Busy => {
             failed(path, format!("another process holds {} for {} s", name.display(), LOCK_LIMIT.as_secs()))
         }
@@ -232,23 +265,44 @@ fn unlock(wanted: &Wanted, path: &Path, vault: &Vault, given: Option<&Material<'
         let error = SecretError::new(what).hint("say where it is in [secrets]: key = { file = \"/path/to/key\" }");
         return Err(Refusal::failed("no key for it", error));
     }
-    let asked;
-    let given = match given {
-        Some(given) => given,
-        None => {
-            asked = material(wanted, path, false)?;
-            &Material { secret: &asked.0, is_typed: asked.1 }
-        }
+    let key = match given {
+        Some(given) => vault.unlock(given),
+        None => asked_for(wanted, path, vault)?,
     };
-    let Some(key) = vault.unlock(given) else {
+    let Some(key) = key else {
         let what = match &wanted.secrets.key {
             None => format!("this is not the passphrase of {}", path.display()),
             Some(source) => format!("the key from {source} does not open {}", path.display()),
         };
-        return Err(Refusal::failed("the key is wrong", SecretError::new(what)));
+        return Err(Refusal::failed("the key is wrong", without_key(SecretError::new(what), path)));
     };
     remember(path, key.clone());
     Ok(key)
+}
+
+/// The key from where the user has it; `None` if that is another one. Who types may mistype.
+fn asked_for(wanted: &Wanted, path: &Path, vault: &Vault) -> Result<Option<Key>, Refusal> {
+    let mut state = State::Made;
+    for _ in 0..TRIES {
+        let (secret, is_typed) = material(wanted, path, state)?;
+        let key = vault.unlock(&Material { secret: &secret, is_typed });
+        if key.is_some() || !is_typed {
+            return Ok(key);
+        }
+        state = State::Mistyped;
+    }
+    Ok(None)
+}
+
+/// How the file is that a key is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not yet there.
+    New,
+    /// There.
+    Made,
+    /// There, and not opened by what was typed.
+    Mistyped,
 }
 
 fn remember(path: &Path, key: Key) {
@@ -256,23 +310,38 @@ fn remember(path: &Path, key: Key) {
 }
 
 /// Gets what the key is made of, and whether somebody has typed it. For a new file a key file is made, too.
-fn material(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), Refusal> {
+fn material(wanted: &Wanted, path: &Path, state: State) -> Result<(Secret, bool), Refusal> {
     let fail = |error: SecretError| {
         let what = format!("no key for the encrypted file {}: {}", path.display(), error.what);
         Refusal::failed("no key for it", SecretError { what, ..error })
     };
-    let Some(source) = &wanted.secrets.key else { return typed(wanted, path, is_new).map_err(fail) };
+    let Some(source) = &wanted.secrets.key else { return typed(wanted, path, state).map_err(fail) };
     if let SecretSource::File(key) = source
-        && is_new
+        && state == State::New
         && matches!(fs::symlink_metadata(key), Err(error) if error.kind() == io::ErrorKind::NotFound)
     {
-        make_key(key).map_err(|error| fail(SecretError::new(format!("{}: {error}", key.display()))))?;
+        make_key(key).map_err(|error| {
+            let error = SecretError::new(format!("{} cannot be made: {error}", key.display())).because(Cause::Output);
+            fail(
+                error.hint(
+                    "its folder has to be writable; another place in [secrets]: key = { file = \"/path/to/key\" }",
+                ),
+            )
+        })?;
     }
-    let secret = sources::read(source, &wanted.environment, COMMAND_LIMIT).map_err(fail)?;
+    let secret = sources::read(source, &wanted.environment, COMMAND_LIMIT).map_err(|error| match (state, source) {
+        (State::New, SecretSource::File(key)) if fs::metadata(key).is_ok_and(|metadata| metadata.len() == 0) => {
+            fail(error.hint(format!("an empty file is no key; without it one is made: rm {}", quoted(key))))
+        }
+        (State::New, _) => fail(error),
+        // A file that can be read by others has its hint already.
+        _ if !error.hints.is_empty() => fail(error),
+        _ => fail(without_key(error, path)),
+    })?;
     Ok((secret, false))
 }
 
-fn typed(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), SecretError> {
+fn typed(wanted: &Wanted, path: &Path, state: State) -> Result<(Secret, bool), SecretError> {
     if !wanted.may_prompt {
         let error = SecretError::new("it wants a passphrase, and nobody sits at a terminal");
         return Err(hint_settings(
@@ -280,8 +349,9 @@ fn typed(wanted: &Wanted, path: &Path, is_new: bool) -> Result<(Secret, bool), S
             &wanted.environment,
         ));
     }
-    let secret = terminal::ask(&format!("Passphrase of {}: ", path.display()))?;
-    if is_new && terminal::ask("The same once more: ")? != secret {
+    let lead = if state == State::Mistyped { "This is not the passphrase. " } else { "" };
+    let secret = terminal::ask(&format!("{lead}Passphrase of {}: ", path.display()))?;
+    if state == State::New && terminal::ask("The same once more: ")? != secret {
         return Err(SecretError::new("this is not the same passphrase"));
     }
     Ok((secret, true))

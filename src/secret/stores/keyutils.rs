@@ -16,7 +16,7 @@ mod linux {
     use linux_keyutils::{Key, KeyError, KeyRing, KeyRingIdentifier};
 
     use crate::{
-        mail::Secret,
+        mail::{Cause, Secret},
         secret::{SecretError, stores::Refusal},
     };
 
@@ -53,6 +53,7 @@ mod linux {
             KeyError::QuotaExceeded => Refusal::failed(
                 "no room",
                 SecretError::new("the kernel's keys of this user are used up")
+                    .because(Cause::Output)
                     .hint("cat /proc/sys/kernel/keys/maxkeys /proc/sys/kernel/keys/maxbytes shows how much there is"),
             ),
             KeyError::InvalidArguments => {
@@ -129,7 +130,7 @@ mod linux {
         remove().map_err(refused)
     }
 
-    pub(in super::super) fn list() -> Result<Vec<String>, String> {
+    pub(in super::super) fn list() -> Result<Vec<String>, (String, bool)> {
         let look = || -> Result<Vec<String>, KeyError> {
             let mut accounts = Vec::new();
             for ring in rings()? {
@@ -143,7 +144,10 @@ mod linux {
             accounts.dedup();
             Ok(accounts)
         };
-        look().map_err(|error| refused(error).said)
+        look().map_err(|error| {
+            let refusal = refused(error);
+            (refusal.said, refusal.is_absent)
+        })
     }
 }
 
@@ -174,7 +178,7 @@ mod elsewhere {
         Err(none())
     }
 
-    pub(in super::super) fn list() -> Result<Vec<String>, String> {
-        Err(none().said)
+    pub(in super::super) fn list() -> Result<Vec<String>, (String, bool)> {
+        Err((none().said, true))
     }
 }

@@ -412,6 +412,8 @@ mod tests {
         assert_eq!(&*prepared("I\u{AD}X"), "IX");
         assert_eq!(&*prepared("\u{2168}"), "IX");
         assert_eq!(prepared("a\u{7}"), "a\u{7}");
+        assert_eq!(*prepared_password("I\u{AD}X".as_bytes()), *b"IX");
+        assert_eq!(*prepared_password("\u{2168}".as_bytes()), *b"IX");
         assert_eq!(*prepared_password(b"gr\xFC\xDFe"), b"gr\xFC\xDFe");
         assert_eq!(*prepared_password("pa ss\"w\u{f6}rd".as_bytes()), *"pa ss\"w\u{f6}rd".as_bytes());
     }
