@@ -211,7 +211,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand -C 'Read this configuration file and no other'
             cand --config 'Read this configuration file and no other'
             cand --list 'List what is stored, without secrets'
-            cand --json 'List it as JSON'
+            cand --json 'List it as JSON: "entries", and "silent" with each store that is there and could not be asked, which ends with 78'
             cand -q 'Say nothing but errors'
             cand --quiet 'Say nothing but errors'
             cand -v 'Say what is done'

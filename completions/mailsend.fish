@@ -164,7 +164,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l server -d 'T
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l user -d 'The user' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s C -l config -d 'Read this configuration file and no other' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l list -d 'List what is stored, without secrets'
-complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l json -d 'List it as JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l json -d 'List it as JSON: "entries", and "silent" with each store that is there and could not be asked, which ends with 78'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l trace -d 'Show the whole dialogue with the server, without secrets'

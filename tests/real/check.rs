@@ -47,5 +47,5 @@ fn a_refused_login_is_told() {
     let mut desk = Desk::at_postfix(postfix);
     desk.sandbox.env("MAILSEND_PASSWORD", "wrong");
     let run = desk.run_with(&["profile", "check", "test"], b"").exits(77).says("the login was refused: 535");
-    assert!(run.stdout.contains("not done") && run.stdout.contains("TLSv1.3"), "{run:#?}");
+    assert!(run.stdout.contains("refused") && run.stdout.contains("TLSv1.3"), "{run:#?}");
 }

@@ -185,6 +185,11 @@ fn read(path: &Path) -> Result<Option<Vault>, Refusal> {
     })
 }
 
+/// Whether a path leads nowhere.
+fn is_missing(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// What to type to move the file away.
 fn moving(path: &Path, ending: &str) -> String {
     format!("mv {} {}", quoted(path), quoted(&beside(path, ending)))
@@ -318,7 +323,7 @@ fn material(wanted: &Wanted, path: &Path, state: State) -> Result<(Secret, bool)
     let Some(source) = &wanted.secrets.key else { return typed(wanted, path, state).map_err(fail) };
     if let SecretSource::File(key) = source
         && state == State::New
-        && matches!(fs::symlink_metadata(key), Err(error) if error.kind() == io::ErrorKind::NotFound)
+        && fs::symlink_metadata(key).is_err_and(|error| is_missing(error.kind()))
     {
         make_key(key).map_err(|error| {
             let error = SecretError::new(format!("{} cannot be made: {error}", key.display())).because(Cause::Output);
