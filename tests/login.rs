@@ -519,3 +519,15 @@ fn a_slow_password_command_ends() {
     run.run(&arguments(url, &["--password-command", "exit 1"])).exits(75);
     assert!(start.elapsed() < Duration::from_secs(10));
 }
+
+/// What to change is where the password came from.
+#[test]
+fn a_refused_password_is_told_by_its_source() {
+    let refuse = |talk: &mut Talk| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN ", "535 5.7.8 wrong");
+    };
+    let run = send(refuse, &[]).exits(77).says("the password from environment variable MAILSEND_PASSWORD");
+    assert!(!run.stderr.contains("mailsend login"), "{run:#?}");
+    send(refuse, &["--password-command", "echo wrong"]).exits(77).says("the password from command 'echo wrong'");
+}

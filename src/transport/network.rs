@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    config::{Environment, Profile, Security, Timeouts},
+    config::{Environment, Profile, SecretSource, Security, Timeouts},
     mail::{Cause, Secret, Stage, Submission, Trouble},
     net::{Connected, Endpoint, Passage, Tls, dial},
     secret::{self, Chain, Found, SecretError, Wanted},
@@ -277,7 +277,12 @@ impl<'a> Opening<'a> {
         self.secret_chain.clone_from(&found.chain);
         self.secret_source = Some(found.source.clone());
         let profile = &self.network.profile;
-        self.session()?.login(profile, Some(&found.secret)).await.map(|_| ())
+        let wanted = self.network.wanted.as_ref();
+        self.session()?
+            .login(profile, Some(&found.secret))
+            .await
+            .map(|_| ())
+            .map_err(|trouble| at_source(trouble, wanted))
     }
 
     /// What server and profile allow.
@@ -299,6 +304,19 @@ impl Carrier {
     pub(super) async fn carry(self, first: Submission, work: &mut Work) -> Ended {
         converse(self.session, self.terms, &self.timeouts, first, work).await
     }
+}
+
+/// Names the source of a refused password where it is not what `mailsend login` has kept.
+fn at_source(mut trouble: Trouble, wanted: Option<&Wanted>) -> Trouble {
+    let source = wanted.and_then(Wanted::source).filter(|source| *source != SecretSource::Keyring);
+    if let Some(source) = source.filter(|_| trouble.cause == Cause::Login) {
+        let is_to_store = |hint: &String| hint.contains("mailsend login") && !hint.contains("--oauth");
+        if trouble.hints.iter().any(is_to_store) {
+            trouble.hints.retain(|hint| !is_to_store(hint));
+            trouble.hints.insert(0, format!("check the user, and the password from {source}"));
+        }
+    }
+    trouble
 }
 
 fn internal(what: &str) -> Trouble {
