@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{OAuthClient, StoreKind},
-    mail::Secret,
+    mail::{Cause, Secret},
     secret::{SecretError, Wanted, stores},
 };
 
@@ -113,6 +113,7 @@ fn keep(wanted: &Wanted, entry: &Entry, kept: &Kept, lock: &Lock) -> Result<(), 
         Err(error) => {
             lock.put_aside(entry, &kept.entry).map_err(|second| {
                 SecretError::new(format!("the renewed tokens are lost: {}; and not put aside: {second}", error.what))
+                    .because(Cause::Output)
                     .hint(format!("make room, and log in again: {}", wanted.login_command()))
             })?;
             remark(format!(
