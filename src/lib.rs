@@ -13,7 +13,10 @@
 //! | [`config`] | TOML, environment, flags and other programs' files to one resolved profile; parse only |
 //! | [`secret`] | passwords from the stores of login, file, descriptor, command, environment, systemd, netrc, terminal; OAuth tokens |
 //! | [`message`] | draft to MIME, raw messages, and the octets of a content as a stream |
+//! | [`template`] | Handlebars templates for text, HTML and header fields |
+//! | [`rows`] | tables and template data from files, standard input, web servers, commands |
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
+//! | [`ledger`] | what a batch intended, and what came of it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
 //! | [`delivery`] | the engine: sessions through a door, opened as submissions come, replaced when they die |
 //! | [`feed`] | where submissions come from and who is told: one message |
@@ -55,20 +58,37 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod feed;
+pub mod ledger;
 pub mod mail;
 pub mod message;
 pub mod net;
 pub mod report;
+pub mod rows;
 pub mod secret;
 pub mod smtp;
+pub mod template;
 pub mod transport;
 
 #[cfg(test)]
 mod tests {
     use std::{collections::HashMap, fs, path::Path};
 
-    const ROOMS: [&str; 11] =
-        ["mail", "net", "config", "secret", "message", "smtp", "transport", "delivery", "feed", "report", "cli"];
+    const ROOMS: [&str; 14] = [
+        "mail",
+        "net",
+        "config",
+        "secret",
+        "message",
+        "template",
+        "rows",
+        "smtp",
+        "ledger",
+        "transport",
+        "delivery",
+        "feed",
+        "report",
+        "cli",
+    ];
 
     /// Every `crate::room` in every file of a room names a room before it, or the room itself.
     #[test]

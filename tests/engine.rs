@@ -32,6 +32,7 @@ fn submission(id: u64) -> Submission {
         envelope: Envelope::new(Some(address("s@x.example")), vec![address("a@y.example")]).expect("an envelope"),
         content: Content::from_bytes(format!("Subject: {id}\r\n\r\nhi\r\n").into_bytes()),
         dsn: DsnRequest::default(),
+        has_turn: false,
     }
 }
 
@@ -61,7 +62,7 @@ fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&
     let door = Arc::new(Door::new(profile, wanted).expect("a door"));
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let (up, submissions) = mpsc::channel(64);
+        let (up, submissions) = async_channel::bounded(64);
         let (down, mut steps) = mpsc::channel(64);
         let (_keep, stop) = watch::channel(Stop::No);
         let work = Work { submissions: Submissions::new(submissions), steps: down, stop, route: door.route() };
@@ -87,7 +88,7 @@ fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&
                         assert!(outcome.state != State::Unknown || outcome.trouble.is_some());
                     }
                 }
-                Step::Later(submission) => {
+                Step::Later { submission, .. } => {
                     log.push(format!("later {}", submission.id));
                     if let Some(up) = &up {
                         up.send(submission).await.expect("room");

@@ -574,6 +574,30 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "retry.max-time",
+        wanted: "time",
+        default: Some("15m"),
+        doc: "In a batch no attempt for a recipient begins later than this after the first one: greylisting of five \
+              minutes is outlived.",
+        set: |parts, input| {
+            parts.profile.retry.max_time = input.duration()?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "retry.max-attempts",
+        wanted: "number",
+        default: None,
+        doc: "In a batch the most attempts for a recipient, the first included.",
+        set: |parts, input| {
+            parts.profile.retry.max_attempts = match input.integer()? {
+                0 => return Err("a number above 0 is wanted".to_owned()),
+                number => Some(number),
+            };
+            Ok(())
+        },
+    },
+    Key {
         name: "extensions.dsn",
         wanted: "prefer, require or off",
         default: Some("prefer"),

@@ -448,7 +448,8 @@ impl Default for Profile {
                 requiretls: Extension::Off,
             },
             retry: RetryPolicy {
-                further_attempts: 0,
+                max_attempts: None,
+                max_time: Duration::ZERO,
                 initial_delay: Duration::ZERO,
                 multiplier: 1.0,
                 max_delay: Duration::ZERO,

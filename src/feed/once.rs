@@ -43,7 +43,7 @@ pub async fn once(
     mut stop: watch::Receiver<Stop>,
     mut told: impl FnMut(Told),
 ) {
-    let (up, submissions) = mpsc::channel(1);
+    let (up, submissions) = async_channel::bounded(1);
     let (down, steps) = mpsc::channel(64);
     let route = door.route();
     let work =
@@ -51,7 +51,7 @@ pub async fn once(
     let delivery = tokio::spawn(deliver(door, Limits::default(), wants_trace, work));
     let mut feed = Feed { up, steps, delivery: Some(delivery), route };
     for attempts in 1.. {
-        let attempt = Attempt { number: attempts, has_more: attempts <= retry.further_attempts };
+        let attempt = Attempt { number: attempts, has_more: retry.allows_after(attempts) };
         let deferred = feed.attempt(&mut submission, attempt, &mut told).await;
         if !narrow(&mut submission, &deferred) {
             break;
@@ -105,7 +105,7 @@ fn narrow(submission: &mut Submission, held: &[Held]) -> bool {
 }
 
 struct Feed {
-    up: mpsc::Sender<Submission>,
+    up: async_channel::Sender<Submission>,
     steps: mpsc::Receiver<Step>,
     /// `None` once its end was looked at.
     delivery: Option<JoinHandle<()>>,
@@ -158,7 +158,7 @@ impl Feed {
                         }
                     }
                 }
-                Some(Step::Later(submission)) => drop(self.up.send(submission).await),
+                Some(Step::Later { submission, .. }) => drop(self.up.send(submission).await),
                 Some(Step::Event(event)) => told(Told::Event(event)),
                 None => {
                     self.rethrow().await;
@@ -177,8 +177,7 @@ impl Feed {
 
     /// Lets the session say farewell, and shows its last events.
     async fn close(mut self, told: &mut impl FnMut(Told)) {
-        let (closed, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.up, closed));
+        self.up.close();
         while let Some(step) = self.steps.recv().await {
             if let Step::Event(event) = step {
                 told(Told::Event(event));

@@ -18,7 +18,7 @@ pub use lettre::{Address, address::Envelope};
 pub use outcome::{Outcome, Stage, State};
 pub use reply::{EnhancedStatus, Reply};
 pub use secret::Secret;
-pub use step::{Event, Route, Step, Stop, Submissions};
+pub use step::{BreakerState, Event, Route, Step, Stop, Submissions};
 pub use submission::{DsnNotify, DsnRequest, DsnReturn, RetryPolicy, Submission};
 pub use trouble::{Cause, Trouble};
 

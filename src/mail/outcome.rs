@@ -15,11 +15,15 @@ pub enum State {
     Failed,
     /// The last byte has left and no reply came: nobody can know.
     Unknown,
+    /// Not sent, and rightly so: a duplicate, excluded, a row that cannot be sent and was to be skipped.
+    Skipped,
 }
 
 /// How far things had gone when a state was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// The message is made.
+    Compose,
     /// Name look-up and connection.
     Connect,
     /// The server's 220 and the reply to EHLO.
@@ -46,6 +50,7 @@ impl State {
             State::Deferred => "deferred",
             State::Failed => "failed",
             State::Unknown => "unknown",
+            State::Skipped => "skipped",
         }
     }
 }
@@ -54,6 +59,7 @@ impl Stage {
     /// The word used in records.
     pub fn as_str(self) -> &'static str {
         match self {
+            Stage::Compose => "compose",
             Stage::Connect => "connect",
             Stage::Greeting => "greeting",
             Stage::Tls => "tls",

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Outcome, Submission};
 
@@ -27,7 +27,13 @@ pub enum Step {
         outcomes: Vec<Outcome>,
     },
     /// This submission was not taken, through no fault of its own: due again, no attempt counted.
-    Later(Submission),
+    Later {
+        /// As it was handed in, with the recipients that are still open.
+        submission: Submission,
+        /// Not before this moment; at once, if none is named. It then goes out without being held back for the same
+        /// reason again, if [`Submission::has_turn`] is set.
+        at: Option<Instant>,
+    },
     /// Something to show. May be dropped where nobody looks.
     Event(Event),
 }
@@ -66,26 +72,66 @@ pub enum Event {
         /// After this pause.
         pause: Duration,
     },
+    /// The circuit breaker of a server has changed its state.
+    Breaker {
+        /// The server, as routes name it.
+        server: String,
+        /// The new state.
+        state: BreakerState,
+        /// What opened it.
+        why: Option<String>,
+    },
+    /// The server asks for less: nothing new is begun for so long.
+    Slowed {
+        /// The server, as routes name it.
+        server: String,
+        /// The pause.
+        pause: Duration,
+        /// Its words.
+        why: String,
+    },
+}
+
+/// What the circuit breaker of a server lets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// Everything.
+    Closed,
+    /// Nothing, until it has cooled down.
+    Open,
+    /// One submission, which decides.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// The word for people and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half-open",
+        }
+    }
 }
 
 /// The end of the channel from which sessions pull submissions; several sessions share it.
 #[derive(Debug, Clone)]
-pub struct Submissions(Arc<Mutex<mpsc::Receiver<Submission>>>);
+pub struct Submissions(async_channel::Receiver<Submission>);
 
 impl Submissions {
     /// Shares `receiver`.
-    pub fn new(receiver: mpsc::Receiver<Submission>) -> Self {
-        Self(Arc::new(Mutex::new(receiver)))
+    pub fn new(receiver: async_channel::Receiver<Submission>) -> Self {
+        Self(receiver)
     }
 
     /// The next submission, or `None` when no more come. Dropping the future loses nothing.
     pub async fn next(&self) -> Option<Submission> {
-        self.0.lock().await.recv().await
+        self.0.recv().await.ok()
     }
 
-    /// A submission that is there already. Another session may be about to take the next one.
+    /// A submission that is there already.
     pub fn ready(&self) -> Option<Submission> {
-        self.0.try_lock().ok()?.try_recv().ok()
+        self.0.try_recv().ok()
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Submission {
     pub content: Content,
     /// Delivery reports wished for.
     pub dsn: DsnRequest,
+    /// It was held back for its domain's rate already, and its turn is when it is handed in again.
+    pub has_turn: bool,
 }
 
 /// Delivery status notifications wished for (RFC 3461).
@@ -77,8 +79,10 @@ impl fmt::Display for DsnReturn {
 /// When to try again what was deferred.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
-    /// Attempts after the first.
-    pub further_attempts: u32,
+    /// Attempts in all, the first included; no limit, if none is named.
+    pub max_attempts: Option<u32>,
+    /// No attempt begins later than this after the first.
+    pub max_time: Duration,
     /// Pause before the second attempt.
     pub initial_delay: Duration,
     /// Factor from pause to pause, at least 1.
@@ -90,10 +94,15 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
+    /// Whether another attempt may follow attempt number `attempt` (from 1), as far as their number goes.
+    pub fn allows_after(&self, attempt: u32) -> bool {
+        self.max_attempts.is_none_or(|max| attempt < max)
+    }
+
     /// Returns the pause after attempt number `attempt` (from 1), or `None` if that was the last.
     /// `random` is from 0 to 1.
     pub fn pause_after(&self, attempt: u32, random: f64) -> Option<Duration> {
-        if attempt > self.further_attempts {
+        if !self.allows_after(attempt) {
             return None;
         }
         let factor = self.multiplier.max(1.0).powi(attempt.saturating_sub(1).min(1_000) as i32);
@@ -116,7 +125,8 @@ mod tests {
     #[test]
     fn pauses_grow_to_the_longest_and_end() {
         let policy = RetryPolicy {
-            further_attempts: 4,
+            max_attempts: Some(5),
+            max_time: Duration::MAX,
             initial_delay: Duration::from_secs(2),
             multiplier: 3.0,
             max_delay: Duration::from_secs(20),
@@ -127,7 +137,7 @@ mod tests {
         let jittered = RetryPolicy { jitter: true, ..policy };
         assert_eq!(jittered.pause_after(1, 1.0), Some(Duration::from_secs(1)));
         assert_eq!(jittered.pause_after(1, 0.0), Some(Duration::from_secs(2)));
-        let endless = RetryPolicy { further_attempts: u32::MAX, ..policy };
+        let endless = RetryPolicy { max_attempts: None, ..policy };
         assert_eq!(endless.pause_after(u32::MAX, 0.0), Some(Duration::from_secs(20)));
     }
 }

@@ -85,7 +85,7 @@ mod tests {
 
     fn submission(from: Option<&str>, content: Content, dsn: DsnRequest) -> Submission {
         let envelope = Envelope::new(from.map(address), vec![address("b@example.com")]).unwrap();
-        Submission { id: 1, message_id: "<m@x>".to_owned(), envelope, content, dsn }
+        Submission { id: 1, message_id: "<m@x>".to_owned(), envelope, content, dsn, has_turn: false }
     }
 
     fn text(bytes: Vec<u8>) -> String {

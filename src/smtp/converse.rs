@@ -275,7 +275,7 @@ async fn report(exchange: &mut Exchange, work: &Work) {
         let _ = work.steps.send(Step::Settled { id, route: work.route.clone(), outcomes }).await;
     }
     for submission in exchange.take_handed_back() {
-        let _ = work.steps.send(Step::Later(submission)).await;
+        let _ = work.steps.send(Step::Later { submission, at: None }).await;
     }
 }
 
@@ -344,6 +344,7 @@ mod tests {
             envelope: Envelope::new(None, vec![address]).unwrap(),
             content: Content::from_bytes(vec![b'x'; size]),
             dsn: DsnRequest::default(),
+            has_turn: false,
         }
     }
 
@@ -358,7 +359,7 @@ mod tests {
         };
         let (steps, mut told) = mpsc::channel(64);
         let (_keep, stop) = watch::channel(Stop::No);
-        let (up, submissions) = mpsc::channel(2);
+        let (up, submissions) = async_channel::bounded(2);
         let minute = Duration::from_secs(60);
         let timeouts =
             Timeouts { connect: minute, greeting: minute, command: minute, content: minute, final_reply: minute };

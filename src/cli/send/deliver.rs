@@ -42,7 +42,7 @@ pub(super) fn deliver(
     if profile.server.is_none() {
         return Err(no_server());
     }
-    profile.retry.further_attempts = place.retry;
+    profile.retry.max_attempts = Some(place.retry.saturating_add(1));
     let records = match report.target() {
         None => None,
         Some(target) => Some(Records::open(target.clone(), report.format()).map_err(|error| {
@@ -78,6 +78,7 @@ pub(super) fn deliver(
         envelope: letter.envelope,
         content: letter.content,
         dsn: letter.dsn,
+        has_turn: false,
     };
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;

@@ -12,7 +12,7 @@ fn address(text: &str) -> Address {
 fn submission(id: u64, recipients: &[&str], content: Content) -> Submission {
     let recipients = recipients.iter().map(|text| address(text)).collect();
     let envelope = Envelope::new(Some(address("s@x.example")), recipients).unwrap();
-    Submission { id, message_id: format!("<{id}@x>"), envelope, content, dsn: DsnRequest::default() }
+    Submission { id, message_id: format!("<{id}@x>"), envelope, content, dsn: DsnRequest::default(), has_turn: false }
 }
 
 fn small() -> Content {
