@@ -9,6 +9,7 @@ mod exit;
 mod import;
 mod login;
 mod man;
+mod message;
 mod profile;
 mod send;
 mod setup;

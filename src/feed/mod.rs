@@ -1,6 +1,10 @@
 //! Where submissions come from, and who is told what became of them. A feed owns its source and its retries; it knows
 //! no session, and a session knows no feed.
 
+mod batch;
 mod once;
+mod recipe;
 
+pub use batch::{Batch, BatchTold, Choice, End, Manner, Preflight, Verdict};
 pub use once::{Told, once};
+pub use recipe::{FileValue, Recipe, ReturnPath, Values, dress};

@@ -161,7 +161,7 @@ impl Feed {
                 Some(Step::Later { submission, .. }) => drop(self.up.send(submission).await),
                 Some(Step::Event(event)) => told(Told::Event(event)),
                 None => {
-                    self.rethrow().await;
+                    rethrow(&mut self.delivery).await;
                     let trouble = Trouble::new(Stage::Connect, Cause::Stopped, "stopped by a signal");
                     let (state, stage) = (State::Deferred, trouble.stage);
                     for outcome in same_for_all(submission, state, stage, Some(&trouble), None, Duration::ZERO) {
@@ -183,22 +183,22 @@ impl Feed {
                 told(Told::Event(event));
             }
         }
-        self.rethrow().await;
+        rethrow(&mut self.delivery).await;
     }
+}
 
-    /// A defect in the engine is one here: nobody knows what became of the message.
-    async fn rethrow(&mut self) {
-        if let Some(delivery) = self.delivery.take()
-            && let Err(error) = delivery.await
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
-        }
+/// A defect in the engine is one of the feed: nobody knows what became of its messages.
+pub(super) async fn rethrow(delivery: &mut Option<JoinHandle<()>>) {
+    if let Some(delivery) = delivery.take()
+        && let Err(error) = delivery.await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }
 
 /// Whether the server would take this recipient in a transaction of its own (RFC 5321, 4.5.3.1.10; RFC 3463, 3.6).
-fn is_one_too_many(outcome: &Outcome) -> bool {
+pub(super) fn is_one_too_many(outcome: &Outcome) -> bool {
     let Some(reply) = &outcome.reply else { return false };
     outcome.state == State::Deferred
         && outcome.stage == Stage::Rcpt
@@ -207,7 +207,7 @@ fn is_one_too_many(outcome: &Outcome) -> bool {
 }
 
 /// Whether a later attempt may end better: 4xx, connection, time-out; never a refused login or what lacks for good.
-fn may_change(outcome: &Outcome) -> bool {
+pub(super) fn may_change(outcome: &Outcome) -> bool {
     let may_pass = |trouble: &Trouble| {
         matches!(trouble.cause, Cause::Unreachable | Cause::TimedOut | Cause::Lost | Cause::Busy | Cause::Output)
     };
@@ -223,7 +223,7 @@ async fn wait(pause: Duration, stop: &mut watch::Receiver<Stop>) -> bool {
 }
 
 /// A number from 0 to 1; without randomness all clients of a machine wait alike, which hurts nobody.
-fn random() -> f64 {
+pub(super) fn random() -> f64 {
     let mut bytes = [0; 4];
     match SystemRandom::new().fill(&mut bytes) {
         Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),

@@ -43,6 +43,9 @@ pub enum Stage {
 }
 
 impl State {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [State; 5] = [State::Accepted, State::Deferred, State::Failed, State::Unknown, State::Skipped];
+
     /// The word used in records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,19 +1,21 @@
 //! Files that go with a message: what is typed about them, and what they are.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use mail_builder::{
     headers::{content_type::ContentType, raw::Raw},
     mime::{BodyPart, MimePart},
 };
 
-use super::{ComposeError, Input, field::check_value, lines::Census, spool::Data, text::charset_of};
+use super::{Blocks, ComposeError, Input, field::check_value, lines::Census, spool::Data, text::charset_of};
 use crate::mail::Piece;
 
 /// A longer name of a charset is none (RFC 2978, 2.3).
 const MAX_CHARSET: usize = 40;
 /// Of a type and of a subtype (RFC 6838, 4.2).
 const MAX_NAME: usize = 127;
+/// Octets that are kept encoded for many messages.
+const MAX_KEPT: u64 = 24 * 1024 * 1024;
 /// With its angle brackets it must fit into a line of 998 octets; what is longer than a Message-ID may be is none.
 const MAX_CID: usize = 250;
 
@@ -42,6 +44,8 @@ pub struct Attachment {
     data: Data,
     /// A message goes as it is, in so many octets.
     plain_length: Option<u64>,
+    /// What goes out, where it was made beforehand.
+    encoded: Option<Arc<[Piece]>>,
 }
 
 impl AttachmentSpec {
@@ -101,7 +105,8 @@ impl AttachmentSpec {
         {
             return Err(ComposeError::value(option, format!("'{cid}' is no Content-ID")));
         }
-        let mut attachment = Attachment { name, media_type, charset, cid: self.cid.clone(), data, plain_length: None };
+        let mut attachment =
+            Attachment { name, media_type, charset, cid: self.cid.clone(), data, plain_length: None, encoded: None };
         attachment.settle_message_type()?;
         Ok(attachment)
     }
@@ -204,8 +209,30 @@ impl Attachment {
         Ok(())
     }
 
-    /// The part with its fields; `placeholder` stands where the returned piece belongs.
-    pub(super) fn part(&self, is_inline: bool, placeholder: &str) -> (MimePart<'static>, Piece) {
+    /// Encodes it now, once for all the messages that it goes with, if it is not too large to be kept.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn encode_once(&mut self) -> Result<(), ComposeError> {
+        let piece = self.piece();
+        if piece.len() > MAX_KEPT || matches!(piece, Piece::Bytes(_)) {
+            return Ok(());
+        }
+        let blocks = Blocks::of_pieces(vec![piece]).map(|block| block.map(|bytes| Piece::Bytes(bytes.into())));
+        let path = self.name.clone().into();
+        self.encoded = Some(blocks.collect::<Result<_, _>>().map_err(|error| ComposeError::File { path, error })?);
+        Ok(())
+    }
+
+    fn piece(&self) -> Piece {
+        match self.plain_length {
+            Some(length) => self.data.crlf_piece(0, length),
+            None => self.data.base64_piece(),
+        }
+    }
+
+    /// The part with its fields; `placeholder` stands where the returned pieces belong.
+    pub(super) fn part(&self, is_inline: bool, placeholder: &str) -> (MimePart<'static>, Vec<Piece>) {
         let mut media_type = ContentType::new(self.media_type.clone());
         if let Some(charset) = &self.charset {
             media_type = media_type.attribute("charset", charset.clone());
@@ -218,10 +245,9 @@ impl Attachment {
         if let Some(cid) = self.cid.clone().or_else(|| is_inline.then(|| self.content_id())) {
             part = part.header("Content-ID", Raw::new(format!("<{cid}>")));
         }
-        match self.plain_length {
-            Some(length) => (part.transfer_encoding("7bit"), self.data.crlf_piece(0, length)),
-            None => (part.transfer_encoding("base64"), self.data.base64_piece()),
-        }
+        let part = part.transfer_encoding(if self.plain_length.is_some() { "7bit" } else { "base64" });
+        let pieces = self.encoded.as_ref().map_or_else(|| vec![self.piece()], |pieces| pieces.to_vec());
+        (part, pieces)
     }
 }
 
@@ -281,10 +307,10 @@ mod tests {
         let clean = open("a.eml", b"Subject: x\n\nhello\n", "").unwrap();
         assert_eq!(clean.media_type, "message/rfc822");
         let (_, piece) = clean.part(false, "-");
-        assert!(matches!(piece, Piece::Bytes(bytes) if *bytes == *b"Subject: x\r\n\r\nhello\r\n"));
+        assert!(matches!(piece.as_slice(), [Piece::Bytes(bytes)] if **bytes == *b"Subject: x\r\n\r\nhello\r\n"));
         let large = open("a.eml", "Subject: x\n\nhello\n".repeat(5_000).as_bytes(), "").unwrap();
         let (_, piece) = large.part(false, "-");
-        assert!(matches!(piece, Piece::File { encoding: Encoding::Crlf, .. }), "{piece:?}");
+        assert!(matches!(piece.as_slice(), [Piece::File { encoding: Encoding::Crlf, .. }]), "{piece:?}");
         assert_eq!(piece.len(), 5_000 * 21);
         assert_eq!(open("a.eml", "Subject: ü\n\n".as_bytes(), "").unwrap().media_type, "application/octet-stream");
     }

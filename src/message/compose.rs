@@ -333,14 +333,14 @@ fn multipart(subtype: &str, parts: Vec<MimePart<'static>>, stamp: &mut Stamp) ->
 struct Assembly {
     content: Content,
     buffer: Vec<u8>,
-    waiting: Vec<(String, Piece)>,
+    waiting: Vec<(String, Vec<Piece>)>,
 }
 
 impl Assembly {
     fn part(&mut self, attachment: &Attachment, is_inline: bool, stamp: &mut Stamp) -> MimePart<'static> {
         let placeholder = format!("{}{}", stamp.mark(), stamp.mark());
-        let (part, piece) = attachment.part(is_inline, &placeholder);
-        self.waiting.push((placeholder, piece));
+        let (part, pieces) = attachment.part(is_inline, &placeholder);
+        self.waiting.push((placeholder, pieces));
         part
     }
 
@@ -361,11 +361,12 @@ impl Writer for Assembly {
             self.buffer.extend_from_slice(bytes);
             return;
         };
-        match self.waiting.swap_remove(at).1 {
-            Piece::Bytes(bytes) => self.buffer.extend_from_slice(&bytes),
-            file => {
+        let pieces = self.waiting.swap_remove(at).1;
+        match pieces.as_slice() {
+            [Piece::Bytes(bytes)] => self.buffer.extend_from_slice(bytes),
+            _ => {
                 self.flush();
-                self.content.push(file);
+                pieces.into_iter().for_each(|piece| self.content.push(piece));
             }
         }
     }

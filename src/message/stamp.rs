@@ -30,6 +30,14 @@ impl Stamp {
         Self { now, marks: Marks::Seeded(seed) }
     }
 
+    /// Takes the present time, unless the time is given.
+    pub fn renew(&mut self) {
+        let now = Timestamp::now();
+        if matches!(self.marks, Marks::System(_)) && now.as_second() != self.seconds() {
+            self.now = now.to_zoned(self.now.time_zone().clone());
+        }
+    }
+
     /// The time as RFC 5322 writes it.
     pub fn date(&self) -> String {
         format_date(&self.now)

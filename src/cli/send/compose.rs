@@ -2,20 +2,22 @@
 
 use std::collections::HashSet;
 
-use super::{DsnReturnArg, MessageArgs, PriorityArg};
+use super::SendArgs;
 use crate::{
-    cli::{CliError, Exit, args::Context, stdin::Stdin, ui},
+    cli::{
+        CliError, Exit,
+        args::Context,
+        message::{MessageArgs, PriorityArg},
+        stdin::Stdin,
+        ui,
+    },
     config::{Profile, Server},
-    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Entry, Envelope, Mailbox, parse_list},
+    mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox, parse_list},
     message::{
-        AttachmentSpec, Draft, Field, Input, Priority, Stamp, Text, compose, message_id, message_ids, parse_date,
-        read_raw,
+        AttachmentSpec, Draft, Field, Input, Stamp, Text, compose, message_id, message_ids, parse_date, read_raw,
     },
     net::host_name,
 };
-
-/// ENVIDs over this are refused by servers (RFC 3461, 4.4).
-const MAX_ENVID: usize = 100;
 
 /// A message that only needs a way.
 #[derive(Debug)]
@@ -29,38 +31,20 @@ pub(super) struct Letter {
     pub parts: Vec<String>,
 }
 
-/// `success,failure,delay` in any choice, or `never`.
-pub(super) fn dsn_notify(text: &str) -> Result<DsnNotify, String> {
-    let mut notify = DsnNotify::default();
-    let words: Vec<&str> = text.split(',').map(str::trim).collect();
-    if words == ["never"] {
-        return Ok(notify);
-    }
-    for word in words {
-        match word {
-            "success" => notify.success = true,
-            "failure" => notify.failure = true,
-            "delay" => notify.delay = true,
-            "never" => return Err("never cannot stand beside the others".to_owned()),
-            _ => return Err("success, failure, delay (a list), or never is wanted".to_owned()),
-        }
-    }
-    Ok(notify)
-}
-
 /// Makes the message; `None` if there is nothing to send and that is right.
 pub(super) fn letter(
-    args: &MessageArgs,
+    send: &SendArgs,
     context: &Context,
     profile: &Profile,
     stdin: &mut Stdin,
     stamp: &mut Stamp,
 ) -> Result<Option<Letter>, CliError> {
-    let dsn = dsn(args)?;
-    let to = [recipients("ADDRESS", &args.addresses, stdin)?, recipients("--to", &args.to, stdin)?].concat();
+    let args = &send.message;
+    let dsn = args.dsn()?;
+    let to = [recipients("ADDRESS", &send.addresses, stdin)?, recipients("--to", &args.to, stdin)?].concat();
     let cc = recipients("--cc", &args.cc, stdin)?;
     let bcc = recipients("--bcc", &args.bcc, stdin)?;
-    if let Some(raw) = &args.raw {
+    if let Some(raw) = &send.raw {
         let named = [to, cc, bcc].concat();
         return raw_letter(args, raw, &named, profile, stdin, dsn, stamp).map(Some);
     }
@@ -74,7 +58,7 @@ pub(super) fn letter(
         return Err(no_recipient());
     }
     read_text_from_stdin(args, &mut draft, stdin)?;
-    if args.skip_empty && draft.is_blank() {
+    if send.skip_empty && draft.is_blank() {
         return Ok(None);
     }
 
@@ -155,9 +139,11 @@ fn named_sender(args: &MessageArgs) -> Result<Option<Mailbox>, CliError> {
 }
 
 fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
-    if let Some(named) = named_sender(args)? {
-        return Ok(named);
-    }
+    named_sender(args)?.map_or_else(|| default_sender(context, profile), Ok)
+}
+
+/// The sender where no option names one.
+pub(in crate::cli) fn default_sender(context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
     if let Some(from) = &profile.from {
         return Ok(from.clone());
     }
@@ -223,11 +209,7 @@ fn fields(args: &MessageArgs, profile: &Profile, draft: &mut Draft) -> Result<()
     };
     draft.in_reply_to = ids("--in-reply-to", &args.in_reply_to)?;
     draft.references = ids("--references", &args.references)?;
-    draft.priority = args.priority.map(|priority| match priority {
-        PriorityArg::High => Priority::High,
-        PriorityArg::Normal => Priority::Normal,
-        PriorityArg::Low => Priority::Low,
-    });
+    draft.priority = args.priority.map(PriorityArg::priority);
     draft.wants_read_receipt = args.mdn;
     let mut has_from = args.from.is_some();
     for header in &args.header {
@@ -336,27 +318,6 @@ fn raw_letter(
     })
 }
 
-fn dsn(args: &MessageArgs) -> Result<DsnRequest, CliError> {
-    if let Some(envid) = &args.envid
-        && (envid.is_empty()
-            || envid.len() > MAX_ENVID
-            || !envid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')))
-    {
-        return Err(CliError::new(
-            Exit::Data,
-            format!("--envid: up to {MAX_ENVID} letters, digits, dots and hyphens are wanted; servers change the rest"),
-        ));
-    }
-    Ok(DsnRequest {
-        notify: args.dsn_notify,
-        ret: args.dsn_return.map(|ret| match ret {
-            DsnReturnArg::Full => DsnReturn::Full,
-            DsnReturnArg::Hdrs => DsnReturn::Hdrs,
-        }),
-        envid: args.envid.clone(),
-    })
-}
-
 fn parts(draft: &Draft) -> Vec<String> {
     let mut parts = Vec::new();
     let texts = [("text", &draft.text), ("HTML", &draft.html), ("Markdown, as text and HTML", &draft.markdown)];
@@ -374,18 +335,4 @@ fn parts(draft: &Draft) -> Vec<String> {
         }
     }
     parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wishes_for_reports() {
-        assert_eq!(dsn_notify("never").unwrap().to_string(), "NEVER");
-        assert_eq!(dsn_notify("delay, success").unwrap().to_string(), "SUCCESS,DELAY");
-        for bad in ["", "never,success", "always", "success;delay", "success\r\nRSET"] {
-            assert!(dsn_notify(bad).is_err(), "{bad:?}");
-        }
-    }
 }

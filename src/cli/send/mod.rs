@@ -1,6 +1,6 @@
 //! `mailsend`: one message, made of flags, files and standard input.
 
-mod compose;
+pub(super) mod compose;
 mod deliver;
 mod plan;
 
@@ -10,11 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Parser, ValueEnum, ValueHint};
+use clap::{Args, Parser, ValueHint};
 
 use super::{
     Cli, CliError, Exit, address_word,
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
+    message::MessageArgs,
     printed,
     stdin::Stdin,
     ui,
@@ -28,8 +29,37 @@ use crate::{
 /// One message.
 #[derive(Debug, Args)]
 pub struct SendArgs {
+    /// Recipients; each contains an '@'
+    ///
+    /// One address, a list separated by commas, or @FILE with one per line, as for --to. The text of the message
+    /// comes from standard input unless an option gives it.
+    #[arg(value_name = "ADDRESS", value_parser = address_word, value_hint = ValueHint::EmailAddress)]
+    addresses: Vec<String>,
+
     #[command(flatten)]
     message: MessageArgs,
+
+    /// An existing message; recipients from options, else from its header
+    ///
+    /// Bcc is removed, a missing Date, Message-ID or From is added, everything else stays as it is. - is standard input.
+    #[arg(long, help_heading = "Message", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = [
+        "subject", "reply_to", "body", "html", "markdown", "attach", "inline", "header", "mdn", "message_id", "date",
+        "in_reply_to", "references", "priority", "skip_empty"
+    ])]
+    raw: Option<String>,
+
+    /// Print what would be sent, and to whom; send nothing
+    #[arg(long, help_heading = "Message", conflicts_with_all = ["report", "format"])]
+    dry_run: bool,
+
+    /// Write the message to FILE, - for standard output; send nothing
+    #[arg(long, help_heading = "Message", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["report", "format"])]
+    eml: Option<PathBuf>,
+
+    /// Without text and file send nothing, and be content
+    #[arg(short = 'E', long, help_heading = "Message")]
+    skip_empty: bool,
+
     #[command(flatten)]
     place: WhereArgs,
     #[command(flatten)]
@@ -38,167 +68,24 @@ pub struct SendArgs {
     common: CommonArgs,
 }
 
-/// What the message is made of.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Message")]
-struct MessageArgs {
-    /// Recipients; each contains an '@'
-    ///
-    /// One address, a list separated by commas, or @FILE with one per line, as for --to. The text of the message
-    /// comes from standard input unless an option gives it.
-    #[arg(value_name = "ADDRESS", value_parser = address_word, value_hint = ValueHint::EmailAddress)]
-    addresses: Vec<String>,
-
-    /// Recipients: an address, a list, or @FILE with one per line
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
-    to: Vec<String>,
-
-    /// Recipients of a copy
-    #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
-    cc: Vec<String>,
-
-    /// Recipients whom no one sees
-    #[arg(short, long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
-    bcc: Vec<String>,
-
-    /// Subject
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    subject: Option<String>,
-
-    /// Sender; the profile's by default
-    #[arg(short = 'r', long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
-    from: Option<String>,
-
-    /// Return path; the sender's address by default, <> for none
-    #[arg(short = 'f', long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
-    envelope_from: Option<String>,
-
-    /// Where replies go
-    #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
-    reply_to: Option<String>,
-
-    /// Text: as it is, @FILE, or - for standard input; '' for none
-    ///
-    /// A file's charset can be told: '@FILE;charset=iso-8859-1'. A text that begins with '@' is written with '@@'.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    body: Option<String>,
-
-    /// HTML; without --body a text is made of it
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    html: Option<String>,
-
-    /// Markdown: sent as text and as HTML
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, conflicts_with_all = ["body", "html"])]
-    markdown: Option<String>,
-
-    /// Attach a file: 'FILE;name=n.pdf;type=application/pdf'
-    ///
-    /// One file per option. '-;name=report.csv' is standard input. ;name=, ;type= and ;charset= may follow the file.
-    #[arg(short, long, value_name = "FILE", allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
-    attach: Vec<String>,
-
-    /// An image that the HTML shows as cid:logo: 'FILE;cid=logo'
-    #[arg(long, value_name = "FILE", allow_hyphen_values = true, value_hint = ValueHint::FilePath)]
-    inline: Vec<String>,
-
-    /// Any header field: 'X: y'
-    #[arg(short = 'H', long, value_name = "FIELD", allow_hyphen_values = true)]
-    header: Vec<String>,
-
-    /// An existing message; recipients from options, else from its header
-    ///
-    /// Bcc is removed, a missing Date, Message-ID or From is added, everything else stays as it is. - is standard input.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = [
-        "subject", "reply_to", "body", "html", "markdown", "attach", "inline", "header", "mdn", "message_id", "date",
-        "in_reply_to", "references", "priority", "skip_empty"
-    ])]
-    raw: Option<String>,
-
-    /// Ask for delivery reports: success, failure, delay (a list), or never
-    #[arg(long, value_name = "WHEN", value_parser = compose::dsn_notify)]
-    dsn_notify: Option<crate::mail::DsnNotify>,
-
-    /// What a report returns: the full message, or its hdrs
-    #[arg(long, value_name = "WHAT")]
-    dsn_return: Option<DsnReturnArg>,
-
-    /// Name of this sending in reports: letters, digits, dot and hyphen
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
-    envid: Option<String>,
-
-    /// Ask the reader for a receipt
-    #[arg(long)]
-    mdn: bool,
-
-    /// Message-ID: <left@right>
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
-    message_id: Option<String>,
-
-    /// Date: as in mail, as 2026-11-23T10:00:00+01:00, or as @SECONDS
-    #[arg(long, value_name = "DATE", allow_hyphen_values = true)]
-    date: Option<String>,
-
-    /// Message-ID of the message that this one replies to
-    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
-    in_reply_to: Option<String>,
-
-    /// Message-IDs of the conversation so far
-    #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
-    references: Option<String>,
-
-    /// How urgent it is
-    #[arg(long, value_name = "HOW")]
-    priority: Option<PriorityArg>,
-
-    /// Print what would be sent, and to whom; send nothing
-    #[arg(long, conflicts_with_all = ["report", "format"])]
-    dry_run: bool,
-
-    /// Write the message to FILE, - for standard output; send nothing
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["report", "format"])]
-    eml: Option<PathBuf>,
-
-    /// Without text and file send nothing, and be content
-    #[arg(short = 'E', long)]
-    skip_empty: bool,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum DsnReturnArg {
-    /// The whole message
-    Full,
-    /// Its header
-    Hdrs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PriorityArg {
-    /// Urgent
-    High,
-    /// As every other
-    Normal,
-    /// It can wait
-    Low,
-}
-
 /// Sends one message, or shows it.
 pub fn send(args: SendArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
     let request = Request { senders: compose::senders(&args.message, &context)?, ..args.place.request()? };
     let profile = resolve(&request, &context.files, &context.environment)?;
-    let is_shown = args.message.dry_run || args.message.eml.is_some();
+    let is_shown = args.dry_run || args.eml.is_some();
     let mut stamp = stamp(&context, &profile, is_shown)?;
     let mut stdin = Stdin::default();
     if args.place.wanted(&profile, &context).is_some_and(|wanted| wanted.source() == Some(SecretSource::Fd(0))) {
         stdin.claim("the password")?;
     }
-    let Some(letter) = compose::letter(&args.message, &context, &profile, &mut stdin, &mut stamp)? else {
+    let Some(letter) = compose::letter(&args, &context, &profile, &mut stdin, &mut stamp)? else {
         return Ok(Exit::Success);
     };
-    if args.message.dry_run {
+    if args.dry_run {
         printed(ui::print(&plan::plan(&letter, &profile, args.place.wanted(&profile, &context).as_ref())))?;
     }
-    if let Some(path) = &args.message.eml {
+    if let Some(path) = &args.eml {
         write_message(path, &letter.content)?;
     }
     match is_shown {

@@ -1,0 +1,675 @@
+//! The course of a batch: letters go up, steps come down, and the ledger knows of everything before it happens.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, mpsc as sync},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    BatchTold, End, Manner, Verdict,
+    press::{Made, Ticket},
+    sieve::Fate,
+};
+use crate::{
+    delivery::{Outlet, deliver},
+    feed::once::{is_one_too_many, may_change, random, rethrow},
+    ledger::{Ledger, Record},
+    mail::{
+        Address, BreakerState, Cause, DsnRequest, Event, Outcome, Route, Stage, State, Step, Stop, Submission,
+        Submissions, Trouble,
+    },
+    smtp::{Work, changed},
+};
+
+/// Submissions that wait for a session, and steps that wait for the feed.
+const UP: usize = 128;
+const DOWN: usize = 4096;
+/// Letters held here at most, beside those that come back.
+const HELD: usize = 256;
+/// Outcomes are on the disk after this time.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// A message on its way.
+struct Open {
+    ticket: Ticket,
+    message_id: String,
+    from: Option<Address>,
+    /// Recipients that are not settled for this attempt.
+    waiting: usize,
+    /// The server takes no more recipients at once: they are next in the same attempt.
+    overflow: Vec<(Outcome, Arc<Route>)>,
+    has_accepted: bool,
+    deferred: Vec<Address>,
+    /// Before the next attempt, if one follows; decided with the first deferred recipient.
+    pause: Option<Option<Duration>>,
+    has_intent: bool,
+}
+
+/// A ticket whose time comes.
+struct Due {
+    at: Instant,
+    number: u64,
+    ticket: Ticket,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// Messages in a row that were refused with the same code: their outcomes wait until it is known what they mean.
+#[derive(Default)]
+struct Streak {
+    code: u16,
+    messages: u32,
+    held: Vec<(Facts, Outcome, Arc<Route>)>,
+}
+
+/// What a record needs beside the outcome.
+#[derive(Clone)]
+struct Facts {
+    id: u64,
+    row: u64,
+    message_id: String,
+    from: Option<Address>,
+    attempts: u32,
+}
+
+pub(super) struct Course<T> {
+    ledger: Ledger,
+    run: String,
+    manner: Manner,
+    dsn: DsnRequest,
+    again: sync::Sender<Ticket>,
+    told: T,
+    open: HashMap<u64, Open>,
+    next_id: u64,
+    /// Rows that the press has and that have not come.
+    in_press: u64,
+    is_read: bool,
+    /// Letters whose rows are not reserved yet.
+    held: VecDeque<(u64, Submission)>,
+    outbox: VecDeque<Submission>,
+    due: BinaryHeap<Reverse<Due>>,
+    /// Rows up to this are noted as reserved, and synced.
+    reserved: u64,
+    noted: u64,
+    /// Tickets that go back to the press once their rows are reserved anew.
+    to_reserve: Vec<Ticket>,
+    is_dirty: bool,
+    syncing: Option<Syncing>,
+    streak: Streak,
+    verdict: Verdict,
+    /// Servers whose breakers are not closed, and since when none is.
+    broken: HashSet<String>,
+    dark_since: Option<Instant>,
+    outlets: usize,
+    stop: watch::Sender<Stop>,
+}
+
+struct Syncing {
+    task: JoinHandle<io::Result<()>>,
+    reserved: u64,
+    tickets: Vec<Ticket>,
+}
+
+/// A submission that waits for a place in the channel.
+type Parked = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl<T: FnMut(BatchTold<'_>)> Course<T> {
+    pub fn new(ledger: Ledger, manner: Manner, dsn: DsnRequest, again: sync::Sender<Ticket>, told: T) -> Self {
+        Self {
+            run: ledger.run().to_owned(),
+            ledger,
+            manner,
+            dsn,
+            again,
+            told,
+            open: HashMap::new(),
+            next_id: 0,
+            in_press: 0,
+            is_read: false,
+            held: VecDeque::new(),
+            outbox: VecDeque::new(),
+            due: BinaryHeap::new(),
+            reserved: 0,
+            noted: 0,
+            to_reserve: Vec::new(),
+            is_dirty: false,
+            syncing: None,
+            streak: Streak::default(),
+            verdict: Verdict::default(),
+            broken: HashSet::new(),
+            dark_since: None,
+            outlets: 0,
+            stop: watch::channel(Stop::No).0,
+        }
+    }
+
+    pub async fn run(
+        mut self,
+        mut made: mpsc::Receiver<Made>,
+        outlets: Vec<Outlet>,
+        mut wish: watch::Receiver<Stop>,
+    ) -> Verdict {
+        let (up, submissions) = async_channel::bounded(UP);
+        let (down, mut steps) = mpsc::channel(DOWN);
+        self.outlets = outlets.len();
+        let work = Work::new(Submissions::new(submissions), down, self.stop.subscribe());
+        let mut delivery = Some(tokio::spawn(deliver(outlets, self.manner.wants_trace, work)));
+        let mut got = Vec::new();
+        let mut parked: Option<Parked> = None;
+        let mut tick = interval(SYNC);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !self.is_done(parked.is_some()) {
+            self.hand_up(&up, &mut parked);
+            self.sync();
+            let wake = self.wake();
+            let takes = !self.is_stopping() && self.held.len() + self.outbox.len() < HELD;
+            tokio::select! {
+                biased;
+                count = steps.recv_many(&mut got, DOWN) => match count {
+                    0 => break,
+                    _ => self.steps(&mut got),
+                },
+                () = async { if let Some(parked) = &mut parked { parked.await } }, if parked.is_some() => parked = None,
+                synced = async { match &mut self.syncing { Some(syncing) => (&mut syncing.task).await, None => std::future::pending().await } } => {
+                    self.synced(synced.unwrap_or_else(|error| Err(io::Error::other(error))));
+                }
+                one = made.recv(), if takes => match one {
+                    Some(one) => {
+                        self.made(one);
+                        while self.held.len() + self.outbox.len() < HELD && let Ok(one) = made.try_recv() {
+                            self.made(one);
+                        }
+                    }
+                    // The press ends only with the feed: it has met a defect.
+                    None => self.end(End::Trouble(Trouble::new(Stage::Compose, Cause::Internal, "no more messages are made"))),
+                },
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
+                _ = tick.tick() => self.tick(),
+                stop = changed(&mut wish) => self.wished(stop),
+            }
+            self.write();
+        }
+        up.close();
+        drop(parked);
+        while steps.recv_many(&mut got, DOWN).await > 0 {
+            self.steps(&mut got);
+            self.write();
+        }
+        rethrow(&mut delivery).await;
+        self.finish().await
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// Everything is settled. When delivery is to stop, its end tells.
+    fn is_done(&self, is_parked: bool) -> bool {
+        self.is_read
+            && !is_parked
+            && self.in_press == 0
+            && self.open.is_empty()
+            && self.due.is_empty()
+            && self.to_reserve.is_empty()
+            && self.syncing.as_ref().is_none_or(|syncing| syncing.tickets.is_empty())
+    }
+
+    /// Ends the batch; what is under way comes to its end.
+    fn end(&mut self, end: End) {
+        self.verdict.end.get_or_insert(end);
+        self.stop.send_if_modified(|stop| std::mem::replace(stop, (*stop).max(Stop::Drain)) < Stop::Drain);
+    }
+
+    fn wished(&mut self, stop: Stop) {
+        if stop != Stop::No {
+            self.verdict.end.get_or_insert(End::Stopped);
+            self.stop.send_replace(stop);
+        }
+    }
+
+    fn hand_up(&mut self, up: &async_channel::Sender<Submission>, parked: &mut Option<Parked>) {
+        while self.held.front().is_some_and(|(row, _)| *row <= self.reserved) {
+            self.outbox.extend(self.held.pop_front().map(|(_, submission)| submission));
+        }
+        while parked.is_none()
+            && let Some(submission) = self.outbox.pop_front()
+        {
+            if let Err(async_channel::TrySendError::Full(submission)) = up.try_send(submission) {
+                let up = up.clone();
+                // If delivery has ended, its steps tell.
+                *parked = Some(Box::pin(async move { drop(up.send(submission).await) }));
+            }
+        }
+    }
+
+    // ---- what the press has made
+
+    fn made(&mut self, made: Made) {
+        match made {
+            Made::Block(rows) => {
+                self.in_press += rows.len() as u64;
+                self.ledger.reserve(&rows);
+                self.noted = rows.last().copied().unwrap_or_default();
+            }
+            Made::End => self.is_read = true,
+            Made::Letters(ticket, letters, left) => {
+                self.in_press -= 1;
+                for (recipient, fate) in left {
+                    self.leave(&ticket, &letters.message_id, recipient, fate);
+                }
+                let is_fresh = ticket.attempts == 0 && ticket.open.is_none();
+                for letter in letters.all {
+                    self.next_id += 1;
+                    let id = self.next_id;
+                    let open = Open {
+                        ticket: Ticket { attempts: ticket.attempts + 1, ..ticket.clone() },
+                        message_id: letters.message_id.clone(),
+                        from: letter.envelope.from().cloned(),
+                        waiting: letter.envelope.to().len(),
+                        overflow: Vec::new(),
+                        has_accepted: false,
+                        deferred: Vec::new(),
+                        pause: None,
+                        has_intent: false,
+                    };
+                    self.open.insert(id, open);
+                    let submission = Submission {
+                        id,
+                        message_id: letters.message_id.clone(),
+                        envelope: letter.envelope,
+                        content: letter.content,
+                        dsn: self.dsn.clone(),
+                        has_turn: ticket.has_turn,
+                    };
+                    match is_fresh {
+                        true => self.held.push_back((ticket.row, submission)),
+                        false => self.outbox.push_back(submission),
+                    }
+                }
+            }
+            Made::Double(ticket, first) => {
+                self.in_press -= 1;
+                self.skip(&ticket, &format!("the same as row {first}"));
+            }
+            Made::Bad(ticket, error) => {
+                self.in_press -= 1;
+                let is_first = ticket.attempts == 0 && ticket.open.is_none();
+                if is_first && self.manner.skips_bad {
+                    return self.skip(&ticket, &error.what);
+                }
+                // It could be made before: a file has gone. The next run may find it again.
+                self.verdict.has_more = true;
+                (self.told)(BatchTold::Bad(ticket.row, &error.what));
+            }
+        }
+    }
+
+    /// A row that is not sent at all.
+    fn skip(&mut self, ticket: &Ticket, why: &str) {
+        self.ledger.skipped(ticket.row, why);
+        self.verdict.counts[State::Skipped as usize] += 1;
+        (self.told)(BatchTold::Bad(ticket.row, why));
+    }
+
+    /// A recipient that is not sent to.
+    fn leave(&mut self, ticket: &Ticket, message_id: &str, recipient: Address, fate: Fate) {
+        let (state, why) = match fate {
+            Fate::Send | Fate::Done(_) => return,
+            Fate::Unknown => (State::Unknown, "an earlier run was broken off: it may have arrived or not".to_owned()),
+            Fate::Excluded => (State::Skipped, "on the exclusion list".to_owned()),
+            Fate::Duplicate(first) => (State::Skipped, format!("the same address as in row {first}")),
+        };
+        let stage = if state == State::Unknown { Stage::Final } else { Stage::Compose };
+        let outcome = Outcome {
+            recipient,
+            state,
+            stage,
+            reply: None,
+            trouble: Some(Trouble::new(stage, Cause::Stopped, why)),
+            remote_id: None,
+            dsn: None,
+            elapsed: Duration::ZERO,
+        };
+        let facts = Facts { id: 0, row: ticket.row, message_id: message_id.to_owned(), from: None, attempts: 0 };
+        self.settle(&facts, &outcome, &Arc::new(Route { profile: None, server: String::new() }));
+    }
+
+    // ---- what delivery tells
+
+    fn steps(&mut self, steps: &mut Vec<Step>) {
+        let mut acks: Vec<oneshot::Sender<()>> = Vec::new();
+        for step in steps.drain(..) {
+            match step {
+                Step::Commit { ids, ack } => {
+                    let rows: Vec<u64> = ids
+                        .iter()
+                        .filter_map(|id| self.open.get_mut(id))
+                        .map(|open| {
+                            open.has_intent = true;
+                            open.ticket.row
+                        })
+                        .collect();
+                    self.ledger.intent(&rows);
+                    acks.push(ack);
+                }
+                Step::Settled { id, route, outcomes } => self.settled(id, &route, outcomes),
+                Step::Later { submission, at } => self.later(submission, at),
+                Step::Event(event) => self.event(event),
+            }
+        }
+        // Nothing leaves of which the ledger does not know; without consent it does not leave.
+        if self.write() {
+            for ack in acks {
+                // The session may be gone by now.
+                let _ = ack.send(());
+            }
+        }
+    }
+
+    fn settled(&mut self, id: u64, route: &Arc<Route>, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            let Some(open) = self.open.get_mut(&id) else { return };
+            open.waiting = open.waiting.saturating_sub(1);
+            open.has_accepted |= outcome.state == State::Accepted;
+            if is_one_too_many(&outcome) {
+                open.overflow.push((outcome, route.clone()));
+                continue;
+            }
+            self.sort(id, outcome, route);
+        }
+        self.close(id);
+    }
+
+    /// Decides what an outcome means: the end, another attempt, or the end of all.
+    fn sort(&mut self, id: u64, outcome: Outcome, route: &Arc<Route>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let facts = Facts {
+            id,
+            row: open.ticket.row,
+            message_id: open.message_id.clone(),
+            from: open.from.clone(),
+            attempts: open.ticket.attempts,
+        };
+        if outcome.state == State::Deferred {
+            let has_ended = *self.stop.borrow() != Stop::No;
+            let trouble = outcome.trouble.as_ref().filter(|_| !may_change(&outcome)).cloned();
+            let is_left = has_ended || trouble.as_ref().is_some_and(|trouble| trouble.cause != Cause::Protocol);
+            let retry = &self.manner.retry;
+            let first = *open.ticket.first.get_or_insert_with(|| Instant::now() - outcome.elapsed);
+            let pause = *open.pause.get_or_insert_with(|| {
+                let pause = retry.pause_after(facts.attempts, random())?;
+                (first.elapsed() + pause <= retry.max_time).then_some(pause)
+            });
+            if is_left {
+                // Nobody's fault, and not this recipient's last word: the next run tries again.
+                self.verdict.has_more = true;
+                self.defer(&facts, &outcome, route);
+                if let Some(trouble) = trouble.filter(|trouble| trouble.cause != Cause::Stopped) {
+                    self.end(End::Trouble(trouble));
+                }
+            } else if pause.is_some() && may_change(&outcome) {
+                open.deferred.push(outcome.recipient.clone());
+                self.defer(&facts, &outcome, route);
+            } else {
+                self.verdict.has_more = true;
+                self.settle(&facts, &outcome, route);
+            }
+            return;
+        }
+        let refusal = outcome.reply.as_ref().filter(|_| {
+            outcome.state == State::Failed && matches!(outcome.stage, Stage::Mail | Stage::Data | Stage::Final)
+        });
+        match (refusal, self.manner.stop_after_failures) {
+            (Some(reply), Some(limit)) => self.refused(reply.code, limit, facts, outcome.clone(), route),
+            _ => {
+                if outcome.state == State::Accepted {
+                    self.release_streak();
+                }
+                self.settle(&facts, &outcome, route);
+            }
+        }
+    }
+
+    /// A message was refused as such. Many in a row are a quota, and none of them has failed for good.
+    fn refused(&mut self, code: u16, limit: u32, facts: Facts, outcome: Outcome, route: &Arc<Route>) {
+        if self.streak.code != code {
+            self.release_streak();
+            self.streak.code = code;
+        }
+        let is_same = self.streak.held.last().is_some_and(|(last, ..)| last.id == facts.id);
+        self.streak.messages += u32::from(!is_same);
+        let reply = outcome.reply.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.streak.held.push((facts, outcome, route.clone()));
+        if self.streak.messages >= limit {
+            self.verdict.has_more = true;
+            for (facts, outcome, route) in std::mem::take(&mut self.streak.held) {
+                self.defer(&facts, &Outcome { state: State::Deferred, ..outcome }, &route);
+            }
+            self.end(End::Refused(self.streak.messages, reply));
+        }
+    }
+
+    fn release_streak(&mut self) {
+        let streak = std::mem::take(&mut self.streak);
+        for (facts, outcome, route) in streak.held {
+            self.settle(&facts, &outcome, &route);
+        }
+    }
+
+    /// Takes a message off whose recipients are all settled for this attempt, and lets it come again if it has to.
+    fn close(&mut self, id: u64) {
+        let Some(open) = self.open.get_mut(&id).filter(|open| open.waiting == 0) else { return };
+        let overflow = std::mem::take(&mut open.overflow);
+        let goes_on = open.has_accepted && !overflow.is_empty();
+        if !goes_on {
+            for (outcome, route) in overflow {
+                self.sort(id, outcome, &route);
+            }
+            let Some(open) = self.open.remove(&id) else { return };
+            if let (Some(Some(pause)), false) = (open.pause, open.deferred.is_empty()) {
+                let ticket = Ticket { open: Some(open.deferred.into()), has_turn: false, ..open.ticket };
+                self.retry(ticket, Instant::now() + pause);
+            }
+            return;
+        }
+        // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt.
+        let Some(open) = self.open.remove(&id) else { return };
+        let rest = overflow.iter().map(|(outcome, _)| outcome.recipient.clone()).collect();
+        let ticket = Ticket { attempts: open.ticket.attempts - 1, open: Some(rest), ..open.ticket.clone() };
+        self.to_reserve.push(ticket);
+        self.ledger.reserve(&[open.ticket.row]);
+        if let (Some(Some(pause)), false) = (open.pause, open.deferred.is_empty()) {
+            let ticket = Ticket { open: Some(open.deferred.into()), has_turn: false, ..open.ticket };
+            self.retry(ticket, Instant::now() + pause);
+        }
+    }
+
+    fn retry(&mut self, ticket: Ticket, at: Instant) {
+        self.next_id += 1;
+        self.due.push(Reverse(Due { at, number: self.next_id, ticket }));
+    }
+
+    /// It was not taken: due again, no attempt counted.
+    fn later(&mut self, mut submission: Submission, at: Option<Instant>) {
+        let Some(open) = self.open.get_mut(&submission.id) else { return };
+        if std::mem::take(&mut open.has_intent) {
+            self.ledger.released(&[open.ticket.row]);
+        }
+        submission.has_turn |= at.is_some();
+        match at {
+            Some(at) if open.deferred.is_empty() && open.overflow.is_empty() => {
+                let Some(open) = self.open.remove(&submission.id) else { return };
+                let rest = submission.envelope.to().into();
+                let attempts = open.ticket.attempts - 1;
+                self.retry(Ticket { attempts, open: Some(rest), has_turn: true, ..open.ticket }, at);
+            }
+            _ => self.outbox.push_front(submission),
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Event::Breaker { server, state, .. } = &event {
+            match state {
+                BreakerState::Closed => drop(self.broken.remove(server)),
+                BreakerState::Open | BreakerState::HalfOpen => drop(self.broken.insert(server.clone())),
+            }
+            self.dark_since = match self.broken.len() >= self.outlets {
+                true => self.dark_since.or_else(|| Some(Instant::now())),
+                false => None,
+            };
+        }
+        (self.told)(BatchTold::Event(event));
+    }
+
+    // ---- the ledger
+
+    fn record<'a>(run: &'a str, facts: &'a Facts, outcome: &'a Outcome, route: &'a Route) -> Record<'a> {
+        let (row, message_id, from) = (Some(facts.row), facts.message_id.as_str(), facts.from.as_ref());
+        Record { run, row, message_id, from, outcome, route, attempts: facts.attempts }
+    }
+
+    /// A recipient has ended for this run.
+    fn settle(&mut self, facts: &Facts, outcome: &Outcome, route: &Arc<Route>) {
+        let record = Self::record(&self.run, facts, outcome, route);
+        self.ledger.outcome(&record);
+        self.verdict.counts[outcome.state as usize] += 1;
+        (self.told)(BatchTold::Settled(&record));
+    }
+
+    /// A recipient is deferred, and this is not the last word.
+    fn defer(&mut self, facts: &Facts, outcome: &Outcome, route: &Arc<Route>) {
+        let record = Self::record(&self.run, facts, outcome, route);
+        self.ledger.attempt(&record);
+        (self.told)(BatchTold::Deferred(&record));
+    }
+
+    /// Writes what was noted; false, and the end of the batch, if that is not possible.
+    fn write(&mut self) -> bool {
+        match self.ledger.write() {
+            Ok(has_written) => {
+                self.is_dirty |= has_written;
+                true
+            }
+            Err(error) => {
+                self.verdict.has_more = true;
+                self.end(End::Ledger(error));
+                false
+            }
+        }
+    }
+
+    /// Syncs what waits for it, unless that is under way.
+    fn sync(&mut self) {
+        if self.syncing.is_some() || (self.noted <= self.reserved && self.to_reserve.is_empty()) || !self.write() {
+            return;
+        }
+        self.start_sync();
+    }
+
+    fn start_sync(&mut self) {
+        self.is_dirty = false;
+        let tickets = std::mem::take(&mut self.to_reserve);
+        let task = match self.ledger.file() {
+            Ok(file) => tokio::task::spawn_blocking(move || file.sync_data()),
+            Err(error) => tokio::spawn(async move { Err(error) }),
+        };
+        self.syncing = Some(Syncing { task, reserved: self.noted, tickets });
+    }
+
+    fn synced(&mut self, result: io::Result<()>) {
+        let Some(syncing) = self.syncing.take() else { return };
+        if let Err(error) = result {
+            self.verdict.has_more |= !syncing.tickets.is_empty();
+            return self.end(End::Ledger(error));
+        }
+        self.reserved = syncing.reserved;
+        for ticket in syncing.tickets {
+            self.in_press += 1;
+            // If the press has gone, its end of the letters tells.
+            let _ = self.again.send(ticket);
+        }
+    }
+
+    // ---- the clock
+
+    fn wake(&self) -> Option<Instant> {
+        if self.is_stopping() {
+            return None;
+        }
+        let due = self.due.peek().map(|Reverse(due)| due.at);
+        let dark = self.dark_since.and_then(|since| since.checked_add(self.manner.retry.max_time));
+        [due, dark].into_iter().flatten().min()
+    }
+
+    fn woken(&mut self) {
+        let now = Instant::now();
+        let mut rows = Vec::new();
+        while let Some(Reverse(due)) = self.due.peek().filter(|Reverse(due)| due.at <= now) {
+            rows.push(due.ticket.row);
+            if let Some(Reverse(due)) = self.due.pop() {
+                self.to_reserve.push(due.ticket);
+            }
+        }
+        if !rows.is_empty() {
+            self.ledger.reserve(&rows);
+        }
+        if self.dark_since.is_some_and(|since| now - since >= self.manner.retry.max_time) {
+            self.end(End::Unreachable(self.manner.retry.max_time));
+        }
+    }
+
+    fn tick(&mut self) {
+        if self.is_dirty && self.syncing.is_none() && self.write() {
+            self.start_sync();
+        }
+    }
+
+    async fn finish(mut self) -> Verdict {
+        self.release_streak();
+        self.verdict.has_more |= !self.is_read
+            || self.in_press > 0
+            || !(self.open.is_empty() && self.due.is_empty() && self.to_reserve.is_empty() && self.held.is_empty());
+        if let Some(syncing) = self.syncing.take() {
+            self.verdict.has_more |= !syncing.tickets.is_empty();
+            // The last one says whether all is well.
+            let _ = syncing.task.await;
+        }
+        if self.write() {
+            let file = self.ledger.file();
+            let synced = tokio::task::spawn_blocking(move || file.and_then(|file| file.sync_data())).await;
+            if let Err(error) = synced.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                self.end(End::Ledger(error));
+            }
+        }
+        self.verdict
+    }
+}

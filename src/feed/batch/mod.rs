@@ -1,0 +1,127 @@
+//! A batch: a message for each row of a table, and a ledger of what became of it.
+//!
+//! One task owns the ledger and the retries. Rows are read and composed on threads of their own; what leaves is noted
+//! before it does, and whoever waits, waits here, never in a session. Nothing is shown here and nothing asked.
+
+mod course;
+mod preflight;
+mod press;
+mod sieve;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use preflight::Preflight;
+pub use sieve::Choice;
+
+use self::sieve::Sieve;
+use super::recipe::{Recipe, RowIds};
+use crate::{
+    delivery::Outlet,
+    ledger::{Ledger, Past, Record},
+    mail::{Event, RetryPolicy, State, Stop, Trouble},
+    rows::{RowsError, Table},
+};
+
+/// What is to be sent to whom.
+#[derive(Debug)]
+pub struct Batch {
+    table: Table,
+    recipe: Arc<Recipe>,
+    sieve: Arc<Sieve>,
+}
+
+/// How it is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// When to try again, and how long.
+    pub retry: RetryPolicy,
+    /// So many messages in a row refused with the same code mean that no more are taken.
+    pub stop_after_failures: Option<u32>,
+    /// Rows that cannot be sent are noted as skipped.
+    pub skips_bad: bool,
+    /// Show the dialogue.
+    pub wants_trace: bool,
+}
+
+/// What the caller is told, as it happens.
+#[derive(Debug)]
+pub enum BatchTold<'a> {
+    /// A recipient is settled for this run.
+    Settled(&'a Record<'a>),
+    /// A recipient is deferred and will be tried again.
+    Deferred(&'a Record<'a>),
+    /// A row is not sent as a whole; its number, and why.
+    Bad(u64, &'a str),
+    /// Something to show.
+    Event(Event),
+}
+
+/// How a batch has ended.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Recipients that this run has settled, in the order of [`State::ALL`].
+    pub counts: [u64; State::ALL.len()],
+    /// Something is left that could still be sent.
+    pub has_more: bool,
+    /// Why it ended before its time, if it did.
+    pub end: Option<End>,
+}
+
+/// Why a batch ends before its time.
+#[derive(Debug)]
+pub enum End {
+    /// A signal.
+    Stopped,
+    /// Login, certificate or configuration: no message will do better.
+    Trouble(Trouble),
+    /// So many messages in a row were refused, the last of them so.
+    Refused(u32, String),
+    /// No server for so long.
+    Unreachable(std::time::Duration),
+    /// The ledger cannot be written.
+    Ledger(std::io::Error),
+}
+
+impl Batch {
+    /// Joins table and recipe.
+    pub fn new(table: Table, recipe: Recipe, choice: Choice, past: Past) -> Self {
+        Self { table, recipe: Arc::new(recipe), sieve: Arc::new(Sieve::new(choice, past)) }
+    }
+
+    /// Makes every message once and throws it away. Must come before [`Batch::send`], which heeds what it has learnt.
+    ///
+    /// # Errors
+    /// If the table cannot be read.
+    pub fn preflight(&mut self) -> Result<Preflight, RowsError> {
+        // Nobody else has it yet.
+        match Arc::get_mut(&mut self.sieve) {
+            Some(sieve) => preflight::preflight(&self.table, &self.recipe, sieve),
+            None => Ok(Preflight::default()),
+        }
+    }
+
+    /// Sends it. What happens is told at once, on the thread of the engine: who is told does not wait.
+    ///
+    /// # Errors
+    /// If the table cannot be read any more.
+    pub async fn send(
+        &self,
+        ledger: Ledger,
+        outlets: Vec<Outlet>,
+        manner: Manner,
+        stop: watch::Receiver<Stop>,
+        told: impl FnMut(BatchTold<'_>),
+    ) -> Result<Verdict, RowsError> {
+        let ids = RowIds::new(ledger.run());
+        let (made, again) = press::press(&self.table, &self.recipe, &self.sieve, &ids)?;
+        let run = course::Course::new(ledger, manner, self.recipe.dsn.clone(), again, told);
+        Ok(run.run(made, outlets, stop).await)
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+}

@@ -1,0 +1,172 @@
+//! The first pass over a table: every message is made and thrown away, so that nothing is sent while a row is bad.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use super::{
+    press::Selection,
+    sieve::{Fate, Marks, Sieve},
+};
+use crate::{
+    feed::recipe::{Recipe, RowIds},
+    mail::State,
+    message::Stamp,
+    rows::{Row, RowError, RowsError, Table},
+};
+
+/// Complaints that are kept to be shown.
+const SHOWN: usize = 20;
+/// Rows that go to a thread together.
+const CHUNK: usize = 64;
+
+/// What the first pass has found.
+#[derive(Debug, Default)]
+pub struct Preflight {
+    /// Rows chosen.
+    pub rows: u64,
+    /// Messages to be sent.
+    pub messages: u64,
+    /// Recipients to be sent to.
+    pub recipients: u64,
+    /// Rows that are the same as one before, and with `--unique` addresses that were there before.
+    pub duplicates: u64,
+    /// Recipients on the exclusion list.
+    pub excluded: u64,
+    /// Recipients that an earlier run has settled: accepted, failed, skipped.
+    pub done: u64,
+    /// Of those, failed.
+    pub failed: u64,
+    /// Recipients of whom an earlier run does not know, left alone.
+    pub unknown: u64,
+    /// Rows that cannot be sent.
+    pub bad: u64,
+    /// The first of them, by row.
+    pub complaints: Vec<RowError>,
+    /// Octets of the largest message.
+    pub largest: u64,
+}
+
+#[derive(Default)]
+struct Findings {
+    sums: Preflight,
+    complaints: BTreeMap<u64, RowError>,
+    rows: Marks,
+    addresses: Marks,
+}
+
+/// Makes every message of the table once.
+///
+/// # Errors
+/// If the table cannot be read.
+pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Result<Preflight, RowsError> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16);
+    let (sender, chunks) = async_channel::bounded::<Vec<Row>>(2 * threads);
+    let all = Mutex::new(Findings::default());
+    let ids = RowIds::new("");
+    let mut own = Findings::default();
+    let mut selection = Selection::new(table, &sieve.choice)?;
+    let looked_at: &Sieve = sieve;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut findings = Findings::default();
+                let mut stamp = Stamp::now();
+                while let Ok(rows) = chunks.recv_blocking() {
+                    rows.iter().for_each(|row| findings.row(row, recipe, looked_at, &ids, &mut stamp));
+                }
+                all.lock().unwrap_or_else(PoisonError::into_inner).join(findings);
+            });
+        }
+        let mut chunk = Vec::with_capacity(CHUNK);
+        for row in &mut selection {
+            match row {
+                Ok(row) => chunk.push(row),
+                Err(error) => own.complain(error),
+            }
+            if chunk.len() == CHUNK
+                && sender.send_blocking(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).is_err()
+            {
+                break;
+            }
+        }
+        // They end when all is read; none has gone before.
+        let _ = sender.send_blocking(chunk);
+        sender.close();
+    });
+    own.join(all.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let mut found = own.sums;
+    let (doubles, recipients) = sieve.learn(own.rows, own.addresses);
+    found.duplicates = doubles + if sieve.choice.is_unique { recipients } else { 0 };
+    found.messages = found.messages.saturating_sub(doubles);
+    found.recipients = found.recipients.saturating_sub(recipients);
+    found.complaints = own.complaints.into_values().collect();
+    Ok(found)
+}
+
+impl Findings {
+    fn row(&mut self, row: &Row, recipe: &Recipe, sieve: &Sieve, ids: &RowIds, stamp: &mut Stamp) {
+        self.sums.rows += 1;
+        let Self { sums, addresses, .. } = self;
+        let mut count = 0;
+        let letters = recipe.letters(row, ids, stamp, &mut |recipient, receiver| {
+            if sieve.choice.is_unique {
+                addresses.address(row.number, recipient);
+            }
+            match sieve.fate(row.number, recipient, receiver) {
+                Fate::Send => {
+                    count += 1;
+                    return true;
+                }
+                Fate::Done(state) => {
+                    sums.done += 1;
+                    sums.failed += u64::from(state == State::Failed);
+                }
+                Fate::Unknown => sums.unknown += 1,
+                Fate::Excluded => sums.excluded += 1,
+                Fate::Duplicate(_) => {}
+            }
+            false
+        });
+        match letters {
+            Ok(letters) => {
+                sums.messages += letters.all.len() as u64;
+                sums.recipients += count as u64;
+                let largest = letters.all.iter().map(|letter| letter.content.len()).max();
+                sums.largest = sums.largest.max(largest.unwrap_or_default());
+                self.rows.row(row, count);
+            }
+            Err(error) => self.complain(error),
+        }
+    }
+
+    fn complain(&mut self, error: RowError) {
+        self.sums.bad += 1;
+        self.complaints.insert(error.number, error);
+        if self.complaints.len() > SHOWN {
+            self.complaints.pop_last();
+        }
+    }
+
+    fn join(&mut self, other: Self) {
+        let (sums, more) = (&mut self.sums, other.sums);
+        sums.rows += more.rows;
+        sums.messages += more.messages;
+        sums.recipients += more.recipients;
+        sums.excluded += more.excluded;
+        sums.done += more.done;
+        sums.failed += more.failed;
+        sums.unknown += more.unknown;
+        sums.bad += more.bad;
+        sums.largest = sums.largest.max(more.largest);
+        self.complaints.extend(other.complaints);
+        while self.complaints.len() > SHOWN {
+            self.complaints.pop_last();
+        }
+        self.rows.append(other.rows);
+        self.addresses.append(other.addresses);
+    }
+}

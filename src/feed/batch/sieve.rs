@@ -1,0 +1,178 @@
+//! Which rows and recipients are sent to: selection, duplicates, exclusions, and what an earlier run has left.
+
+use std::collections::HashMap;
+
+use ring::digest::{Context, SHA256};
+use serde_json::Value;
+
+use crate::{
+    ledger::Past,
+    mail::{Address, State},
+    rows::{Exclusions, Numbers, Row},
+};
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+pub struct Choice {
+    /// Only these rows.
+    pub numbers: Option<Numbers>,
+    /// Only so many of them.
+    pub first: Option<u64>,
+    /// Nobody of these.
+    pub exclusions: Option<Exclusions>,
+    /// Each address once, the first time.
+    pub is_unique: bool,
+    /// Those, too, of whom nobody knows whether they have it.
+    pub resends_unknown: bool,
+}
+
+/// The choice, with what is known of the whole table and of earlier runs.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    pub choice: Choice,
+    pub past: Past,
+    rows: Firsts,
+    addresses: Firsts,
+}
+
+/// What is to be done for a recipient of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Send,
+    /// An earlier run has settled it for good.
+    Done(State),
+    /// An earlier run does not know, and it is left alone.
+    Unknown,
+    Excluded,
+    /// The same address in this row before.
+    Duplicate(u64),
+}
+
+/// A hash of 80 bits: of 1,000,000 different rows two have the same with a probability of 4 in 10^13.
+type Hash = [u8; 10];
+
+/// Where each of those that are there more than once stands first.
+#[derive(Debug, Default)]
+struct Firsts(HashMap<Hash, u32>);
+
+/// Collects hashes of rows or addresses in 16 bytes each.
+#[derive(Debug, Default)]
+pub(super) struct Marks(Vec<Mark>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    hash: Hash,
+    row: u32,
+    recipients: u16,
+}
+
+impl Sieve {
+    pub fn new(choice: Choice, past: Past) -> Self {
+        Self { choice, past, rows: Firsts::default(), addresses: Firsts::default() }
+    }
+
+    /// Takes in what preflight has found out. Returns how many rows are duplicates, with how many recipients.
+    pub fn learn(&mut self, rows: Marks, addresses: Marks) -> (u64, u64) {
+        let mut doubles = (0, 0);
+        (self.rows, doubles.0, doubles.1) = rows.firsts();
+        let unique;
+        (self.addresses, unique, _) = addresses.firsts();
+        (doubles.0, doubles.1 + unique)
+    }
+
+    /// The row that is the same as this one and stands before it.
+    pub fn same_row(&self, row: &Row) -> Option<u64> {
+        self.rows.before(row.number, || row_hash(row))
+    }
+
+    pub fn fate(&self, row: u64, recipient: &Address, receiver: &Address) -> Fate {
+        if self.choice.exclusions.as_ref().is_some_and(|exclusions| exclusions.contains(recipient)) {
+            return Fate::Excluded;
+        }
+        if let Some(first) = self.addresses.before(row, || address_hash(recipient)) {
+            return Fate::Duplicate(first);
+        }
+        match self.past.of(row, receiver) {
+            None | Some(State::Deferred) => Fate::Send,
+            Some(State::Unknown) if self.choice.resends_unknown => Fate::Send,
+            Some(State::Unknown) => Fate::Unknown,
+            Some(state) => Fate::Done(state),
+        }
+    }
+}
+
+impl Firsts {
+    fn before(&self, row: u64, hash: impl FnOnce() -> Hash) -> Option<u64> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.get(&hash()).map(|first| u64::from(*first)).filter(|first| *first < row)
+    }
+}
+
+impl Marks {
+    pub fn row(&mut self, row: &Row, recipients: usize) {
+        self.push(row_hash(row), row.number, recipients);
+    }
+
+    pub fn address(&mut self, row: u64, address: &Address) {
+        self.push(address_hash(address), row, 1);
+    }
+
+    fn push(&mut self, hash: Hash, row: u64, recipients: usize) {
+        let recipients = u16::try_from(recipients).unwrap_or(u16::MAX);
+        // Rows beyond are not looked at for duplicates.
+        if let Ok(row) = u32::try_from(row) {
+            self.0.push(Mark { hash, row, recipients });
+        }
+    }
+
+    pub fn append(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// The firsts, and how many others there are, with how many recipients.
+    fn firsts(mut self) -> (Firsts, u64, u64) {
+        self.0.sort_unstable();
+        let mut firsts = HashMap::new();
+        let (mut doubles, mut recipients) = (0, 0);
+        for same in self.0.chunk_by(|a, b| a.hash == b.hash).filter(|same| same.len() > 1) {
+            firsts.insert(same[0].hash, same[0].row);
+            // An address may stand in one row twice.
+            for double in same.iter().filter(|mark| mark.row != same[0].row) {
+                doubles += 1;
+                recipients += u64::from(double.recipients);
+            }
+        }
+        (Firsts(firsts), doubles, recipients)
+    }
+}
+
+fn row_hash(row: &Row) -> Hash {
+    let mut context = Context::new(&SHA256);
+    for (column, value) in &row.cells {
+        let mut part = |bytes: &[u8]| {
+            context.update(&(bytes.len() as u64).to_le_bytes());
+            context.update(bytes);
+        };
+        part(column.as_bytes());
+        match value {
+            Value::String(text) => part(text.as_bytes()),
+            other => part(other.to_string().as_bytes()),
+        }
+    }
+    cut(context)
+}
+
+/// Local parts are the receiver's business, yet nobody gives two people addresses that differ by case only.
+fn address_hash(address: &Address) -> Hash {
+    let mut context = Context::new(&SHA256);
+    context.update(address.to_string().to_lowercase().as_bytes());
+    cut(context)
+}
+
+fn cut(context: Context) -> Hash {
+    let mut hash = [0; 10];
+    hash.copy_from_slice(&context.finish().as_ref()[..10]);
+    hash
+}
