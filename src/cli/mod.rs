@@ -9,6 +9,7 @@ mod exit;
 mod import;
 mod login;
 mod man;
+mod outlets;
 mod profile;
 mod send;
 mod setup;
