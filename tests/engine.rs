@@ -11,10 +11,9 @@ use std::{
 
 use mailsend::{
     config::{Environment, Files, Request, resolve},
-    delivery::{Limits, deliver},
+    delivery::{Outlet, Work, deliver},
     mail::{Content, DsnRequest, Envelope, Mailbox, State, Step, Stop, Submission, Submissions},
     secret::Wanted,
-    smtp::Work,
     transport::Door,
 };
 use tokio::{
@@ -40,7 +39,7 @@ fn submission(id: u64) -> Submission {
 type Log = Vec<String>;
 
 /// Runs the engine over `count` submissions; `consent` says whether a commit is answered.
-fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&[u64]) -> bool) -> Log {
+fn run(url: &str, password: bool, limits: [usize; 2], count: u64, consent: impl Fn(&[u64]) -> bool) -> Log {
     let request = Request {
         server: Some(url.to_owned()),
         settings: vec![("allow-plaintext-auth".to_owned(), "true".to_owned(), "-o".to_owned())],
@@ -59,17 +58,18 @@ fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&
         profile_name: None,
         may_prompt: false,
     });
-    let door = Arc::new(Door::new(profile, wanted).expect("a door"));
+    let mut outlet = Outlet::new(Arc::new(Door::new(profile.clone(), wanted).expect("a door")), &profile);
+    [outlet.pool.max_connections, outlet.pool.pipeline_depth] = limits;
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (up, submissions) = async_channel::bounded(64);
         let (down, mut steps) = mpsc::channel(64);
         let (_keep, stop) = watch::channel(Stop::No);
-        let work = Work { submissions: Submissions::new(submissions), steps: down, stop, route: door.route() };
+        let work = Work { submissions: Submissions::new(submissions), steps: down, stop };
         for id in 1..=count {
             up.send(submission(id)).await.expect("room");
         }
-        let engine = tokio::spawn(deliver(door, limits, false, work));
+        let engine = tokio::spawn(deliver(vec![outlet], false, work));
         let mut up = Some(up);
         let mut log = Log::new();
         let mut open = count;
@@ -105,9 +105,8 @@ fn run(url: &str, password: bool, limits: Limits, count: u64, consent: impl Fn(&
     })
 }
 
-fn one_session() -> Limits {
-    Limits { sessions: 1, pipeline_depth: 16 }
-}
+/// Sessions and depth.
+const ONE_SESSION: [usize; 2] = [1, 16];
 
 #[test]
 fn a_window_leaves_without_waiting_and_with_one_consent() {
@@ -127,7 +126,7 @@ fn a_window_leaves_without_waiting_and_with_one_consent() {
         talk.say("250 reset\n250 ok\n250 ok\n250 third");
         talk.expect("QUIT");
     });
-    let log = run(&server.url(), false, one_session(), 3, |_| true);
+    let log = run(&server.url(), false, ONE_SESSION, 3, |_| true);
     assert_eq!(log, ["commit 1 2 3", "1 accepted", "2 failed", "3 accepted"]);
     let subjects: Vec<_> = server.only().messages.iter().map(|message| message[9]).collect();
     assert_eq!(subjects, *b"123");
@@ -155,7 +154,7 @@ fn a_window_is_as_deep_as_it_may_be() {
         talk.say("250 reset\n250 ok\n250 ok\n250 third");
         talk.expect("QUIT");
     });
-    run(&server.url(), false, Limits { sessions: 1, pipeline_depth: 2 }, 3, |_| true);
+    run(&server.url(), false, [1, 2], 3, |_| true);
 }
 
 #[test]
@@ -176,7 +175,7 @@ fn with_data_the_next_envelope_leaves_behind_the_content() {
         }
         talk.expect("QUIT");
     });
-    let log = run(&server.url(), false, one_session(), 3, |_| true);
+    let log = run(&server.url(), false, ONE_SESSION, 3, |_| true);
     assert_eq!(log, ["commit 1", "1 accepted", "commit 2", "2 accepted", "commit 3", "3 accepted"]);
 }
 
@@ -193,7 +192,7 @@ fn nothing_is_complete_without_consent() {
             let rest = talk.hear_to_the_end();
             assert!(rest.iter().all(|line| line == "QUIT"), "{offers}: {rest:?}");
         });
-        let log = run(&server.url(), false, one_session(), 1, |_| false);
+        let log = run(&server.url(), false, ONE_SESSION, 1, |_| false);
         assert_eq!(log, ["commit 1", "1 deferred"], "{offers}");
     }
 }
@@ -218,7 +217,7 @@ fn a_421_makes_what_is_behind_it_due_again() {
         talk.say("250 ok\n250 ok\n250 x\n250 ok\n250 ok\n250 ok\n250 x");
         talk.expect("QUIT");
     });
-    let log = run(&server.url(), false, one_session(), 3, |_| true);
+    let log = run(&server.url(), false, ONE_SESSION, 3, |_| true);
     assert_eq!(log, ["commit 1 2 3", "1 deferred", "later 2", "later 3", "commit 2 3", "2 accepted", "3 accepted"]);
 }
 
@@ -236,7 +235,7 @@ fn a_session_without_success_is_replaced() {
         talk.expect("QUIT");
     };
     let server = Server::new(move |talk, number| refuse(talk, if number == 0 { 8 } else { 2 }));
-    let log = run(&server.url(), false, one_session(), 10, |_| true);
+    let log = run(&server.url(), false, ONE_SESSION, 10, |_| true);
     assert_eq!(log.iter().filter(|line| line.ends_with("failed")).count(), 10);
     assert_eq!(server.heard().len(), 2);
 }
@@ -276,7 +275,7 @@ fn the_second_session_opens_when_the_first_has_logged_in() {
         }
     });
     let url = server.url().replace("127", "ada@127");
-    let log = run(&url, true, Limits { sessions: 2, pipeline_depth: 1 }, 2, |_| true);
+    let log = run(&url, true, [2, 1], 2, |_| true);
     assert_eq!(log.iter().filter(|line| line.ends_with("accepted")).count(), 2);
 }
 
@@ -293,7 +292,7 @@ fn a_refused_login_is_tried_once_and_ends_the_run() {
         }
     });
     let url = server.url().replace("127", "ada@127");
-    let log = run(&url, true, Limits { sessions: 4, pipeline_depth: 16 }, 20, |_| true);
+    let log = run(&url, true, [4, 16], 20, |_| true);
     assert_eq!(log.iter().filter(|line| line.ends_with("deferred")).count(), 20);
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
 }
@@ -316,6 +315,6 @@ fn what_a_dying_session_leaves_in_doubt_is_bounded_and_told() {
         talk.say("250 ok\n250 ok\n250 first");
         talk.reset();
     });
-    let log = run(&server.url(), false, one_session(), 3, |_| true);
+    let log = run(&server.url(), false, ONE_SESSION, 3, |_| true);
     assert_eq!(log, ["commit 1 2 3", "1 accepted", "2 unknown", "3 unknown"]);
 }

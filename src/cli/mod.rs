@@ -10,6 +10,7 @@ mod import;
 mod login;
 mod man;
 mod message;
+mod outlets;
 mod profile;
 mod send;
 mod setup;

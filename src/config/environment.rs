@@ -28,6 +28,13 @@ impl Environment {
         )
     }
 
+    /// Everything but these variables.
+    pub fn without(&self, names: &[&str]) -> Self {
+        let mut rest = self.0.clone();
+        rest.retain(|name, _| !names.contains(&name.as_str()));
+        Self(rest)
+    }
+
     /// A variable that is set, not empty and UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.value(name)?.to_str()

@@ -2,6 +2,7 @@
 
 mod reading;
 mod secrets;
+mod sending;
 
 use std::path::PathBuf;
 
@@ -597,6 +598,17 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
     },
+    sending::MAX_CONNECTIONS,
+    sending::MAX_MESSAGES,
+    sending::IDLE_TIMEOUT,
+    sending::ACQUIRE_TIMEOUT,
+    sending::PIPELINE_DEPTH,
+    sending::LIMIT,
+    sending::BURST,
+    sending::PER_DOMAIN,
+    sending::FAILURE_THRESHOLD,
+    sending::COOL_DOWN,
+    sending::FALLBACK,
     Key {
         name: "extensions.dsn",
         wanted: "prefer, require or off",

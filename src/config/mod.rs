@@ -14,6 +14,7 @@ mod oauth;
 mod pattern;
 mod profile;
 mod resolve;
+mod sending;
 mod server;
 mod value;
 
@@ -28,7 +29,8 @@ pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
     StoreKind, Timeouts, WebWay,
 };
-pub use resolve::{Request, heirs, profile_names, resolve, resolve_secrets};
+pub use resolve::{Request, fallbacks, heirs, profile_names, resolve, resolve_secrets};
+pub use sending::{BreakerPolicy, Pool, Rate, RatePolicy};
 pub use server::ServerUrl;
 pub use value::parse_duration;
 

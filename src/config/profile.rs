@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-use super::{ConfigError, Environment, OAuth, resolve::proxy_of_environment};
+use super::{BreakerPolicy, ConfigError, Environment, OAuth, Pool, RatePolicy, resolve::proxy_of_environment};
 use crate::{
     mail::{Entry, Mailbox, RetryPolicy},
     net::{Endpoint, Passage, Proxy, TlsPolicy},
@@ -49,6 +49,14 @@ pub struct Profile {
     pub extensions: Extensions,
     /// Pauses between attempts.
     pub retry: RetryPolicy,
+    /// Sessions.
+    pub pool: Pool,
+    /// How fast.
+    pub rate: RatePolicy,
+    /// When the server is left alone.
+    pub breaker: BreakerPolicy,
+    /// Profiles to send by while it is.
+    pub fallback: Vec<String>,
     /// Every key that is set, in the order of the table, with where it was set.
     pub settings: Vec<Setting>,
     /// Why a password source of the file is not used, if one is not.
@@ -455,6 +463,16 @@ impl Default for Profile {
                 max_delay: Duration::ZERO,
                 jitter: false,
             },
+            pool: Pool {
+                max_connections: 1,
+                max_messages_per_connection: 1,
+                idle_timeout: Duration::ZERO,
+                acquire_timeout: Duration::ZERO,
+                pipeline_depth: 1,
+            },
+            rate: RatePolicy::default(),
+            breaker: BreakerPolicy { failure_threshold: 1, cool_down: Duration::ZERO },
+            fallback: Vec::new(),
             settings: Vec::new(),
             dropped_password: None,
         }

@@ -1,6 +1,10 @@
 //! Layers to one profile: default, system's file, user's file, environment, flags, in rising order of precedence.
 
+mod fallback;
+
 use std::{collections::BTreeMap, path::PathBuf};
+
+pub use fallback::fallbacks;
 
 use super::{
     ConfigError, Environment, Files, KEYS, Key, Origin, SECRETS_KEYS,

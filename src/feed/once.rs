@@ -10,12 +10,12 @@ use tokio::{
 };
 
 use crate::{
-    delivery::{Limits, deliver},
+    delivery::{Outlet, Work, deliver},
     mail::{
         Cause, Envelope, Event, Outcome, RetryPolicy, Route, Stage, State, Step, Stop, Submission, Submissions, Trouble,
     },
-    smtp::{Work, changed},
-    transport::{Door, same_for_all},
+    smtp::changed,
+    transport::same_for_all,
 };
 
 /// What the caller is told, as it happens.
@@ -34,21 +34,24 @@ pub enum Told {
     Event(Event),
 }
 
-/// Sends one message through the door, tries again as the policy says, and tells of every recipient once.
+/// Sends one message by the first outlet that takes it, tries again as the policy says, and tells of every recipient once.
 pub async fn once(
     mut submission: Submission,
     retry: RetryPolicy,
-    door: Arc<Door>,
+    mut outlets: Vec<Outlet>,
     wants_trace: bool,
     mut stop: watch::Receiver<Stop>,
     mut told: impl FnMut(Told),
 ) {
     let (up, submissions) = async_channel::bounded(1);
     let (down, steps) = mpsc::channel(64);
-    let route = door.route();
-    let work =
-        Work { submissions: Submissions::new(submissions), steps: down, stop: stop.clone(), route: route.clone() };
-    let delivery = tokio::spawn(deliver(door, Limits::default(), wants_trace, work));
+    let Some(route) = outlets.first().map(|outlet| outlet.door.route()) else { return };
+    for outlet in &mut outlets {
+        // The transactions of one message go one after the other.
+        outlet.pool.max_connections = 1;
+    }
+    let work = Work { submissions: Submissions::new(submissions), steps: down, stop: stop.clone() };
+    let delivery = tokio::spawn(deliver(outlets, wants_trace, work));
     let mut feed = Feed { up, steps, delivery: Some(delivery), route };
     for attempts in 1.. {
         let attempt = Attempt { number: attempts, has_more: retry.allows_after(attempts) };

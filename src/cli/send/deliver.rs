@@ -17,6 +17,7 @@ use crate::{
     cli::{
         CliError, Exit,
         args::{Context, ReportArgs, WhereArgs},
+        outlets::outlets,
         runtime,
         signals::{die_of, listen},
         ui,
@@ -28,7 +29,6 @@ use crate::{
     report::{Progress, Record, Records, Target, human_line, is_attended, paint},
     secret,
     smtp::changed,
-    transport::Door,
 };
 
 /// Sends the letter.
@@ -51,13 +51,7 @@ pub(super) fn deliver(
         })?),
     };
     let retry = profile.retry;
-    let wanted = place.wanted(&profile, context);
-    let mut door = Door::new(Arc::new(profile.clone()), wanted.clone())?;
-    if let Some(wanted) = wanted.filter(|wanted| wanted.may_ask_somebody() && profile.auth.always_takes_secret()) {
-        // Asked before anything else runs: an interrupted prompt must leave the terminal as it was.
-        door.remember(secret::get(&wanted)?);
-    }
-    let door = Arc::new(door);
+    let outlets = outlets(&profile, place, context)?;
     let presenter = Presenter {
         run: Stamp::now().mark(),
         message_id: letter.message_id.clone(),
@@ -87,7 +81,7 @@ pub(super) fn deliver(
         let mut stop = listen(signal.clone());
         let (telling, presented) = present(presenter);
         // The presenter has ended early only by a defect, which shows below.
-        once(submission, retry, door, wants_trace, stop.clone(), |told| drop(telling.send(told))).await;
+        once(submission, retry, outlets, wants_trace, stop.clone(), |told| drop(telling.send(told))).await;
         drop(telling);
         stop.mark_unchanged();
         tokio::select! {

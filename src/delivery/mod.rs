@@ -8,41 +8,66 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{sync::Mutex, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
 
 use crate::{
-    mail::{Cause, Stage, State, Step, Stop, Submission, Trouble},
-    smtp::{Ended, Listener, Work, changed},
+    config::{BreakerPolicy, Pool, Profile, RatePolicy},
+    mail::{Cause, Stage, State, Step, Stop, Submission, Submissions, Trouble},
+    smtp::{Ended, Listener, changed},
     transport::{Door, same_for_all},
 };
 
-/// How much may go on at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Sessions.
-    pub sessions: usize,
-    /// Submissions under way in one session: so many may be in doubt when it dies.
-    pub pipeline_depth: usize,
+/// A way out, and how much may go there at once.
+#[derive(Debug, Clone)]
+pub struct Outlet {
+    /// The way.
+    pub door: Arc<Door>,
+    /// Its sessions.
+    pub pool: Pool,
+    /// How fast.
+    pub rate: RatePolicy,
+    /// When it is left alone.
+    pub breaker: BreakerPolicy,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self { sessions: 1, pipeline_depth: 16 }
+impl Outlet {
+    /// The way out of a profile.
+    pub fn new(door: Arc<Door>, profile: &Profile) -> Self {
+        Self { door, pool: profile.pool, rate: profile.rate, breaker: profile.breaker }
     }
 }
 
-/// Delivers whatever comes until nothing comes any more, or delivery is to stop.
-pub async fn deliver(door: Arc<Door>, limits: Limits, wants_trace: bool, work: Work) {
+/// What a delivery works with.
+#[derive(Debug, Clone)]
+pub struct Work {
+    /// Where submissions come from.
+    pub submissions: Submissions,
+    /// Where steps go.
+    pub steps: mpsc::Sender<Step>,
+    /// Whether to stop.
+    pub stop: watch::Receiver<Stop>,
+}
+
+/// Delivers whatever comes until nothing comes any more, or delivery is to stop. The first outlet is the one that is
+/// meant; the others are used in their order while those before them cannot be.
+pub async fn deliver(outlets: Vec<Outlet>, wants_trace: bool, work: Work) {
+    let Some(Outlet { door, pool, .. }) = outlets.into_iter().next() else { return };
+    let Work { submissions, steps, stop } = work;
+    let work = crate::smtp::Work { submissions, steps, stop, route: door.route() };
     let engine = Arc::new(Engine {
         listener: Listener { steps: work.steps.clone(), wants_trace },
         door,
-        depth: limits.pipeline_depth,
+        depth: pool.pipeline_depth,
         turn: Mutex::new(()),
         is_proven: AtomicBool::new(false),
         stopped: OnceLock::new(),
     });
     let mut sessions = JoinSet::new();
-    for _ in 0..limits.sessions.max(1) {
+    for _ in 0..pool.max_connections {
         sessions.spawn(engine.clone().run(work.clone()));
     }
     while let Some(ended) = sessions.join_next().await {
@@ -67,7 +92,7 @@ struct Engine {
 }
 
 impl Engine {
-    async fn run(self: Arc<Self>, mut work: Work) {
+    async fn run(self: Arc<Self>, mut work: crate::smtp::Work) {
         loop {
             let first = tokio::select! {
                 biased;
@@ -92,7 +117,7 @@ impl Engine {
         }
     }
 
-    async fn session(&self, first: Submission, work: &mut Work) -> Ended {
+    async fn session(&self, first: Submission, work: &mut crate::smtp::Work) -> Ended {
         let start = Instant::now();
         let mut stop = work.stop.clone();
         let opened = tokio::select! {
@@ -142,7 +167,7 @@ fn is_for_good(trouble: &Trouble) -> bool {
 }
 
 /// Settles a submission that no session could be opened for.
-async fn refuse(submission: &Submission, trouble: &Trouble, start: Instant, work: &Work) {
+async fn refuse(submission: &Submission, trouble: &Trouble, start: Instant, work: &crate::smtp::Work) {
     let outcomes = same_for_all(submission, State::Deferred, trouble.stage, Some(trouble), None, start.elapsed());
     // If the feed is gone, there is nobody to tell.
     let _ = work.steps.send(Step::Settled { id: submission.id, route: work.route.clone(), outcomes }).await;
