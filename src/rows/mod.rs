@@ -3,9 +3,23 @@
 //! Everything that is not a UTF-8 file is copied first, so that a row can be read again; nothing holds more than the
 //! row in hand. What a row means for a message is decided above.
 
-use std::{ops::RangeInclusive, path::PathBuf};
+mod csv;
+mod json;
+mod sniff;
+mod table;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    ops::RangeInclusive,
+    path::PathBuf,
+    str::FromStr,
+    sync::LazyLock,
+};
 
 use serde_json::{Map, Value};
+
+pub use table::{Reader, Table};
 
 /// Where a table or the data of a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,8 +34,117 @@ pub enum Origin {
     Command(String),
 }
 
+impl Origin {
+    /// `-` is standard input, `https://…` a web address, everything else a file.
+    pub fn from_word(word: &str) -> Self {
+        let has_scheme =
+            |scheme: &str| word.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        match word {
+            "-" => Origin::Stdin,
+            word if has_scheme("https://") || has_scheme("http://") => Origin::Web(word.to_owned()),
+            word => Origin::File(PathBuf::from(word)),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    /// For messages: `people.csv`, `standard input`, `https://…`, `command 'x'`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::File(path) => write!(f, "{}", path.display()),
+            Origin::Stdin => f.write_str("standard input"),
+            Origin::Web(url) => f.write_str(url),
+            Origin::Command(command) => write!(f, "command '{command}'"),
+        }
+    }
+}
+
+/// How the rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values (RFC 4180), whatever the delimiter.
+    Csv,
+    /// The same with tabs.
+    Tsv,
+    /// A JSON object on each line.
+    JsonLines,
+    /// An array of JSON objects, or objects one behind the other.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word.to_ascii_lowercase().as_str() {
+            "csv" => Ok(Format::Csv),
+            "tsv" | "tab" => Ok(Format::Tsv),
+            "jsonl" | "ndjson" => Ok(Format::JsonLines),
+            "json" => Ok(Format::Json),
+            _ => Err("csv, tsv, jsonl or json is wanted".to_owned()),
+        }
+    }
+}
+
+/// What stands between two cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delimiter(u8);
+
+impl FromStr for Delimiter {
+    type Err = String;
+
+    /// One ASCII character, or its name: `comma`, `semicolon`, `tab`, `pipe`.
+    fn from_str(word: &str) -> Result<Self, String> {
+        match (word, word.as_bytes()) {
+            ("tab" | "\\t", _) => Ok(Delimiter(b'\t')),
+            ("comma", _) => Ok(Delimiter(b',')),
+            ("semicolon", _) => Ok(Delimiter(b';')),
+            ("pipe", _) => Ok(Delimiter(b'|')),
+            (_, &[byte]) if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | b' ' | 0) => Ok(Delimiter(byte)),
+            _ => Err("one character is wanted, such as ';', or comma, semicolon, tab, pipe".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Delimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            b'\t' => f.write_str("tab"),
+            byte => write!(f, "{}", char::from(byte)),
+        }
+    }
+}
+
+/// The encoding of a text, by one of the names that the WHATWG knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charset(&'static encoding_rs::Encoding);
+
+impl FromStr for Charset {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match encoding_rs::Encoding::for_label_no_replacement(word.as_bytes()) {
+            Some(encoding) => Ok(Charset(encoding)),
+            None => Err("an encoding is wanted, such as utf-8, utf-16le, windows-1252, shift_jis".to_owned()),
+        }
+    }
+}
+
+/// What is told about a table, and where a copy of it goes.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// How it is written; found out if absent.
+    pub format: Option<Format>,
+    /// What stands between cells; found out if absent.
+    pub delimiter: Option<Delimiter>,
+    /// Its encoding; found out if absent.
+    pub charset: Option<Charset>,
+    /// Path of a copy, if one is needed; the format's extension is added. Nothing of that name is overwritten by halves.
+    pub copy: PathBuf,
+}
+
 /// One row: the variables of one message.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// From 1, without the header.
     pub number: u64,
@@ -35,51 +158,21 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position(u64);
 
-/// A table that can be read from its beginning and from any row's position.
-#[derive(Debug)]
-pub struct Table {}
-
-impl Table {
-    /// The columns: the header, or the keys of the first JSON row.
-    pub fn columns(&self) -> &[String] {
-        todo!()
-    }
-
-    /// SHA-256 of the rows as they came, in hexadecimal digits; another source has another.
-    pub fn digest(&self) -> &str {
-        todo!()
-    }
-
-    /// Reads it from its beginning.
-    ///
-    /// # Errors
-    /// If it cannot be opened any more.
-    pub fn reader(&self) -> Result<Reader, RowsError> {
-        todo!()
-    }
-}
-
-/// Reads rows one after the other, or again.
-#[derive(Debug)]
-pub struct Reader {}
-
-impl Reader {
-    /// The next row, or what is wrong with it: the rows behind it can still be read unless the error says otherwise.
-    pub fn next_row(&mut self) -> Option<Result<Row, RowError>> {
-        todo!()
-    }
-
-    /// The row at this position; the sequence of [`Reader::next_row`] is not disturbed.
-    ///
-    /// # Errors
-    /// As for the first reading.
-    pub fn at(&mut self, _number: u64, _position: Position) -> Result<Row, RowError> {
-        todo!()
+impl Row {
+    /// The same for rows with the same cells, another for nearly all others; within one run of the program only.
+    pub fn digest(&self) -> u64 {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let mut hasher = KEY.build_hasher();
+        for (column, value) in &self.cells {
+            column.hash(&mut hasher);
+            value.hash(&mut hasher);
+        }
+        hasher.finish()
     }
 }
 
 /// What is wrong with one row.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("row {number}: {what}")]
 pub struct RowError {
     /// From 1, without the header.
@@ -104,6 +197,33 @@ pub struct RowsError {
     pub is_unreadable: bool,
 }
 
+impl RowsError {
+    /// It is wrong in itself.
+    fn wrong(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hints: Vec::new(), is_unreadable: false }
+    }
+
+    /// It cannot be read.
+    fn unreadable(what: impl Into<String>) -> Self {
+        Self { what: what.into(), hints: Vec::new(), is_unreadable: true }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
 /// Numbers of rows: `17,20-25`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Numbers(Vec<RangeInclusive<u64>>);
+
+/// Hexadecimal digits.
+fn hex(octets: &[u8]) -> String {
+    use fmt::Write;
+    octets.iter().fold(String::with_capacity(octets.len() * 2), |mut text, octet| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}

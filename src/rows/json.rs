@@ -1,0 +1,150 @@
+//! Rows of JSON: an object on each line.
+
+use std::{
+    fmt,
+    io::{self, BufRead},
+};
+
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::{csv::Extent, csv::MAX_CELL, csv::MAX_ROW};
+use crate::mail::clean;
+
+/// One line; its memory is used again for the next.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    octets: Vec<u8>,
+    is_large: bool,
+}
+
+impl Line {
+    /// Reads the next line that is not blank; `None` if there is none. One that is too long is read to its end, but
+    /// not held.
+    ///
+    /// # Errors
+    /// Of `input`.
+    pub fn read(&mut self, input: &mut impl BufRead) -> io::Result<Option<Extent>> {
+        let mut extent = Extent { skipped: 0, length: 0 };
+        loop {
+            self.octets.clear();
+            self.octets.shrink_to(64 * 1024);
+            self.is_large = false;
+            let mut is_whole = false;
+            while !is_whole {
+                let block = input.fill_buf()?;
+                if block.is_empty() {
+                    break;
+                }
+                let end = memchr::memchr(b'\n', block);
+                let part = &block[..end.unwrap_or(block.len())];
+                self.is_large |= self.octets.len() + part.len() > MAX_ROW;
+                if !self.is_large {
+                    self.octets.extend_from_slice(part);
+                }
+                is_whole = end.is_some();
+                let used = part.len() + usize::from(is_whole);
+                input.consume(used);
+                extent.length += used as u64;
+            }
+            if extent.length == 0 {
+                return Ok(None);
+            }
+            if self.is_large || !self.octets.trim_ascii().is_empty() {
+                return Ok(Some(extent));
+            }
+            extent.skipped += std::mem::take(&mut extent.length);
+        }
+    }
+
+    /// Its object; `columns` gets the keys as they stand there.
+    ///
+    /// # Errors
+    /// A clause that says why it is none, or not one for a row.
+    pub fn object(&self, columns: Option<&mut Vec<String>>) -> Result<Map<String, Value>, String> {
+        if self.is_large {
+            return Err("it has more than 2 MiB".to_owned());
+        }
+        let object = parse(&self.octets, columns)?;
+        for (key, value) in &object {
+            if matches!(value, Value::String(text) if text.len() > MAX_CELL) {
+                return Err(format!("'{}' has more than 1 MiB", clean(key)));
+            }
+        }
+        if memchr::memmem::find(&self.octets, b"\\u0000").is_some()
+            && let Some((key, _)) = object.iter().find(|(key, value)| key.contains('\0') || has_nul(value))
+        {
+            return Err(format!("'{}' has a NUL in it", clean(key)));
+        }
+        Ok(object)
+    }
+
+    /// The octets, without the line end; of a line that is too long, only some.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// Parses one object.
+fn parse(octets: &[u8], columns: Option<&mut Vec<String>>) -> Result<Map<String, Value>, String> {
+    let text = std::str::from_utf8(octets).map_err(|error| no_utf8(octets, error.valid_up_to()))?;
+    if !text.trim_start().starts_with('{') {
+        return Err("an object is wanted, in braces: {\"to\": \"ada@example.com\"}".to_owned());
+    }
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let object = parser.deserialize_map(Keys { columns }).and_then(|object| parser.end().map(|()| object));
+    object.map_err(|error| {
+        let what = error.to_string();
+        let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
+        format!("no JSON at octet {}: {}", error.column(), clean(what))
+    })
+}
+
+/// Says where octets are not UTF-8, with the key in whose value they are.
+fn no_utf8(octets: &[u8], at: usize) -> String {
+    let octet = octets.get(at).copied().unwrap_or_default();
+    let text = String::from_utf8_lossy(octets);
+    let object: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
+    let is_it = |(key, value): &(&String, &Value)| key.contains('\u{FFFD}') || value.to_string().contains('\u{FFFD}');
+    match object.iter().find(is_it) {
+        Some((key, _)) => format!("'{}' is not UTF-8 (octet 0x{octet:02X})", clean(key)),
+        None => format!("octet {} is not UTF-8 (0x{octet:02X})", at + 1),
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(values) => values.iter().any(has_nul),
+        Value::Object(object) => object.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// An object whose keys differ, in their order.
+struct Keys<'a> {
+    columns: Option<&'a mut Vec<String>>,
+}
+
+impl<'de> Visitor<'de> for Keys<'_> {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut object = Map::new();
+        let mut columns = self.columns;
+        while let Some((key, value)) = access.next_entry::<String, Value>()? {
+            if object.contains_key(&key) {
+                return Err(A::Error::custom(format!("'{key}' is there twice")));
+            }
+            if let Some(columns) = &mut columns {
+                columns.push(key.clone());
+            }
+            object.insert(key, value);
+        }
+        Ok(object)
+    }
+}

@@ -1,0 +1,471 @@
+//! A table that lies in a file, and its readers.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, BufRead, BufReader, Read},
+    path::PathBuf,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use encoding_rs::{Encoding, UTF_8};
+use serde_json::{Map, Value};
+
+use super::{
+    Format, Options, Origin, Position, Row, RowError, RowsError,
+    csv::{Extent, Fault, Record},
+    json::Line,
+    sniff::{self, Survey},
+};
+use crate::mail::clean;
+
+/// Octets that are read at once for rows one after the other.
+const AHEAD: usize = 64 * 1024;
+/// Octets that are read at once for a row by its position.
+const ONCE: usize = 4 * 1024;
+/// Rows of JSON that are looked at for the first good one, whose keys are the columns.
+const SEARCHED: u64 = 1_000;
+
+/// A table that can be read from its beginning and from any row's position.
+#[derive(Debug)]
+pub struct Table {
+    shape: Arc<Shape>,
+    digest: String,
+    warnings: Vec<String>,
+    copy: Option<PathBuf>,
+}
+
+/// What all readers of a table share.
+#[derive(Debug)]
+pub(super) struct Shape {
+    file: Arc<File>,
+    /// How it was when it was opened.
+    state: State,
+    /// For messages.
+    name: String,
+    /// Where the first row begins.
+    start: u64,
+    /// None for JSON.
+    pub(super) delimiter: Option<u8>,
+    pub(super) columns: Vec<String>,
+    /// The encoding as it came.
+    encoding: &'static Encoding,
+}
+
+/// What changes when somebody writes to a file.
+type State = (u64, Option<SystemTime>);
+
+fn state(metadata: &Metadata) -> State {
+    (metadata.len(), metadata.modified().ok())
+}
+
+impl Table {
+    /// Opens a table: reads it once as a whole, and makes a copy if it is no file in UTF-8 with its rows in lines.
+    ///
+    /// # Errors
+    /// If it cannot be read or copied; if it is empty, has a header only, or a header that is none.
+    pub fn open(origin: &Origin, options: &Options) -> Result<Self, RowsError> {
+        let Origin::File(path) = origin else { todo!() };
+        let name = clean(&origin.to_string());
+        let fail = |error: io::Error| RowsError::unreadable(format!("{name} cannot be read: {error}"));
+        let file = File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if metadata.is_dir() {
+            return Err(RowsError::unreadable(format!("{name} is a folder, a table is wanted")));
+        }
+        let state = state(&metadata);
+        let file = Arc::new(file);
+        let blocks = || Blocks { file: Arc::clone(&file), state, at: 0 };
+        let survey = Survey::of(blocks()).map_err(fail)?;
+        if survey.sample.is_empty() {
+            return Err(RowsError::wrong(format!("{name} is empty")));
+        }
+        let guess = survey.encoding();
+        let mark = if survey.sample.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        let text = &survey.sample[mark..];
+        let format = options.format.unwrap_or_else(|| sniff::format(text));
+        let (delimiter, told) = match (format, options.delimiter) {
+            (Format::Csv | Format::Tsv, Some(delimiter)) => (Some(delimiter.0), 0),
+            (Format::Tsv, None) => (Some(b'\t'), 0),
+            (Format::Csv, None) => match sniff::told_delimiter(text) {
+                Some((delimiter, length)) => (Some(delimiter), length),
+                None => (Some(sniff::delimiter(text, survey.is_whole)), 0),
+            },
+            (Format::JsonLines | Format::Json, _) => (None, 0),
+        };
+        let start = (mark + told) as u64;
+        let shape = Shape { file, state, name, start, delimiter, columns: Vec::new(), encoding: guess.encoding };
+        Self::of(shape, survey.digest)
+    }
+
+    /// Finds the columns and the first row.
+    fn of(mut shape: Shape, digest: String) -> Result<Self, RowsError> {
+        match shape.delimiter {
+            Some(delimiter) => shape.read_header(delimiter)?,
+            None => shape.read_keys()?,
+        }
+        let shape = Arc::new(shape);
+        let table = Self { shape, digest, warnings: Vec::new(), copy: None };
+        match table.reader().next_row() {
+            Some(_) => Ok(table),
+            None => Err(RowsError::wrong(format!("{} has a header, but no rows", table.shape.name))),
+        }
+    }
+
+    /// The columns: the header, or the keys of the first JSON row.
+    pub fn columns(&self) -> &[String] {
+        &self.shape.columns
+    }
+
+    /// SHA-256 of what rows are read from, in hexadecimal digits; another source has another.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// What people should know about how it was read, such as an encoding that was guessed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The copy that rows are read from, if one was needed. It stays until somebody removes it; opened as a file it is
+    /// the same table with the same digest.
+    pub fn copy(&self) -> Option<&std::path::Path> {
+        self.copy.as_deref()
+    }
+
+    /// Reads it from its beginning.
+    pub fn reader(&self) -> Reader {
+        Reader::new(Arc::clone(&self.shape))
+    }
+}
+
+impl Shape {
+    fn blocks(&self, at: u64) -> Blocks {
+        Blocks { file: Arc::clone(&self.file), state: self.state, at }
+    }
+
+    fn fail(&self, error: &io::Error) -> RowsError {
+        RowsError::unreadable(format!("{} cannot be read: {error}", self.name))
+    }
+
+    fn read_header(&mut self, delimiter: u8) -> Result<(), RowsError> {
+        let wrong = |what: String| RowsError::wrong(format!("the header of {}: {what}", self.name));
+        let mut record = Record::default();
+        let mut input = BufReader::new(self.blocks(self.start));
+        let mut at = self.start;
+        loop {
+            let Some(extent) = record.read(&mut input, delimiter).map_err(|error| self.fail(&error))? else {
+                return Err(RowsError::wrong(format!("{} is empty", self.name)));
+            };
+            at += extent.skipped + extent.length;
+            if !record.is_blank() {
+                break;
+            }
+        }
+        let place = |cell: usize| format!("column {}", cell + 1);
+        if let Some(fault) = record.fault() {
+            return Err(wrong(words(fault, place)));
+        }
+        if record.count() > super::csv::MAX_CELLS {
+            return Err(wrong(format!("{} columns are more than can be", record.count())));
+        }
+        let mut columns: Vec<String> = Vec::with_capacity(record.count());
+        // Programs write delimiters behind the last column.
+        let count = (1..=record.count()).rev().find(|&count| !record.is_blank_from(count - 1)).unwrap_or(1);
+        for (index, cell) in record.cells().take(count).enumerate() {
+            let text = std::str::from_utf8(cell)
+                .map_err(|error| wrong(no_text(&place(index), cell, error.valid_up_to(), self.encoding)))?;
+            let name = text.trim();
+            if name.is_empty() {
+                return Err(wrong(format!("{} has no name", place(index))).hint("give every column a name"));
+            }
+            if name.contains('\0') {
+                return Err(wrong(format!("{} has a NUL in it", place(index))));
+            }
+            if let Some(first) = columns.iter().position(|column| column == name) {
+                let what = format!("'{}' is there twice, as columns {} and {}", clean(name), first + 1, index + 1);
+                return Err(wrong(what).hint("give every column a name of its own"));
+            }
+            columns.push(name.to_owned());
+        }
+        self.columns = columns;
+        self.start = at;
+        Ok(())
+    }
+
+    fn read_keys(&mut self) -> Result<(), RowsError> {
+        let mut line = Line::default();
+        let mut input = BufReader::new(self.blocks(self.start));
+        let mut first = None;
+        for number in 1..=SEARCHED {
+            if line.read(&mut input).map_err(|error| self.fail(&error))?.is_none() {
+                break;
+            }
+            let mut columns = Vec::new();
+            match line.object(Some(&mut columns)) {
+                Ok(_) => {
+                    self.columns = columns;
+                    return Ok(());
+                }
+                Err(what) => drop(first.get_or_insert((number, what))),
+            }
+        }
+        Err(RowsError::wrong(match first {
+            Some((number, what)) => format!("{}, row {number}: {what}", self.name),
+            None => format!("{} has no rows", self.name),
+        }))
+    }
+
+    /// How people call a cell.
+    fn place(&self, cell: usize) -> String {
+        match self.columns.get(cell) {
+            Some(column) => format!("column '{}'", clean(column)),
+            None => format!("cell {}", cell + 1),
+        }
+    }
+
+    /// The cells of a record by column.
+    fn cells(&self, record: &Record) -> Result<Map<String, Value>, String> {
+        if let Some(fault) = record.fault() {
+            return Err(words(fault, |cell| self.place(cell)));
+        }
+        let (count, wanted) = (record.count(), self.columns.len());
+        if count < wanted {
+            return Err(format!("{} missing", listed(&self.columns[count..])));
+        }
+        if count > wanted && !record.is_blank_from(wanted) {
+            let delimiter = self.delimiter.map_or(String::new(), |byte| super::Delimiter(byte).to_string());
+            return Err(format!(
+                "it has {count} cells, {} more than the header; a cell with {delimiter} in it needs quotation marks",
+                count - wanted
+            ));
+        }
+        let has_nul = record.has_nul();
+        let mut cells = Map::new();
+        for (index, (column, cell)) in self.columns.iter().zip(record.cells()).enumerate() {
+            let text = std::str::from_utf8(cell)
+                .map_err(|error| no_text(&self.place(index), cell, error.valid_up_to(), self.encoding))?;
+            if has_nul && text.contains('\0') {
+                return Err(format!("{} has a NUL in it", self.place(index)));
+            }
+            cells.insert(column.clone(), Value::String(text.to_owned()));
+        }
+        Ok(cells)
+    }
+}
+
+/// Columns that are missing, in words.
+fn listed(columns: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = columns.iter().take(SHOWN).map(|column| format!("'{}'", clean(column))).collect();
+    let more = match columns.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (noun, verb) = if columns.len() == 1 { ("column", "is") } else { ("columns", "are") };
+    format!("{noun} {}{more} {verb}", names.join(", "))
+}
+
+fn words(fault: Fault, place: impl Fn(usize) -> String) -> String {
+    match fault {
+        Fault::LargeCell(cell) => format!("{} has more than 1 MiB", place(cell)),
+        Fault::LargeRow(cell) => format!("it has more than 2 MiB up to {}", place(cell)),
+        Fault::Behind(cell) => {
+            format!("{}: text behind the closing quotation mark; a mark inside of marks is written twice", place(cell))
+        }
+        Fault::Unclosed(cell) => {
+            format!("{}: its quotation mark is not closed, and where the next row begins is not known", place(cell))
+        }
+    }
+}
+
+/// Says which octet is not in the encoding that the table has or is taken for.
+fn no_text(place: &str, cell: &[u8], at: usize, encoding: &'static Encoding) -> String {
+    match cell.get(at) {
+        Some(octet) if encoding == UTF_8 => format!(
+            "{place} is not UTF-8 (octet 0x{octet:02X}); if the table is in another encoding, name it: \
+             --encoding windows-1252"
+        ),
+        _ => format!("{place} is not {}", encoding.name()),
+    }
+}
+
+/// Reads rows one after the other, or again.
+#[derive(Debug)]
+pub struct Reader {
+    shape: Arc<Shape>,
+    ahead: BufReader<Blocks>,
+    /// Where `ahead` stands.
+    at: u64,
+    number: u64,
+    is_over: bool,
+    again: BufReader<Blocks>,
+    record: Record,
+    line: Line,
+}
+
+impl Reader {
+    fn new(shape: Arc<Shape>) -> Self {
+        Self {
+            ahead: BufReader::with_capacity(AHEAD, shape.blocks(shape.start)),
+            at: shape.start,
+            number: 0,
+            is_over: false,
+            again: BufReader::with_capacity(ONCE, shape.blocks(shape.start)),
+            record: Record::default(),
+            line: Line::default(),
+            shape,
+        }
+    }
+
+    /// The next row, or what is wrong with it: the rows behind it can still be read unless the error says otherwise.
+    /// Rows in which every cell is blank are none.
+    pub fn next_row(&mut self) -> Option<Result<Row, RowError>> {
+        if self.is_over {
+            return None;
+        }
+        loop {
+            let read = match self.shape.delimiter {
+                Some(delimiter) => self.record.read(&mut self.ahead, delimiter),
+                None => self.line.read(&mut self.ahead),
+            };
+            let extent = match read {
+                Ok(Some(extent)) => extent,
+                Ok(None) => {
+                    self.is_over = true;
+                    return None;
+                }
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(unreadable(self.number + 1, None, &error)));
+                }
+            };
+            let position = Position(self.at + extent.skipped);
+            self.at += extent.skipped + extent.length;
+            if self.shape.delimiter.is_some() && self.record.is_blank() {
+                continue;
+            }
+            self.number += 1;
+            let row = self.row(self.number, position);
+            self.is_over = row.as_ref().is_err_and(|error| error.is_final);
+            return Some(row);
+        }
+    }
+
+    /// The row at this position; the sequence of [`Reader::next_row`] is not disturbed.
+    ///
+    /// # Errors
+    /// As for the first reading.
+    pub fn at(&mut self, number: u64, position: Position) -> Result<Row, RowError> {
+        self.go_to(position).map_err(|error| unreadable(number, Some(position), &error))?;
+        self.row(number, position)
+    }
+
+    /// Reads what is at this position, so that [`Reader::row`] can tell what it is.
+    fn go_to(&mut self, position: Position) -> io::Result<Extent> {
+        let left = self.again.buffer().len();
+        self.again.consume(left);
+        self.again.get_mut().at = position.0;
+        let extent = match self.shape.delimiter {
+            Some(delimiter) => self.record.read(&mut self.again, delimiter)?,
+            None => self.line.read(&mut self.again)?,
+        };
+        extent.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    }
+
+    /// The row that was just read.
+    fn row(&self, number: u64, position: Position) -> Result<Row, RowError> {
+        let cells = match self.shape.delimiter {
+            Some(_) => self.shape.cells(&self.record),
+            None => self.line.object(None),
+        };
+        match cells {
+            Ok(cells) => Ok(Row { number, position, cells }),
+            Err(what) => {
+                let is_final = matches!(self.record.fault(), Some(Fault::Unclosed(_)));
+                Err(RowError { number, position: Some(position), what, is_final })
+            }
+        }
+    }
+}
+
+fn unreadable(number: u64, position: Option<Position>, error: &io::Error) -> RowError {
+    RowError { number, position, what: format!("it cannot be read: {error}"), is_final: true }
+}
+
+/// Octets of a file from a place on; does not move the place of others. Notices when the file is not the same any more.
+#[derive(Debug)]
+struct Blocks {
+    file: Arc<File>,
+    state: State,
+    at: u64,
+}
+
+impl Read for Blocks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if state(&self.file.metadata()?) != self.state {
+            return Err(io::Error::other("the file was changed meanwhile"));
+        }
+        #[cfg(unix)]
+        let count = std::os::unix::fs::FileExt::read_at(&*self.file, buffer, self.at)?;
+        #[cfg(windows)]
+        let count = std::os::windows::fs::FileExt::seek_read(&*self.file, buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{fs, path::Path};
+
+    pub(crate) fn open(path: &Path) -> Result<Table, RowsError> {
+        let options = Options { copy: path.with_extension("rows"), ..Options::default() };
+        Table::open(&Origin::File(path.to_owned()), &options)
+    }
+
+    /// A table in a file of this name, and the folder that keeps it.
+    fn table(name: &str, octets: impl AsRef<[u8]>) -> (tempfile::TempDir, Result<Table, RowsError>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, octets).unwrap();
+        let table = open(&path);
+        (folder, table)
+    }
+
+    fn rows(table: &Table) -> Vec<Result<Row, RowError>> {
+        let mut reader = table.reader();
+        std::iter::from_fn(|| reader.next_row()).collect()
+    }
+
+    /// Every row as JSON, or what is wrong with it.
+    fn shown(octets: impl AsRef<[u8]>) -> Vec<String> {
+        let (_folder, table) = table("t", octets);
+        let shown = |row: Result<Row, RowError>| match row {
+            Ok(row) => format!("{} {}", row.number, Value::Object(row.cells)),
+            Err(error) => error.to_string(),
+        };
+        rows(&table.unwrap()).into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn forms_that_people_write() {
+        assert_eq!(
+            shown("to,name\r\na@x.example,Ada\r\n\r\n\"b@x.example\",\"Bob \"\"B\"\"\nx\"\r\n , \r\nc, \"d\" "),
+            [
+                r#"1 {"name":"Ada","to":"a@x.example"}"#,
+                r#"2 {"name":"Bob \"B\"\nx","to":"b@x.example"}"#,
+                r#"3 {"name":"d","to":"c"}"#
+            ]
+        );
+        assert_eq!(shown("\u{feff}to\r\ra\rb"), [r#"1 {"to":"a"}"#, r#"2 {"to":"b"}"#]);
+        assert_eq!(shown("sep=;\nto;n\na;5\" x\n"), [r#"1 {"n":"5\" x","to":"a"}"#]);
+        assert_eq!(shown("to,n,,\na,,,\nb,1,\n"), [r#"1 {"n":"","to":"a"}"#, r#"2 {"n":"1","to":"b"}"#]);
+        assert_eq!(
+            shown("{\"to\":\"a\",\"n\":{\"x\":[1]}}\n\n{\"to\":\"b\"}"),
+            [r#"1 {"n":{"x":[1]},"to":"a"}"#, r#"2 {"to":"b"}"#]
+        );
+    }
+}
