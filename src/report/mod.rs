@@ -4,7 +4,6 @@
 
 mod human;
 mod progress;
-mod record;
 
 use std::{
     fs::File,
@@ -14,7 +13,8 @@ use std::{
 
 pub use human::{human_line, paint};
 pub use progress::{Progress, ProgressMode};
-pub use record::Record;
+
+use crate::ledger::{Clock, Record};
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub struct Records {
     needs_names: bool,
     target: Target,
     error: Option<io::Error>,
+    clock: Clock,
 }
 
 impl Records {
@@ -61,11 +62,18 @@ impl Records {
             }
         };
         let format = format.unwrap_or(default);
-        Ok(Self { out, format, needs_names: is_empty && format == Format::Csv, target, error: None })
+        Ok(Self {
+            out,
+            format,
+            needs_names: is_empty && format == Format::Csv,
+            target,
+            error: None,
+            clock: Clock::default(),
+        })
     }
 
     /// Writes one record, whole, at once.
-    pub fn write(&mut self, record: &Record) {
+    pub fn write(&mut self, record: &Record<'_>) {
         if self.error.is_some() {
             return;
         }
@@ -74,18 +82,19 @@ impl Records {
         }
     }
 
-    fn try_write(&mut self, record: &Record) -> io::Result<()> {
+    fn try_write(&mut self, record: &Record<'_>) -> io::Result<()> {
         let mut line = Vec::new();
+        let fields = record.fields("outcome", self.clock.now());
         match self.format {
-            Format::Human => writeln!(line, "{}", record.human())?,
+            Format::Human => writeln!(line, "{}", human_line(record.outcome))?,
             Format::Json => {
-                serde_json::to_writer(&mut line, record)?;
+                serde_json::to_writer(&mut line, &fields)?;
                 line.push(b'\n');
             }
             Format::Csv => {
                 let mut writer =
                     csv::WriterBuilder::new().has_headers(std::mem::take(&mut self.needs_names)).from_writer(&mut line);
-                writer.serialize(record).map_err(io::Error::other)?;
+                writer.serialize(fields).map_err(io::Error::other)?;
                 writer.flush()?;
             }
         }
@@ -104,4 +113,70 @@ impl Records {
 /// Whether somebody sits before standard error.
 pub fn is_attended() -> bool {
     io::stderr().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Mailbox, Outcome, Reply, Route, Stage, State};
+    use std::{fs, time::Duration};
+
+    fn write(records: &mut Records) {
+        let from = Mailbox::parse("a@x.example").unwrap().address;
+        let outcome = Outcome {
+            recipient: Mailbox::parse("b@y.example").unwrap().address,
+            state: State::Accepted,
+            stage: Stage::Data,
+            reply: Some(Reply { code: 250, lines: vec!["2.0.0 Ok: queued as 4F2".to_owned()] }),
+            trouble: None,
+            remote_id: Some("4F2".to_owned()),
+            dsn: Some(false),
+            elapsed: Duration::from_millis(37),
+        };
+        let route = Route { profile: Some("work".to_owned()), server: "smtp.example.com:587".to_owned() };
+        records.write(&Record {
+            run: "r1",
+            row: None,
+            message_id: "<m@x>",
+            from: Some(&from),
+            outcome: &outcome,
+            route: &route,
+            attempts: 1,
+        });
+    }
+
+    #[test]
+    fn csv_names_its_columns_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.csv");
+        for _ in 0..2 {
+            let mut records = Records::open(Target::File(path.clone()), None).unwrap();
+            write(&mut records);
+            assert!(records.finish().is_none());
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(
+            lines[0].starts_with(
+                "v,type,time,run,row,message_id,from,recipient,state,stage,code,enhanced,reply,attempts,\
+                 profile,server,remote_id,elapsed_ms,error,dsn"
+            ),
+            "{text}"
+        );
+        assert!(lines[2].ends_with(
+            "Z,r1,,<m@x>,a@x.example,b@y.example,accepted,data,250,2.0.0,2.0.0 Ok: queued as 4F2,1,work,\
+             smtp.example.com:587,4F2,37,,false"
+        ));
+    }
+
+    #[test]
+    fn a_format_that_is_named_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.txt");
+        let mut records = Records::open(Target::File(path.clone()), Some(Format::Human)).unwrap();
+        write(&mut records);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "accepted b@y.example: 250 2.0.0 Ok: queued as 4F2\n");
+        assert!(Records::open(Target::File(folder.path().to_owned()), None).is_err());
+    }
 }

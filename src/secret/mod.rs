@@ -8,7 +8,7 @@ mod environ;
 mod keyring;
 mod netrc;
 pub mod oauth;
-mod private;
+pub(crate) mod private;
 mod proxy;
 mod sources;
 pub mod stores;

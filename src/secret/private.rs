@@ -42,7 +42,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 }
 
 /// Makes the folder of a file, and those it is in; where they are not there, only their owner can use them.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
@@ -95,7 +95,7 @@ pub(super) fn replace(path: &Path, octets: &[u8]) -> Result<(), NotReplaced> {
 }
 
 /// Makes sure that the name of a file outlives a crash of the machine.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder_of(path))?.sync_all() } else { Ok(()) }
 }
 

@@ -24,9 +24,10 @@ use crate::{
     },
     config::{Profile, Server},
     feed::{Told, once},
-    mail::{Cause, Event, Outcome, Stage, State, Submission, Trouble},
+    ledger::Record,
+    mail::{Address, Cause, Event, Outcome, Stage, State, Submission, Trouble},
     message::Stamp,
-    report::{Progress, Record, Records, Target, human_line, is_attended, paint},
+    report::{Progress, Records, Target, human_line, is_attended, paint},
     secret,
     smtp::changed,
 };
@@ -55,7 +56,7 @@ pub(super) fn deliver(
     let presenter = Presenter {
         run: Stamp::now().mark(),
         message_id: letter.message_id.clone(),
-        from: letter.envelope.from().map(ToString::to_string),
+        from: letter.envelope.from().cloned(),
         records,
         progress: Progress::new(report.progress()),
         is_told: !context.is_quiet && (is_attended() || context.is_verbose),
@@ -134,7 +135,7 @@ fn no_server() -> CliError {
 struct Presenter {
     run: String,
     message_id: String,
-    from: Option<String>,
+    from: Option<Address>,
     records: Option<Records>,
     progress: Progress,
     is_told: bool,
@@ -151,8 +152,15 @@ impl Presenter {
         match told {
             Told::Settled { route, outcome, attempts } => {
                 if let Some(records) = &mut self.records {
-                    let from = self.from.as_deref();
-                    records.write(&Record::new(&self.run, &self.message_id, from, &outcome, &route, attempts));
+                    records.write(&Record {
+                        run: &self.run,
+                        row: None,
+                        message_id: &self.message_id,
+                        from: self.from.as_ref(),
+                        outcome: &outcome,
+                        route: &route,
+                        attempts,
+                    });
                 }
                 self.show(&outcome);
                 self.outcomes.push(outcome);

@@ -1,0 +1,317 @@
+//! What earlier runs have left, as their lines tell it: sixteen octets per row, more only for rows with several recipients.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
+};
+
+use super::lines::{Kind, Line, Text};
+use crate::mail::{Address, State};
+
+/// Rows that are kept together.
+const PAGE: u64 = 256;
+
+/// How many there are of each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// A server took responsibility.
+    pub accepted: u64,
+    /// Not now.
+    pub deferred: u64,
+    /// Never like this.
+    pub failed: u64,
+    /// Nobody can know.
+    pub unknown: u64,
+    /// Not to be sent.
+    pub skipped: u64,
+}
+
+impl Counts {
+    /// One more of this state.
+    pub fn add(&mut self, state: State) {
+        *match state {
+            State::Accepted => &mut self.accepted,
+            State::Deferred => &mut self.deferred,
+            State::Failed => &mut self.failed,
+            State::Unknown => &mut self.unknown,
+            State::Skipped => &mut self.skipped,
+        } += 1;
+    }
+
+    /// How many have this state.
+    pub fn of(&self, state: State) -> u64 {
+        match state {
+            State::Accepted => self.accepted,
+            State::Deferred => self.deferred,
+            State::Failed => self.failed,
+            State::Unknown => self.unknown,
+            State::Skipped => self.skipped,
+        }
+    }
+
+    /// All.
+    pub fn total(&self) -> u64 {
+        self.accepted + self.deferred + self.failed + self.unknown + self.skipped
+    }
+}
+
+/// What earlier runs have left.
+#[derive(Debug, Default)]
+pub struct Past {
+    pages: BTreeMap<u64, Box<[Slot; PAGE as usize]>>,
+    /// Second and further recipients of a row, by row and hash.
+    further: HashMap<u64, HashMap<u64, Settled>>,
+    hasher: RandomState,
+    run: String,
+    source: String,
+    template: String,
+    boot: Option<String>,
+    is_begun: bool,
+}
+
+/// A row: its first recipient, by hash, and all that no line has named.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    hash: u64,
+    first: Settled,
+    others: Mark,
+}
+
+/// A recipient whom a line has named.
+#[derive(Debug, Clone, Copy, Default)]
+struct Settled {
+    mark: Mark,
+    /// Outcomes of the same recipient behind the one that is looked at; as many as fit.
+    outcomes: u16,
+}
+
+/// A state, and what may still change it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Mark(u8);
+
+impl Mark {
+    /// The lowest bits are a state: 0 for none.
+    const STATE: u8 = 7;
+    const RESERVED: u8 = 8;
+    const INTENT: u8 = 16;
+    /// An intent of an earlier part of the run, or a reservation before a loss of power.
+    const DOUBT: u8 = 32;
+    const NAMED: u8 = 64;
+
+    fn settled(state: State) -> Self {
+        Self(
+            Self::NAMED
+                | match state {
+                    State::Accepted => 1,
+                    State::Deferred => 2,
+                    State::Failed => 3,
+                    State::Unknown => 4,
+                    State::Skipped => 5,
+                },
+        )
+    }
+
+    fn has(self, bit: u8) -> bool {
+        self.0 & bit != 0
+    }
+
+    fn state(self) -> Option<State> {
+        match self.0 & Self::STATE {
+            1 => Some(State::Accepted),
+            3 => Some(State::Failed),
+            5 => Some(State::Skipped),
+            _ if self.has(Self::INTENT | Self::DOUBT) => Some(State::Unknown),
+            2 => Some(State::Deferred),
+            4 => Some(State::Unknown),
+            _ => None,
+        }
+    }
+
+    fn is_final(self) -> bool {
+        matches!(self.0 & Self::STATE, 1 | 3 | 5)
+    }
+
+    fn note(&mut self, kind: Kind) {
+        match kind {
+            _ if self.is_final() => {}
+            Kind::Reserve => self.0 |= Self::RESERVED,
+            Kind::Intent => self.0 |= Self::INTENT,
+            Kind::Release => self.0 &= !Self::INTENT,
+            _ => {}
+        }
+    }
+
+    /// Another part of the run begins.
+    fn age(&mut self, has_lost_power: bool) {
+        if self.has(Self::INTENT) || (has_lost_power && self.has(Self::RESERVED)) {
+            self.0 |= Self::DOUBT;
+        }
+        self.0 &= !(Self::INTENT | Self::RESERVED);
+    }
+}
+
+impl Past {
+    /// What became of this recipient of this row, if it was begun: deferred means that it was tried and may be again,
+    /// unknown that an intent, or after a loss of power a reserved row, has no outcome.
+    pub fn of(&self, row: u64, recipient: &Address) -> Option<State> {
+        self.mark(row, recipient.as_ref())?.state()
+    }
+
+    /// How many recipients have which state. A row in doubt none of whose recipients a line has named counts as one.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (row, slot) in self.slots() {
+            self.states(row, slot).for_each(|state| counts.add(state));
+        }
+        counts
+    }
+
+    /// Rows, in order, with what is not final in them, one each for every recipient as in [`Past::counts`].
+    pub fn open(&self) -> impl Iterator<Item = (u64, State)> {
+        self.slots()
+            .flat_map(|(row, slot)| self.states(row, slot).map(move |state| (row, state)))
+            .filter(|(_, state)| matches!(state, State::Deferred | State::Unknown))
+    }
+
+    /// Rows, in order, that are in doubt and none of whose recipients a line has named.
+    pub fn unnamed(&self) -> impl Iterator<Item = u64> {
+        self.slots()
+            .filter(|(_, slot)| !slot.first.mark.has(Mark::NAMED) && slot.others.state().is_some())
+            .map(|(row, _)| row)
+    }
+
+    /// The name of the run, empty as long as no line has told it.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Digest of the table in the last part of the run.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Digest of template and options in the last part of the run.
+    pub fn template(&self) -> &str {
+        &self.template
+    }
+
+    /// Takes a line in. The last one says what holds.
+    ///
+    /// # Errors
+    /// With a clause for people.
+    pub fn note(&mut self, line: &Line<'_>) -> Result<(), String> {
+        match line.kind {
+            Kind::Run => {
+                let text = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.as_str().to_owned());
+                self.run = text(&line.run).ok_or("a run without a name")?;
+                self.source = text(&line.source).unwrap_or_default();
+                self.template = text(&line.template).unwrap_or_default();
+                let boot = text(&line.boot);
+                self.begin(boot.as_deref());
+            }
+            Kind::Reserve | Kind::Intent | Kind::Release => {
+                for row in line.named_rows()?.into_iter().flatten() {
+                    let slot = self.slot(row);
+                    slot.others.note(line.kind);
+                    slot.first.mark.note(line.kind);
+                    for settled in self.further.get_mut(&row).into_iter().flat_map(HashMap::values_mut) {
+                        settled.mark.note(line.kind);
+                    }
+                }
+            }
+            Kind::Attempt | Kind::Outcome => self.settle(line)?,
+            Kind::Other => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let (Some(recipient), Some(state)) = (&line.recipient, line.state) else {
+            return Err("a recipient and its state are wanted".to_owned());
+        };
+        // A single message has no second run.
+        let Some(row) = line.row else { return Ok(()) };
+        if row == 0 {
+            return Err("rows are numbered from 1".to_owned());
+        }
+        let hash = self.hasher.hash_one(recipient.as_str());
+        let slot = self.slot(row);
+        let settled = if !slot.first.mark.has(Mark::NAMED) || slot.hash == hash {
+            slot.hash = hash;
+            &mut slot.first
+        } else {
+            self.further.entry(row).or_default().entry(hash).or_default()
+        };
+        settled.mark = Mark::settled(state);
+        settled.outcomes = settled.outcomes.saturating_add(u16::from(line.kind == Kind::Outcome));
+        Ok(())
+    }
+
+    /// Another part of the run begins, after this start of the system: open intents are in doubt from now on, and if
+    /// the system has been started since, so are open reservations. Where starts have no mark they are taken for one.
+    pub fn begin(&mut self, boot: Option<&str>) {
+        let has_lost_power = self.is_begun && self.boot.as_deref() != boot;
+        for slot in self.pages.values_mut().flat_map(|page| page.iter_mut()) {
+            slot.others.age(has_lost_power);
+            slot.first.mark.age(has_lost_power);
+        }
+        for settled in self.further.values_mut().flat_map(HashMap::values_mut) {
+            settled.mark.age(has_lost_power);
+        }
+        self.boot = boot.map(str::to_owned);
+        self.is_begun = true;
+    }
+
+    /// Whether another start of the system than `boot` is what the last part of the run was written under.
+    pub(super) fn is_of_another_boot(&self, boot: Option<&str>) -> bool {
+        self.boot.as_deref() != boot
+    }
+
+    /// Whether this line, met on a second reading, is the one that holds for its recipient: the last of its outcomes,
+    /// with no doubt behind it. Lines of single messages always hold.
+    pub fn is_last(&mut self, line: &Line<'_>) -> bool {
+        let (Kind::Outcome, Some(recipient)) = (line.kind, &line.recipient) else { return false };
+        let Some(row) = line.row else { return true };
+        let hash = self.hasher.hash_one(recipient.as_str());
+        let slot = self.slot(row);
+        let is_first = slot.hash == hash;
+        let settled = match is_first {
+            true => &mut slot.first,
+            false => match self.further.get_mut(&row).and_then(|further| further.get_mut(&hash)) {
+                Some(settled) => settled,
+                None => return false,
+            },
+        };
+        settled.outcomes = settled.outcomes.saturating_sub(1);
+        settled.outcomes == 0 && settled.mark.state() == line.state
+    }
+
+    fn mark(&self, row: u64, recipient: &str) -> Option<Mark> {
+        let index = row.checked_sub(1)?;
+        let slot = &self.pages.get(&(index / PAGE))?[(index % PAGE) as usize];
+        let hash = self.hasher.hash_one(recipient);
+        if slot.first.mark.has(Mark::NAMED) && slot.hash == hash {
+            return Some(slot.first.mark);
+        }
+        let further = self.further.get(&row).and_then(|further| further.get(&hash));
+        Some(further.map_or(slot.others, |settled| settled.mark))
+    }
+
+    /// The slot of a row from 1.
+    fn slot(&mut self, row: u64) -> &mut Slot {
+        let index = row.saturating_sub(1);
+        let page = self.pages.entry(index / PAGE).or_insert_with(|| Box::new([Slot::default(); PAGE as usize]));
+        &mut page[(index % PAGE) as usize]
+    }
+
+    fn slots(&self) -> impl Iterator<Item = (u64, &Slot)> {
+        self.pages.iter().flat_map(|(page, slots)| (page * PAGE + 1..).zip(slots.iter()))
+    }
+
+    /// States of a row's recipients; of a row whose recipients are not named, its own.
+    fn states(&self, row: u64, slot: &Slot) -> impl Iterator<Item = State> {
+        let own = if slot.first.mark.has(Mark::NAMED) { slot.first.mark } else { slot.others };
+        let further = self.further.get(&row).into_iter().flat_map(HashMap::values);
+        std::iter::once(own).chain(further.map(|settled| settled.mark)).filter_map(Mark::state)
+    }
+}
