@@ -6,8 +6,11 @@ use super::Exit;
 use crate::{
     config::{ConfigError, Origin},
     mail::{AddressError, Stage, Trouble, clean},
+    ledger::LedgerError,
     message::ComposeError,
+    rows::RowsError,
     secret::SecretError,
+    template::TemplateError,
 };
 
 /// An error that ends the program, for people.
@@ -104,6 +107,42 @@ impl From<ComposeError> for CliError {
             ComposeError::Spool(error) => Self::new(Exit::Io, "a temporary copy of the input cannot be written")
                 .source(error)
                 .hint("make room in the folder for temporary files, or name another: TMPDIR=/path"),
+        }
+    }
+}
+
+impl From<TemplateError> for CliError {
+    fn from(error: TemplateError) -> Self {
+        let message = error.to_string();
+        error.hints.into_iter().fold(Self::new(Exit::Data, message), Self::hint)
+    }
+}
+
+impl From<RowsError> for CliError {
+    fn from(error: RowsError) -> Self {
+        let exit = if error.is_unreadable { Exit::NoInput } else { Exit::Data };
+        error.hints.into_iter().fold(Self::new(exit, error.what), Self::hint)
+    }
+}
+
+impl From<LedgerError> for CliError {
+    fn from(error: LedgerError) -> Self {
+        let message = error.to_string();
+        match error {
+            LedgerError::Exists(_) => Self::new(Exit::Usage, message)
+                .hint("go on with that run: --resume; or begin another: --report with another name"),
+            LedgerError::Locked(_) => Self::new(Exit::TryAgain, message).hint("wait until it has ended"),
+            LedgerError::Changed { .. } => Self::new(Exit::Data, message)
+                .hint("begin another run: --report with another name; or go on all the same: --force"),
+            LedgerError::Invalid { .. } => Self::new(Exit::Data, message),
+            LedgerError::File { path, error } => {
+                let exit = match error.kind() {
+                    io::ErrorKind::NotFound => Exit::NoInput,
+                    io::ErrorKind::StorageFull | io::ErrorKind::WriteZero => Exit::Io,
+                    _ => Exit::CannotCreate,
+                };
+                Self::new(exit, format!("the ledger {} cannot be used", path.display())).source(error)
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Data climbs from here once, resolved: no room below sees a flag. What comes back is shown and becomes an exit code.
 
 mod args;
+mod batch;
 mod check;
 mod error;
 mod exit;
@@ -55,6 +56,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Send a message for each row of a table
+    Batch(Box<batch::BatchArgs>),
     /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
     /// Store the password or the tokens of a profile
@@ -134,6 +137,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     };
     match cli.command {
         None => send::send(cli.send),
+        Some(Command::Batch(args)) => batch::batch(*args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Login(args)) => login::login(&args),
         Some(Command::Logout(args)) => login::logout(&args),

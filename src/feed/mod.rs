@@ -7,4 +7,4 @@ mod recipe;
 
 pub use batch::{Batch, BatchTold, Choice, End, Manner, Preflight, Verdict};
 pub use once::{Told, once};
-pub use recipe::{FileValue, Recipe, ReturnPath, Values, dress};
+pub use recipe::{FileValue, Recipe, ReturnPath, Values, add_unsubscribe, dress, verp};

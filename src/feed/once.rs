@@ -12,7 +12,7 @@ use tokio::{
 use crate::{
     delivery::{Outlet, Work, deliver},
     mail::{
-        Cause, Envelope, Event, Outcome, RetryPolicy, Route, Stage, State, Step, Stop, Submission, Submissions, Trouble,
+        Address, Cause, Envelope, Event, Outcome, RetryPolicy, Route, Stage, State, Step, Stop, Submission, Submissions, Trouble,
     },
     smtp::changed,
     transport::same_for_all,
@@ -34,29 +34,31 @@ pub enum Told {
     Event(Event),
 }
 
-/// Sends one message by the first outlet that takes it, tries again as the policy says, and tells of every recipient once.
+/// Sends one message, or forms of it that differ in their envelopes, by the first outlet that takes it, tries again as the policy says, and tells of every recipient once.
 pub async fn once(
-    mut submission: Submission,
+    submissions: Vec<Submission>,
     retry: RetryPolicy,
     mut outlets: Vec<Outlet>,
     wants_trace: bool,
     mut stop: watch::Receiver<Stop>,
     mut told: impl FnMut(Told),
 ) {
-    let (up, submissions) = async_channel::bounded(1);
+    let (up, taken) = async_channel::bounded(submissions.len().max(1));
     let (down, steps) = mpsc::channel(64);
     let Some(route) = outlets.first().map(|outlet| outlet.door.route()) else { return };
     for outlet in &mut outlets {
         // The transactions of one message go one after the other.
         outlet.pool.max_connections = 1;
     }
-    let work = Work { submissions: Submissions::new(submissions), steps: down, stop: stop.clone() };
+    let work = Work { submissions: Submissions::new(taken), steps: down, stop: stop.clone() };
     let delivery = tokio::spawn(deliver(outlets, wants_trace, work));
     let mut feed = Feed { up, steps, delivery: Some(delivery), route };
+    let mut open = submissions.clone();
     for attempts in 1.. {
         let attempt = Attempt { number: attempts, has_more: retry.allows_after(attempts) };
-        let deferred = feed.attempt(&mut submission, attempt, &mut told).await;
-        if !narrow(&mut submission, &deferred) {
+        let deferred = feed.attempt(open, attempt, &mut told).await;
+        open = narrowed(&submissions, &deferred);
+        if open.is_empty() {
             break;
         }
         let pause = retry.pause_after(attempts, random()).unwrap_or_default();
@@ -71,6 +73,7 @@ pub async fn once(
 
 /// An outcome that is not the last word.
 struct Held {
+    id: u64,
     outcome: Outcome,
     route: Arc<Route>,
 }
@@ -97,14 +100,15 @@ struct Rest {
     has_accepted: bool,
 }
 
-/// Leaves only the held recipients in the envelope; false if there are none.
-fn narrow(submission: &mut Submission, held: &[Held]) -> bool {
-    let recipients = held.iter().map(|held| held.outcome.recipient.clone()).collect();
-    match Envelope::new(submission.envelope.from().cloned(), recipients) {
-        Ok(envelope) => submission.envelope = envelope,
-        Err(_) => return false,
-    }
-    true
+/// The submissions with only the held recipients in their envelopes, without those that have none.
+fn narrowed(submissions: &[Submission], held: &[Held]) -> Vec<Submission> {
+    let narrow = |submission: &Submission| {
+        let own = held.iter().filter(|held| held.id == submission.id);
+        let recipients = own.map(|held| held.outcome.recipient.clone()).collect();
+        let envelope = Envelope::new(submission.envelope.from().cloned(), recipients).ok()?;
+        Some(Submission { envelope, ..submission.clone() })
+    };
+    submissions.iter().filter_map(narrow).collect()
 }
 
 struct Feed {
@@ -120,15 +124,16 @@ impl Feed {
     /// Returns what is deferred and may be tried again.
     async fn attempt(
         &mut self,
-        submission: &mut Submission,
+        mut submissions: Vec<Submission>,
         attempt: Attempt,
         told: &mut impl FnMut(Told),
     ) -> Vec<Held> {
         let mut deferred = Vec::new();
         loop {
-            let rest = self.transaction(submission, attempt, told).await;
+            let rest = self.transaction(&submissions, attempt, told).await;
             deferred.extend(rest.deferred);
-            if rest.has_accepted && narrow(submission, &rest.overflow) {
+            if rest.has_accepted && !rest.overflow.is_empty() {
+                submissions = narrowed(&submissions, &rest.overflow);
                 continue;
             }
             for held in rest.overflow {
@@ -138,20 +143,25 @@ impl Feed {
         }
     }
 
-    async fn transaction(&mut self, submission: &Submission, attempt: Attempt, told: &mut impl FnMut(Told)) -> Rest {
-        let mut waiting: HashSet<_> = submission.envelope.to().iter().cloned().collect();
+    async fn transaction(&mut self, submissions: &[Submission], attempt: Attempt, told: &mut impl FnMut(Told)) -> Rest {
+        let mut waiting: HashSet<(u64, Address)> = submissions
+            .iter()
+            .flat_map(|submission| submission.envelope.to().iter().map(|to| (submission.id, to.clone())))
+            .collect();
         let mut rest = Rest::default();
         // If the engine is gone, its end of the steps tells below.
-        let _ = self.up.send(submission.clone()).await;
+        for submission in submissions {
+            let _ = self.up.send(submission.clone()).await;
+        }
         while !waiting.is_empty() {
             match self.steps.recv().await {
                 // A single message has no intent to write down. The session may be gone by now.
                 Some(Step::Commit { ack, .. }) => drop(ack.send(())),
-                Some(Step::Settled { outcomes, route, .. }) => {
+                Some(Step::Settled { id, outcomes, route }) => {
                     for outcome in outcomes {
-                        waiting.remove(&outcome.recipient);
+                        waiting.remove(&(id, outcome.recipient.clone()));
                         rest.has_accepted |= outcome.state == State::Accepted;
-                        let held = Held { outcome, route: route.clone() };
+                        let held = Held { id, outcome, route: route.clone() };
                         if is_one_too_many(&held.outcome) {
                             rest.overflow.push(held);
                         } else if attempt.has_more && may_change(&held.outcome) {
@@ -167,9 +177,12 @@ impl Feed {
                     rethrow(&mut self.delivery).await;
                     let trouble = Trouble::new(Stage::Connect, Cause::Stopped, "stopped by a signal");
                     let (state, stage) = (State::Deferred, trouble.stage);
-                    for outcome in same_for_all(submission, state, stage, Some(&trouble), None, Duration::ZERO) {
-                        if waiting.remove(&outcome.recipient) {
-                            told(Held { outcome, route: self.route.clone() }.told(attempt.number));
+                    for submission in submissions {
+                        let id = submission.id;
+                        for outcome in same_for_all(submission, state, stage, Some(&trouble), None, Duration::ZERO) {
+                            if waiting.remove(&(id, outcome.recipient.clone())) {
+                                told(Held { id, outcome, route: self.route.clone() }.told(attempt.number));
+                            }
                         }
                     }
                 }

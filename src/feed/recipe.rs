@@ -332,7 +332,7 @@ impl Recipe {
         };
         let mut all = Vec::with_capacity(recipients.len());
         for recipient in recipients {
-            all.extend(letter(Some(verp(&sender, &recipient)?), vec![recipient]));
+            all.extend(letter(Some(verp(&sender, &recipient).map_err(Complaint)?), vec![recipient]));
         }
         Ok(Letters { message_id: message.message_id, all })
     }
@@ -370,14 +370,7 @@ impl Recipe {
             draft.add_field(Field::parse(&header.render(data)?)?)?;
         }
         if let Some(unsubscribe) = &values.unsubscribe {
-            let address = unsubscribe.render(data)?;
-            // RFC 8058, 3.1: one click goes to https only.
-            let is_web = address.len() > 8 && address[..8].eq_ignore_ascii_case("https://");
-            if !is_web || address.contains(['<', '>', ' ', ',']) || !address.is_ascii() {
-                return Err(Complaint(format!("--unsubscribe: '{}' is no https:// address", clean(&address))));
-            }
-            draft.add_field(Field::parse(&format!("List-Unsubscribe: <{address}>"))?)?;
-            draft.add_field(Field::parse("List-Unsubscribe-Post: List-Unsubscribe=One-Click")?)?;
+            add_unsubscribe(draft, &unsubscribe.render(data)?)?;
         }
         Ok(())
     }
@@ -425,6 +418,20 @@ pub fn dress(draft: &mut Draft, rendered: Rendered) -> Result<(), ComposeError> 
     Ok(())
 }
 
+/// Adds the fields by which a mail program unsubscribes with one click (RFC 8058, 3.1): https only.
+///
+/// # Errors
+/// If it is no such address, or the field is there already.
+pub fn add_unsubscribe(draft: &mut Draft, address: &str) -> Result<(), ComposeError> {
+    let is_web = address.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) && address.len() > 8;
+    if !is_web || address.contains(['<', '>', ' ', ',']) || !address.is_ascii() {
+        let what = format!("'{}' is no https:// address", clean(address));
+        return Err(ComposeError::Value { field: "--unsubscribe".to_owned(), what });
+    }
+    draft.add_field(Field::parse(&format!("List-Unsubscribe: <{address}>"))?)?;
+    draft.add_field(Field::parse("List-Unsubscribe-Post: List-Unsubscribe=One-Click")?)
+}
+
 fn mailbox(place: &str, text: &str) -> Result<Mailbox, Complaint> {
     Mailbox::parse(text).map_err(|error| Complaint(format!("{place}: {error} in '{}'", clean(text))))
 }
@@ -437,7 +444,10 @@ fn list(place: &str, text: &str) -> Result<Vec<Entry>, Complaint> {
 }
 
 /// The return path that names the recipient: `list@x` and `ada@y` make `list+ada=y@x`.
-fn verp(sender: &Address, recipient: &Address) -> Result<Address, Complaint> {
+///
+/// # Errors
+/// With a clause for people, if it becomes too long (RFC 5321, 4.5.3.1.1).
+pub fn verp(sender: &Address, recipient: &Address) -> Result<Address, String> {
     let path = format!("{}+{}={}@{}", sender.user(), recipient.user(), recipient.domain(), sender.domain());
     let user_length = path.len() - sender.domain().len() - 1;
     // RFC 5321, 4.5.3.1.1

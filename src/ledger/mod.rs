@@ -15,6 +15,7 @@
 //! outlives the death of a process; a loss of power takes what was not synced, so that after one every reserved row
 //! without an outcome is in doubt.
 
+mod errors;
 mod folder;
 mod lines;
 mod past;
@@ -28,12 +29,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use errors::{Errors, errors};
 pub use folder::{folder, fresh, latest};
 pub use lines::{Kind, Line, Lines, NoLine, Text};
 pub use past::{Counts, Past};
 pub use record::{Clock, Record};
 
-use crate::{message::Stamp, secret::private};
+use crate::{
+    mail::{Cause, Stage, Trouble},
+    message::Stamp,
+    secret::private,
+};
 
 /// Version of the format: it changes when a field changes its meaning, not when one is added.
 const VERSION: u32 = 1;
@@ -147,6 +153,17 @@ impl Ledger {
     /// Notes how a recipient has ended in this run.
     pub fn outcome(&mut self, record: &Record<'_>) {
         self.note_record("outcome", record);
+    }
+
+    /// Notes that a row is not sent, whoever its recipients are, and why.
+    pub fn skipped(&mut self, row: u64, why: &str) {
+        let trouble = Trouble::new(Stage::Compose, Cause::Input, why);
+        let fields = record::skipped(&self.run, row, &trouble, self.clock.now());
+        let length = self.noted.len();
+        match serde_json::to_writer(&mut self.noted, &fields) {
+            Ok(()) => self.noted.push(b'\n'),
+            Err(_) => self.noted.truncate(length),
+        }
     }
 
     fn note_rows(&mut self, kind: &str, rows: &[u64]) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::VERSION;
-use crate::mail::{Address, Outcome, Reply, Route};
+use crate::mail::{Address, Outcome, Reply, Route, State, Trouble};
 
 /// An outcome as it is recorded, borrowed from where it is. Its fields are part of the contract.
 #[derive(Debug)]
@@ -78,6 +78,32 @@ impl Record<'_> {
             error: outcome.trouble.as_ref().map(Shown),
             dsn: outcome.dsn,
         }
+    }
+}
+
+/// The columns of a row that is not sent; it names no recipient.
+pub(super) fn skipped<'a>(run: &'a str, row: u64, trouble: &'a Trouble, time: &'a str) -> Fields<'a> {
+    Fields {
+        v: VERSION,
+        r#type: "outcome",
+        time,
+        run,
+        row: Some(row),
+        message_id: "",
+        from: "",
+        recipient: "",
+        state: State::Skipped.as_str(),
+        stage: trouble.stage.as_str(),
+        code: None,
+        enhanced: None,
+        reply: None,
+        attempts: 0,
+        profile: None,
+        server: "",
+        remote_id: None,
+        elapsed_ms: 0,
+        error: Some(Shown(trouble)),
+        dsn: None,
     }
 }
 

@@ -47,7 +47,7 @@ impl Text {
     ///
     /// # Errors
     /// If the charset is not known.
-    pub(super) fn decoded(&self, option: &str) -> Result<Cow<'_, str>, ComposeError> {
+    pub fn decoded(&self, option: &str) -> Result<Cow<'_, str>, ComposeError> {
         if let Some(charset) = &self.charset {
             let encoding = Encoding::for_label(charset.as_bytes()).ok_or_else(|| {
                 let what = format!("'{charset}' is no charset that can be converted; give the text in UTF-8");

@@ -36,6 +36,15 @@ pub enum Target {
     File(PathBuf),
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Stdout => f.write_str("-"),
+            Target::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
 /// Writes records. After the first error it is silent, and tells it at the end.
 pub struct Records {
     out: Box<dyn Write + Send>,

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use serde_json::{Map, Value};
+
 use super::SendArgs;
 use crate::{
     cli::{
@@ -12,11 +14,14 @@ use crate::{
         ui,
     },
     config::{Profile, Server},
+    feed::{add_unsubscribe, dress},
     mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox, parse_list},
     message::{
         AttachmentSpec, Draft, Field, Input, Stamp, Text, compose, message_id, message_ids, parse_date, read_raw,
     },
     net::host_name,
+    rows::{self, Origin},
+    template::{self, Data, Names},
 };
 
 /// A message that only needs a way.
@@ -54,6 +59,12 @@ pub(super) fn letter(
     fields(args, profile, &mut draft)?;
     texts(args, &mut draft, stdin)?;
     files(args, &mut draft, stdin)?;
+    if let Some(unsubscribe) = &args.unsubscribe {
+        add_unsubscribe(&mut draft, unsubscribe)?;
+    }
+    if let Some(name) = &args.template {
+        use_template(name, send, context, &mut draft, stdin)?;
+    }
     if draft.to.is_empty() && draft.cc.is_empty() && draft.bcc.is_empty() {
         return Err(no_recipient());
     }
@@ -72,6 +83,32 @@ pub(super) fn letter(
         parts: parts(&draft),
         subject: draft.subject,
     }))
+}
+
+/// Fills what the options have left open with what the template gives.
+fn use_template(
+    name: &str,
+    send: &SendArgs,
+    context: &Context,
+    draft: &mut Draft,
+    stdin: &mut Stdin,
+) -> Result<(), CliError> {
+    let template = template::load(name, &context.files)?;
+    let mut data = match &send.data {
+        Some(word) => {
+            let origin = Origin::from_word(word);
+            if origin == Origin::Stdin {
+                stdin.claim("--data")?;
+            }
+            rows::data(&origin)?
+        }
+        None => Map::new(),
+    };
+    data.extend(send.message.given()?);
+    template.check(&Names { given: data.keys().cloned().collect(), optional: Vec::new() })?;
+    let locale = data.get("locale").and_then(Value::as_str).map(str::to_owned);
+    let rendered = template.render(&Data::new(Value::Object(data)), locale.as_deref())?;
+    Ok(dress(draft, rendered)?)
 }
 
 fn no_recipient() -> CliError {
@@ -256,7 +293,7 @@ fn files(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin) -> Result<(),
 
 /// Standard input is the text when nothing else is; at a terminal somebody has to type it.
 fn read_text_from_stdin(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin) -> Result<(), CliError> {
-    let is_given = args.body.is_some() || args.html.is_some() || args.markdown.is_some();
+    let is_given = args.template.is_some() || args.body.is_some() || args.html.is_some() || args.markdown.is_some();
     if is_given || !stdin.is_free() {
         return Ok(());
     }

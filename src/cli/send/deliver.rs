@@ -23,9 +23,9 @@ use crate::{
         ui,
     },
     config::{Profile, Server},
-    feed::{Told, once},
+    feed::{Told, once, verp},
     ledger::Record,
-    mail::{Address, Cause, Event, Outcome, Stage, State, Submission, Trouble},
+    mail::{Address, Cause, Envelope, Event, Outcome, Stage, State, Submission, Trouble},
     message::Stamp,
     report::{Progress, Records, Target, human_line, is_attended, paint},
     secret,
@@ -35,6 +35,7 @@ use crate::{
 /// Sends the letter.
 pub(super) fn deliver(
     letter: Letter,
+    has_verp: bool,
     mut profile: Profile,
     place: &WhereArgs,
     report: &ReportArgs,
@@ -47,8 +48,7 @@ pub(super) fn deliver(
     let records = match report.target() {
         None => None,
         Some(target) => Some(Records::open(target.clone(), report.format()).map_err(|error| {
-            let name = if let Target::File(path) = &target { path.display().to_string() } else { "-".to_owned() };
-            CliError::new(Exit::CannotCreate, format!("--report {name} cannot be opened for writing")).source(error)
+            CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing")).source(error)
         })?),
     };
     let retry = profile.retry;
@@ -67,14 +67,16 @@ pub(super) fn deliver(
         has_colour: ui::has_colour(),
         outcomes: Vec::new(),
     };
-    let submission = Submission {
-        id: 1,
-        message_id: letter.message_id,
-        envelope: letter.envelope,
-        content: letter.content,
-        dsn: letter.dsn,
+    let envelopes = if has_verp { own_return_paths(&letter.envelope)? } else { vec![letter.envelope] };
+    let submission = |(number, envelope)| Submission {
+        id: number,
+        message_id: letter.message_id.clone(),
+        envelope,
+        content: letter.content.clone(),
+        dsn: letter.dsn.clone(),
         has_turn: false,
     };
+    let submissions = (1..).zip(envelopes).map(submission).collect();
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let wants_trace = context.wants_trace;
@@ -82,7 +84,7 @@ pub(super) fn deliver(
         let mut stop = listen(signal.clone());
         let (telling, presented) = present(presenter);
         // The presenter has ended early only by a defect, which shows below.
-        once(submission, retry, outlets, wants_trace, stop.clone(), |told| drop(telling.send(told))).await;
+        once(submissions, retry, outlets, wants_trace, stop.clone(), |told| drop(telling.send(told))).await;
         drop(telling);
         stop.mark_unchanged();
         tokio::select! {
@@ -110,6 +112,18 @@ pub(super) fn deliver(
     }
 }
 
+/// An envelope for each recipient, whose return path names it.
+fn own_return_paths(envelope: &Envelope) -> Result<Vec<Envelope>, CliError> {
+    let Some(sender) = envelope.from() else {
+        return Err(CliError::new(Exit::Data, "--verp: there is no return path to put the recipient into"));
+    };
+    let own = |recipient: &Address| {
+        let path = verp(sender, recipient).map_err(|what| CliError::new(Exit::Data, what))?;
+        Envelope::new(Some(path), vec![recipient.clone()]).map_err(|error| CliError::new(Exit::Data, error.to_string()))
+    };
+    envelope.to().iter().map(own).collect()
+}
+
 /// Lets the presenter work on a thread of its own: a reader that pauses must not hold the conversation, its time limits
 /// or a signal. It comes back when everything is told.
 fn present(mut presenter: Presenter) -> (mpsc::Sender<Told>, oneshot::Receiver<Presenter>) {
@@ -123,7 +137,7 @@ fn present(mut presenter: Presenter) -> (mpsc::Sender<Told>, oneshot::Receiver<P
     (telling, presented)
 }
 
-fn no_server() -> CliError {
+pub(in crate::cli) fn no_server() -> CliError {
     CliError::new(Exit::Configuration, "no server is named and no profile is set up")
         .hint("set up an account: mailsend profile add work --server smtps://USER@HOST --from ADDRESS")
         .hint(
@@ -217,9 +231,8 @@ impl Presenter {
         let written = self.records.take().and_then(Records::finish);
         match written {
             Some((target, error)) => {
-                let name = if let Target::File(path) = target { path.display().to_string() } else { "-".to_owned() };
                 let exit = if exit == Exit::Success { Exit::Io } else { exit };
-                Err(CliError::new(exit, format!("--report {name}: the records are not complete")).source(error))
+                Err(CliError::new(exit, format!("--report {target}: the records are not complete")).source(error))
             }
             None => Ok(exit),
         }

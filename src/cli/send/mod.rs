@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(super) use deliver::no_server;
+
 use clap::{Args, Parser, ValueHint};
 
 use super::{
@@ -44,9 +46,13 @@ pub struct SendArgs {
     /// Bcc is removed, a missing Date, Message-ID or From is added, everything else stays as it is. - is standard input.
     #[arg(long, help_heading = "Message", value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = [
         "subject", "reply_to", "body", "html", "markdown", "attach", "inline", "header", "mdn", "message_id", "date",
-        "in_reply_to", "references", "priority", "skip_empty"
+        "in_reply_to", "references", "priority", "skip_empty", "template", "unsubscribe"
     ])]
     raw: Option<String>,
+
+    /// Values for the template: a JSON file, a web address, or -
+    #[arg(long, help_heading = "Message", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "template")]
+    data: Option<String>,
 
     /// Print what would be sent, and to whom; send nothing
     #[arg(long, help_heading = "Message", conflicts_with_all = ["report", "format"])]
@@ -90,7 +96,7 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
     }
     match is_shown {
         true => Ok(Exit::Success),
-        false => deliver::deliver(letter, profile, &args.place, &args.report, &context),
+        false => deliver::deliver(letter, args.message.verp, profile, &args.place, &args.report, &context),
     }
 }
 

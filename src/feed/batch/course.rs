@@ -22,14 +22,14 @@ use super::{
     sieve::Fate,
 };
 use crate::{
-    delivery::{Outlet, deliver},
+    delivery::{Outlet, Work, deliver},
     feed::once::{is_one_too_many, may_change, random, rethrow},
     ledger::{Ledger, Record},
     mail::{
         Address, BreakerState, Cause, DsnRequest, Event, Outcome, Route, Stage, State, Step, Stop, Submission,
         Submissions, Trouble,
     },
-    smtp::{Work, changed},
+    smtp::changed,
 };
 
 /// Submissions that wait for a session, and steps that wait for the feed.
@@ -181,7 +181,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
         let (up, submissions) = async_channel::bounded(UP);
         let (down, mut steps) = mpsc::channel(DOWN);
         self.outlets = outlets.len();
-        let work = Work::new(Submissions::new(submissions), down, self.stop.subscribe());
+        let work = Work { submissions: Submissions::new(submissions), steps: down, stop: self.stop.subscribe() };
         let mut delivery = Some(tokio::spawn(deliver(outlets, self.manner.wants_trace, work)));
         let mut got = Vec::new();
         let mut parked: Option<Parked> = None;
@@ -316,10 +316,6 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                     }
                 }
             }
-            Made::Double(ticket, first) => {
-                self.in_press -= 1;
-                self.skip(&ticket, &format!("the same as row {first}"));
-            }
             Made::Bad(ticket, error) => {
                 self.in_press -= 1;
                 let is_first = ticket.attempts == 0 && ticket.open.is_none();
@@ -346,6 +342,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             Fate::Send | Fate::Done(_) => return,
             Fate::Unknown => (State::Unknown, "an earlier run was broken off: it may have arrived or not".to_owned()),
             Fate::Excluded => (State::Skipped, "on the exclusion list".to_owned()),
+            Fate::Same(first) => (State::Skipped, format!("the same as row {first}")),
             Fate::Duplicate(first) => (State::Skipped, format!("the same address as in row {first}")),
         };
         let stage = if state == State::Unknown { Stage::Final } else { Stage::Compose };
@@ -370,14 +367,13 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
         for step in steps.drain(..) {
             match step {
                 Step::Commit { ids, ack } => {
-                    let rows: Vec<u64> = ids
-                        .iter()
-                        .filter_map(|id| self.open.get_mut(id))
-                        .map(|open| {
+                    let mut rows = Vec::with_capacity(ids.len());
+                    for id in ids {
+                        if let Some(open) = self.open.get_mut(&id) {
                             open.has_intent = true;
-                            open.ticket.row
-                        })
-                        .collect();
+                            rows.push(open.ticket.row);
+                        }
+                    }
                     self.ledger.intent(&rows);
                     acks.push(ack);
                 }
@@ -522,7 +518,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     fn later(&mut self, mut submission: Submission, at: Option<Instant>) {
         let Some(open) = self.open.get_mut(&submission.id) else { return };
         if std::mem::take(&mut open.has_intent) {
-            self.ledger.released(&[open.ticket.row]);
+            self.ledger.release(&[open.ticket.row]);
         }
         submission.has_turn |= at.is_some();
         match at {
@@ -574,9 +570,12 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
 
     /// Writes what was noted; false, and the end of the batch, if that is not possible.
     fn write(&mut self) -> bool {
+        if !self.ledger.has_notes() {
+            return true;
+        }
         match self.ledger.write() {
-            Ok(has_written) => {
-                self.is_dirty |= has_written;
+            Ok(()) => {
+                self.is_dirty = true;
                 true
             }
             Err(error) => {

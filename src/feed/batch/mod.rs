@@ -21,7 +21,7 @@ use crate::{
     delivery::Outlet,
     ledger::{Ledger, Past, Record},
     mail::{Event, RetryPolicy, State, Stop, Trouble},
-    rows::{RowsError, Table},
+    rows::Table,
 };
 
 /// What is to be sent to whom.
@@ -91,21 +91,13 @@ impl Batch {
     }
 
     /// Makes every message once and throws it away. Must come before [`Batch::send`], which heeds what it has learnt.
-    ///
-    /// # Errors
-    /// If the table cannot be read.
-    pub fn preflight(&mut self) -> Result<Preflight, RowsError> {
+    pub fn preflight(&mut self) -> Preflight {
         // Nobody else has it yet.
-        match Arc::get_mut(&mut self.sieve) {
-            Some(sieve) => preflight::preflight(&self.table, &self.recipe, sieve),
-            None => Ok(Preflight::default()),
-        }
+        Arc::get_mut(&mut self.sieve)
+            .map_or_else(Preflight::default, |sieve| preflight::preflight(&self.table, &self.recipe, sieve))
     }
 
     /// Sends it. What happens is told at once, on the thread of the engine: who is told does not wait.
-    ///
-    /// # Errors
-    /// If the table cannot be read any more.
     pub async fn send(
         &self,
         ledger: Ledger,
@@ -113,11 +105,11 @@ impl Batch {
         manner: Manner,
         stop: watch::Receiver<Stop>,
         told: impl FnMut(BatchTold<'_>),
-    ) -> Result<Verdict, RowsError> {
+    ) -> Verdict {
         let ids = RowIds::new(ledger.run());
-        let (made, again) = press::press(&self.table, &self.recipe, &self.sieve, &ids)?;
+        let (made, again) = press::press(&self.table, &self.recipe, &self.sieve, &ids);
         let run = course::Course::new(ledger, manner, self.recipe.dsn.clone(), again, told);
-        Ok(run.run(made, outlets, stop).await)
+        run.run(made, outlets, stop).await
     }
 
     /// The table.

@@ -15,7 +15,7 @@ use crate::{
     feed::recipe::{Recipe, RowIds},
     mail::State,
     message::Stamp,
-    rows::{Row, RowError, RowsError, Table},
+    rows::{Row, RowError, Table},
 };
 
 /// Complaints that are kept to be shown.
@@ -59,16 +59,13 @@ struct Findings {
 }
 
 /// Makes every message of the table once.
-///
-/// # Errors
-/// If the table cannot be read.
-pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Result<Preflight, RowsError> {
+pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Preflight {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16);
     let (sender, chunks) = async_channel::bounded::<Vec<Row>>(2 * threads);
     let all = Mutex::new(Findings::default());
     let ids = RowIds::new("");
     let mut own = Findings::default();
-    let mut selection = Selection::new(table, &sieve.choice)?;
+    let mut selection = Selection::new(table, &sieve.choice);
     let looked_at: &Sieve = sieve;
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -104,7 +101,7 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Re
     found.messages = found.messages.saturating_sub(doubles);
     found.recipients = found.recipients.saturating_sub(recipients);
     found.complaints = own.complaints.into_values().collect();
-    Ok(found)
+    found
 }
 
 impl Findings {
@@ -127,7 +124,7 @@ impl Findings {
                 }
                 Fate::Unknown => sums.unknown += 1,
                 Fate::Excluded => sums.excluded += 1,
-                Fate::Duplicate(_) => {}
+                Fate::Duplicate(_) | Fate::Same(_) => {}
             }
             false
         });

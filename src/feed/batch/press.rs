@@ -13,7 +13,7 @@ use crate::{
     feed::recipe::{Letters, Recipe, RowIds},
     mail::Address,
     message::Stamp,
-    rows::{Position, Reader, Row, RowError, RowsError, Table},
+    rows::{Position, Reader, Row, RowError, Table},
 };
 
 /// Rows that are reserved together.
@@ -27,8 +27,6 @@ pub(super) enum Made {
     Block(Vec<u64>),
     /// The letters of a row, and the recipients that it is not sent to.
     Letters(Ticket, Letters, Vec<(Address, Fate)>),
-    /// A row that is the same as one before.
-    Double(Ticket, u64),
     /// A row that cannot be sent.
     Bad(Ticket, RowError),
     /// All rows were read once.
@@ -58,8 +56,8 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    pub fn new(table: &Table, choice: &'a Choice) -> Result<Self, RowsError> {
-        Ok(Self { reader: table.reader()?, choice, left: choice.first.unwrap_or(u64::MAX) })
+    pub fn new(table: &Table, choice: &'a Choice) -> Self {
+        Self { reader: table.reader(), choice, left: choice.first.unwrap_or(u64::MAX) }
     }
 
     fn again(&mut self, ticket: &Ticket) -> Result<Row, RowError> {
@@ -99,22 +97,17 @@ impl Iterator for &mut Selection<'_> {
 type Job = (Ticket, Result<Row, RowError>);
 
 /// Starts the threads. They end when the feed's ends of the channels have gone.
-///
-/// # Errors
-/// If the table cannot be read any more.
 pub(super) fn press(
     table: &Table,
     recipe: &Arc<Recipe>,
     sieve: &Arc<Sieve>,
     ids: &RowIds,
-) -> Result<(mpsc::Receiver<Made>, sync::Sender<Ticket>), RowsError> {
+) -> (mpsc::Receiver<Made>, sync::Sender<Ticket>) {
     let composers = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2).min(8);
     let (made, results) = mpsc::channel(64);
     let (again, tickets) = sync::channel();
     let (jobs, taken) = async_channel::bounded::<Vec<Job>>(2 * composers);
-    // Opened here, so that its errors are told.
-    Selection::new(table, &sieve.choice)?;
-    let mut reader = table.reader()?;
+    let reader = table.reader();
     thread::spawn({
         let (sieve, made) = (sieve.clone(), made.clone());
         move || {
@@ -138,7 +131,7 @@ pub(super) fn press(
             }
         });
     }
-    Ok((results, again))
+    (results, again)
 }
 
 /// Reads all rows once, and any row again that is asked for, as long as anybody may ask.
@@ -196,13 +189,11 @@ fn composed(
         Ok(row) => row,
         Err(error) => return Made::Bad(ticket, error),
     };
-    if let Some(first) = sieve.same_row(&row) {
-        return Made::Double(ticket, first);
-    }
+    let same = sieve.same_row(&row);
     let mut left = Vec::new();
     let letters = recipe.letters(&row, ids, stamp, &mut |recipient, receiver| match &ticket.open {
         Some(open) => open.contains(receiver),
-        None => match sieve.fate(row.number, recipient, receiver) {
+        None => match same.map_or_else(|| sieve.fate(row.number, recipient, receiver), Fate::Same) {
             Fate::Send => true,
             fate => {
                 left.push((receiver.clone(), fate));

@@ -44,7 +44,9 @@ pub(super) enum Fate {
     /// An earlier run does not know, and it is left alone.
     Unknown,
     Excluded,
-    /// The same address in this row before.
+    /// This row, which comes before, has the same cells.
+    Same(u64),
+    /// This row, which comes before, has the same address.
     Duplicate(u64),
 }
 

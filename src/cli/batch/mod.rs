@@ -1,0 +1,378 @@
+//! `mailsend batch`: a message for each row of a table, and a ledger of what became of it.
+
+mod overview;
+mod presenter;
+mod recipe;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+};
+
+use clap::{Args, ValueHint};
+
+use self::{overview::Overview, presenter::Presenter};
+use super::{
+    CliError, Exit,
+    args::{CommonArgs, Context, ReportArgs, WhereArgs},
+    message::MessageArgs,
+    outlets::outlets,
+    runtime,
+    send::compose,
+    signals::{die_of, listen},
+    stdin::Stdin,
+    ui,
+};
+use crate::{
+    config::{Profile, Request, resolve},
+    feed::{Batch, Choice, End, Manner, Preflight, Verdict},
+    ledger::{self, Facts, Ledger, LedgerError, Past},
+    mail::State,
+    report::Target,
+    rows::{Charset, Delimiter, Exclusions, Format, Numbers, Options, Origin, Table},
+    secret, template,
+};
+
+/// A message for each row of a table.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct BatchArgs {
+    /// The table: a file, a web address, or - for standard input; the template's by default
+    ///
+    /// CSV, TSV, JSON lines or a JSON array of objects; delimiter and encoding are found out. Its columns are the
+    /// names that options and template may use. The column to, email, e-mail or mail holds the recipients; cc, bcc,
+    /// name, attach and locale are used where they are there.
+    #[arg(value_name = "SOURCE", value_hint = ValueHint::FilePath)]
+    source: Option<String>,
+
+    #[command(flatten)]
+    pub(super) message: MessageArgs,
+
+    #[command(flatten)]
+    rows: RowArgs,
+
+    /// The column with the recipients
+    #[arg(long, help_heading = "Rows", value_name = "NAME")]
+    to_column: Option<String>,
+
+    /// Send everything to this address instead
+    #[arg(long, help_heading = "Rows", value_name = "ADDRESS", value_hint = ValueHint::EmailAddress)]
+    redirect_to: Option<String>,
+
+    #[command(flatten)]
+    run: RunArgs,
+    #[command(flatten)]
+    place: WhereArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Which rows, and how they are read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Rows")]
+struct RowArgs {
+    /// How the table is written: csv, tsv, jsonl or json
+    #[arg(long, value_name = "FORMAT")]
+    input_format: Option<Format>,
+
+    /// What stands between cells: a character, or tab
+    #[arg(long, value_name = "CHARACTER", allow_hyphen_values = true)]
+    delimiter: Option<Delimiter>,
+
+    /// Encoding of the table, such as windows-1252
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<Charset>,
+
+    /// Only the first N rows
+    #[arg(long, value_name = "N")]
+    first: Option<u64>,
+
+    /// Only these rows: 17,20-25 (the first below the header is 1)
+    #[arg(long, value_name = "NUMBERS")]
+    rows: Option<Numbers>,
+
+    /// Each address once, the first time it comes
+    ///
+    /// Rows that are the same in every cell are sent once in any case.
+    #[arg(long)]
+    unique: bool,
+
+    /// Nobody of this file: an address or @domain per line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    exclude: Option<PathBuf>,
+
+    /// Send the good rows when some are bad
+    ///
+    /// Otherwise nothing is sent as long as a row is bad.
+    #[arg(long)]
+    skip_bad_rows: bool,
+}
+
+/// How it goes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Batch")]
+struct RunArgs {
+    /// Check everything and say what would be sent; send nothing
+    #[arg(long, conflicts_with = "preview")]
+    dry_run: bool,
+
+    /// Print the first N messages as they would be sent; send nothing
+    #[arg(long, value_name = "N")]
+    preview: Option<usize>,
+
+    /// Send without a question
+    #[arg(short, long)]
+    yes: bool,
+
+    /// Connections at once (pool.max-connections)
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
+
+    /// At most so many recipients: 10/s, 500/h (rate.limit)
+    #[arg(long, value_name = "RATE")]
+    rate: Option<String>,
+
+    /// Go on with a run that was broken off: send what is not settled
+    ///
+    /// Accepted, failed and skipped recipients are never sent to again. What is unknown is left alone.
+    #[arg(long)]
+    resume: bool,
+
+    /// With --resume, also send what may have arrived already
+    #[arg(long, requires = "resume")]
+    resend_unknown: bool,
+
+    /// With --resume, even if the table or the message has changed
+    #[arg(long, requires = "resume")]
+    force: bool,
+
+    /// Stop after so many messages in a row that were refused with the same code; 0 for never
+    ///
+    /// They mean a quota, not bad addresses.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    stop_after_failures: u32,
+
+    /// Write the rows that failed, are deferred or bad to FILE, with their errors
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    failed: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  See what would be sent, then send it
+    mailsend batch people.csv --template welcome --preview 1
+    mailsend batch people.csv --template welcome --report run.jsonl
+
+  Without a template, a file for each
+    mailsend batch people.csv -s 'Invoice {{number}}' --body @letter.txt --attach 'invoices/{{number}}.pdf'
+
+  Go on after a failure, and see what became of it
+    mailsend batch people.csv --template welcome --report run.jsonl --resume
+    mailsend report run.jsonl";
+
+/// Everything that is known before anything is sent.
+struct Plan {
+    batch: Batch,
+    profile: Profile,
+    ledger: Book,
+    found: Preflight,
+}
+
+/// Where the ledger is, and whether it is open already.
+struct Book {
+    path: PathBuf,
+    facts: Facts,
+    open: Option<Ledger>,
+    /// Whether somebody has named it.
+    is_named: bool,
+}
+
+/// Sends a message for each row.
+pub fn batch(args: BatchArgs) -> Result<Exit, CliError> {
+    let context = args.common.context()?;
+    let plan = plan(&args, &context)?;
+    let overview = Overview { plan: &plan.found, profile: &plan.profile, bad_are_skipped: args.rows.skip_bad_rows };
+    overview.complain()?;
+    if args.run.dry_run {
+        ui::print(&overview.text()).map_err(|error| CliError::new(Exit::Io, "standard output cannot be written").source(error))?;
+        return Ok(Exit::Success);
+    }
+    if plan.profile.server.is_none() {
+        return Err(super::send::no_server());
+    }
+    if !args.run.yes && !overview.is_agreed(context.is_quiet)? {
+        ui::tell("nothing was sent");
+        return Ok(Exit::Success);
+    }
+    send(&args, &context, plan)
+}
+
+/// Reads the table, makes every message once, and opens the ledger that is gone on with.
+fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
+    let mut request = Request { senders: compose::senders(&args.message, context)?, ..args.place.request()? };
+    let settings = [
+        ("pool.max-connections", args.run.concurrency.map(|number| number.to_string()), "--concurrency"),
+        ("rate.limit", args.run.rate.clone(), "--rate"),
+    ];
+    for (key, value, option) in settings {
+        request.settings.extend(value.map(|value| (key.to_owned(), value, option.to_owned())));
+    }
+    let profile = resolve(&request, &context.files, &context.environment)?;
+    let mut stdin = Stdin::default();
+    let template = args.message.template.as_deref().map(|name| template::load(name, &context.files)).transpose()?;
+    let origin = origin(args, template.as_ref(), &mut stdin)?;
+    let (path, is_named) = match args.report.target() {
+        Some(Target::File(path)) if !is_csv(&path, &args.report) => (Some(path), true),
+        _ => (None, false),
+    };
+    if let Some(path) = &path
+        && !args.run.resume
+        && !args.run.dry_run
+        && args.run.preview.is_none()
+        && fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
+    {
+        return Err(LedgerError::Exists(path.clone()).into());
+    }
+    let folder = ledger::folder(&context.environment)?;
+    let fresh = path.clone().unwrap_or_else(|| ledger::fresh(&folder));
+    let options = Options {
+        format: args.rows.input_format,
+        delimiter: args.rows.delimiter,
+        charset: args.rows.encoding,
+        copy: fresh.with_extension("rows"),
+    };
+    let table = Table::open(&origin, &options)?;
+    table.warnings().iter().filter(|_| !context.is_quiet).for_each(|warning| ui::tell(&format!("warning: {warning}")));
+    let made = recipe::recipe(args, context, &profile, table.columns(), template, &mut stdin)?;
+    let facts = Facts { source: table.digest().to_owned(), template: made.digest };
+    let path = match path {
+        None if args.run.resume => ledger::latest(&folder, &facts).unwrap_or(fresh),
+        _ => fresh,
+    };
+    let (open, past) = match args.run.resume && args.run.preview.is_none() {
+        true => Ledger::resume(&path, &facts, args.run.force).map(|(ledger, past)| (Some(ledger), past))?,
+        false => (None, Past::default()),
+    };
+    let choice = Choice {
+        numbers: args.rows.rows.clone(),
+        first: args.rows.first,
+        exclusions: args.rows.exclude.as_deref().map(Exclusions::load).transpose()?,
+        is_unique: args.rows.unique,
+        resends_unknown: args.run.resend_unknown,
+    };
+    let mut batch = Batch::new(table, made.recipe, choice, past);
+    let found = batch.preflight();
+    Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found })
+}
+
+/// Where the rows come from.
+fn origin(args: &BatchArgs, template: Option<&template::Template>, stdin: &mut Stdin) -> Result<Origin, CliError> {
+    let origin = match (&args.source, template.and_then(template::Template::source)) {
+        (Some(word), _) => Origin::from_word(word),
+        (None, Some(source)) => Origin::from(source),
+        (None, None) => {
+            return Err(CliError::usage("no table is named").hint("mailsend batch people.csv …, or - for standard input"));
+        }
+    };
+    if origin == Origin::Stdin {
+        stdin.claim("the table")?;
+    }
+    Ok(origin)
+}
+
+/// Whether a report of this name is no ledger.
+fn is_csv(path: &Path, report: &ReportArgs) -> bool {
+    use crate::report::Format;
+    match report.format() {
+        Some(format) => format != Format::Json,
+        None => path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")),
+    }
+}
+
+fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
+    let Plan { batch, profile, ledger: book, found } = plan;
+    let outlets = outlets(&profile, &args.place, context)?;
+    crate::delivery::make_room_for(profile.pool.max_connections).map_err(|what| CliError::new(Exit::System, what))?;
+    let ledger = match book.open {
+        Some(ledger) => ledger,
+        None => Ledger::create(&book.path, &book.facts)?,
+    };
+    let manner = Manner {
+        retry: profile.retry,
+        stop_after_failures: Some(args.run.stop_after_failures).filter(|limit| *limit > 0),
+        skips_bad: args.rows.skip_bad_rows,
+        wants_trace: context.wants_trace,
+    };
+    let mut presenter = Presenter::start(&args.report, context, found.recipients)?;
+    let signal = Arc::new(AtomicI32::new(0));
+    let runtime = runtime()?;
+    let verdict = runtime.block_on(async {
+        let stop = listen(signal.clone());
+        batch.send(ledger, outlets, manner, stop, |told| presenter.told(told)).await
+    });
+    // A thread that still reads, writes or waits for a keyring is not waited for.
+    runtime.shutdown_background();
+    let exit = exit_of(&verdict, &found);
+    if let Some(failed) = &args.run.failed {
+        write_failed(failed, batch.table(), &book.path)?;
+    }
+    if !verdict.has_more
+        && let Some(copy) = batch.table().copy()
+    {
+        // What is left of it hurts nobody.
+        let _ = fs::remove_file(copy);
+    }
+    let result = presenter.finish(&verdict, &book.path, book.is_named, exit);
+    match signal.load(Ordering::Relaxed) {
+        0 => result,
+        number => {
+            if let Err(error) = &result {
+                ui::show(error);
+            }
+            secret::settle();
+            die_of(number);
+            result
+        }
+    }
+}
+
+/// The code that a batch ends with.
+fn exit_of(verdict: &Verdict, found: &Preflight) -> Exit {
+    let count = |state: State| verdict.counts[state as usize];
+    match &verdict.end {
+        Some(End::Trouble(trouble)) => Exit::of_trouble(trouble),
+        Some(End::Ledger(_)) => Exit::Io,
+        _ if verdict.has_more => Exit::TryAgain,
+        _ if count(State::Failed) + count(State::Unknown) + found.failed > 0 => Exit::Partial,
+        _ => Exit::Success,
+    }
+}
+
+/// Writes the original rows that are not settled well, with their errors, as the whole ledger tells.
+fn write_failed(path: &Path, table: &Table, ledger: &Path) -> Result<(), CliError> {
+    let mut errors = ledger::errors(ledger)?;
+    let mut failed = crate::rows::Failed::create(path, table)?;
+    let mut reader = table.reader();
+    while let Some(row) = reader.next_row() {
+        let number = row.as_ref().map_or_else(|error| error.number, |row| row.number);
+        let is_final = matches!(&row, Err(error) if error.is_final);
+        let Some(why) = errors.take(number)? else {
+            if is_final { break } else { continue }
+        };
+        let position = row.as_ref().map_or_else(|error| error.position, |row| Some(row.position));
+        if let Some(position) = position {
+            failed.row(&mut reader, position, &why)?;
+        }
+        if is_final {
+            break;
+        }
+    }
+    failed.finish()?;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What a batch would do, before it does it: bad rows, sums, and the question at a terminal.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use crate::{
+    cli::{CliError, Exit, ui},
+    config::Profile,
+    feed::Preflight,
+};
+
+/// What the first pass has found, for people.
+pub(super) struct Overview<'a> {
+    pub plan: &'a Preflight,
+    pub profile: &'a Profile,
+    pub bad_are_skipped: bool,
+}
+
+impl Overview<'_> {
+    /// Tells of bad rows.
+    ///
+    /// # Errors
+    /// If there are some, unless they are to be skipped.
+    pub fn complain(&self) -> Result<(), CliError> {
+        let plan = self.plan;
+        let Some(first) = plan.complaints.first() else { return Ok(()) };
+        let mut lines: Vec<String> = plan.complaints.iter().map(ToString::to_string).collect();
+        let more = plan.bad.saturating_sub(lines.len() as u64);
+        if more > 0 {
+            lines.push(format!("and {more} more"));
+        }
+        if self.bad_are_skipped && !first.is_final {
+            lines.iter().for_each(|line| ui::tell(&format!("skipped: {}", crate::mail::clean(line))));
+            return Ok(());
+        }
+        let rows = if plan.bad == 1 { "a row cannot be sent" } else { "rows cannot be sent" };
+        let count = if plan.bad == 1 { String::new() } else { format!("{} ", plan.bad) };
+        let mut error = CliError::new(Exit::Data, format!("{count}{rows}; nothing was sent"));
+        error.excerpt = Some(lines.join("\n"));
+        Err(match first.is_final {
+            true => error,
+            false => error.hint("correct them, or send the others: --skip-bad-rows --failed bad.csv"),
+        })
+    }
+
+    /// The sums, one per line.
+    pub fn text(&self) -> String {
+        let plan = self.plan;
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| text.push_str(&format!("{name:<12}{value}\n"));
+        if let Some(name) = &self.profile.name {
+            line("profile", name.clone());
+        }
+        let server = self.profile.server.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        line("server", server);
+        line("rows", plan.rows.to_string());
+        line("messages", plan.messages.to_string());
+        line("recipients", plan.recipients.to_string());
+        for (name, count) in [
+            ("duplicates", plan.duplicates),
+            ("excluded", plan.excluded),
+            ("bad", plan.bad),
+            ("settled", plan.done),
+            ("unknown", plan.unknown),
+        ] {
+            if count > 0 {
+                line(name, count.to_string());
+            }
+        }
+        line("largest", format!("{} octets", plan.largest));
+        text
+    }
+
+    /// Asks, if somebody is there who can answer.
+    ///
+    /// # Errors
+    /// If the terminal cannot be read.
+    pub fn is_agreed(&self, is_quiet: bool) -> Result<bool, CliError> {
+        if is_quiet || self.plan.messages == 0 || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Ok(true);
+        }
+        ui::tell(self.text().trim_end());
+        let mut out = io::stderr();
+        // Who does not see the question will not answer it.
+        let _ = write!(out, "Send {} now? [y/N] ", count(self.plan.messages, "message")).and_then(|()| out.flush());
+        let mut answer = String::new();
+        io::stdin()
+            .lock()
+            .read_line(&mut answer)
+            .map_err(|error| CliError::new(Exit::Io, "the terminal cannot be read").source(error))?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// `1 message`, `2 messages`.
+fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
