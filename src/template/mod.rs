@@ -1,8 +1,23 @@
 //! Handlebars templates for text, HTML and header fields: compiled, checked against the known names, rendered.
 //!
-//! Files are read when a template is loaded; rendering does no I/O. What is sent to whom is decided above.
+//! Files are read when a template is loaded; rendering does no I/O. A template sees the row, its own partials and the
+//! helpers of [`helpers`], nothing else: no file, no environment, no command. What is sent to whom is decided above.
+//!
+//! Strict mode of Handlebars is not strict: `{{#if gone}}` and arguments of helpers pass. So every path of a compiled
+//! text is followed once, through blocks, block parameters and partials, and each name that the row must have is
+//! noted; that list is checked against the columns before anything is sent, and against each row while rendering.
 
-use serde_json::Value;
+mod compile;
+mod data;
+mod helpers;
+mod names;
+mod phrase;
+mod shelf;
+mod walk;
+
+pub use data::Data;
+pub use names::Names;
+pub use phrase::Phrase;
 
 /// What a rendered text is for: it decides how values are escaped and what may be in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,58 +30,28 @@ pub enum Kind {
     Line,
 }
 
-/// The variables of one message, ready for rendering.
-#[derive(Debug, Clone)]
-pub struct Data {}
-
-impl Data {
-    /// Takes an object of columns and other values. Each name is also offered in snake_case.
-    pub fn new(_values: Value) -> Self {
-        todo!()
-    }
+/// What is wrong with a template, or with its data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name}: {what}")]
+pub struct TemplateError {
+    /// The part: `welcome/body.html:3:7`, `--subject`.
+    pub name: String,
+    /// A clause for people; clean.
+    pub what: String,
+    /// What to type or check next.
+    pub hints: Vec<String>,
 }
 
-/// Names that a template may use.
-#[derive(Debug, Clone, Default)]
-pub struct Names {
-    /// Columns and `--set` names.
-    pub given: Vec<String>,
-    /// Names that may be missing.
-    pub optional: Vec<String>,
-}
-
-/// One compiled text: an option's value, a subject, a body.
-#[derive(Debug)]
-pub struct Phrase {}
-
-impl Phrase {
-    /// Compiles `text`, which errors call `name`.
-    ///
-    /// # Errors
-    /// With line and column, if it is no template.
-    pub fn compile(_name: &str, _text: &str, _kind: Kind) -> Result<Self, TemplateError> {
-        todo!()
+impl TemplateError {
+    fn new(name: impl Into<String>, what: impl AsRef<str>) -> Self {
+        let what = crate::mail::clean(what.as_ref());
+        Self { name: crate::mail::clean(&name.into()), what, hints: Vec::new() }
     }
 
-    /// The text itself, if nothing in it depends on data.
-    pub fn literal(&self) -> Option<&str> {
-        todo!()
-    }
-
-    /// Whether every name in it is known.
-    ///
-    /// # Errors
-    /// With the line and the nearest known name.
-    pub fn check(&self, _names: &Names) -> Result<(), TemplateError> {
-        todo!()
-    }
-
-    /// Renders it.
-    ///
-    /// # Errors
-    /// A name that this row does not have, a line end where none may be.
-    pub fn render(&self, _data: &Data) -> Result<String, TemplateError> {
-        todo!()
+    #[must_use]
+    fn hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.hints.push(crate::mail::clean(hint.as_ref()));
+        self
     }
 }
 
@@ -93,6 +78,11 @@ impl Template {
         todo!()
     }
 
+    /// Names that may be missing in its data.
+    pub fn optional(&self) -> &[String] {
+        todo!()
+    }
+
     /// Renders all parts, in the variant for `locale` (`zh-TW` finds zh-TW, else zh, else the one without a language).
     ///
     /// # Errors
@@ -115,16 +105,4 @@ pub struct Rendered {
     pub images: Vec<(String, std::path::PathBuf)>,
     /// Files to attach, as behind `--attach`; relative paths start from the template's folder already.
     pub attachments: Vec<String>,
-}
-
-/// What is wrong with a template, or with its data.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{name}: {what}")]
-pub struct TemplateError {
-    /// The part: `welcome/body.html:3:7`, `--subject`.
-    pub name: String,
-    /// A clause for people; clean.
-    pub what: String,
-    /// What to type or check next.
-    pub hints: Vec<String>,
 }
