@@ -5,8 +5,8 @@ use std::io;
 use super::Exit;
 use crate::{
     config::{ConfigError, Origin},
-    mail::{AddressError, Stage, Trouble, clean},
     ledger::LedgerError,
+    mail::{AddressError, Stage, Trouble, clean},
     message::ComposeError,
     rows::RowsError,
     secret::SecretError,
@@ -135,6 +135,7 @@ impl From<LedgerError> for CliError {
             LedgerError::Changed { .. } => Self::new(Exit::Data, message)
                 .hint("begin another run: --report with another name; or go on all the same: --force"),
             LedgerError::Invalid { .. } => Self::new(Exit::Data, message),
+            LedgerError::NoPlace => Self::new(Exit::Configuration, message),
             LedgerError::File { path, error } => {
                 let exit = match error.kind() {
                     io::ErrorKind::NotFound => Exit::NoInput,

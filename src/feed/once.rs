@@ -12,7 +12,8 @@ use tokio::{
 use crate::{
     delivery::{Outlet, Work, deliver},
     mail::{
-        Address, Cause, Envelope, Event, Outcome, RetryPolicy, Route, Stage, State, Step, Stop, Submission, Submissions, Trouble,
+        Address, Cause, Envelope, Event, Outcome, RetryPolicy, Route, Stage, State, Step, Stop, Submission,
+        Submissions, Trouble,
     },
     smtp::changed,
     transport::same_for_all,

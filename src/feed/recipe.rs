@@ -209,6 +209,12 @@ fn literal_folder(path: &str) -> PathBuf {
 /// A clause that says what is wrong with a row.
 struct Complaint(String);
 
+impl Complaint {
+    fn of(self, row: &Row) -> RowError {
+        RowError { number: row.number, position: Some(row.position), what: self.0, is_final: false }
+    }
+}
+
 impl From<TemplateError> for Complaint {
     fn from(error: TemplateError) -> Self {
         Self(error.to_string())
@@ -252,25 +258,25 @@ impl Recipe {
         stamp: &mut Stamp,
         is_wanted: &mut dyn FnMut(&Address, &Address) -> bool,
     ) -> Result<Letters, RowError> {
-        self.compose(row, ids, stamp, is_wanted).map_err(|Complaint(what)| RowError {
-            number: row.number,
-            position: Some(row.position),
-            what,
-            is_final: false,
-        })
+        self.compose(row, ids, stamp, is_wanted).map_err(|complaint| complaint.of(row))
     }
 
-    fn compose(
-        &self,
-        row: &Row,
-        ids: &RowIds,
-        stamp: &mut Stamp,
-        is_wanted: &mut dyn FnMut(&Address, &Address) -> bool,
-    ) -> Result<Letters, Complaint> {
+    /// The message of a row before it is put together, to be looked at.
+    ///
+    /// # Errors
+    /// With what is wrong with the row.
+    pub fn draft(&self, row: &Row) -> Result<Draft, RowError> {
+        self.drafted(row).map(|(draft, _)| draft).map_err(|complaint| complaint.of(row))
+    }
+
+    fn drafted(&self, row: &Row) -> Result<(Draft, Data), Complaint> {
         let values = &self.values;
         let mut cells = row.cells.clone();
         cells.extend(self.set.clone());
-        let data = Data::new(Value::Object(cells));
+        let mut data = Data::new(Value::Object(cells));
+        if let Some(template) = &self.template {
+            data = data.with_optional(template.optional());
+        }
         let mut draft = self.base.clone();
         if let Some(from) = &values.from {
             draft.from = mailbox("--from", &from.render(&data)?)?;
@@ -292,6 +298,18 @@ impl Recipe {
                 place.extend(file.open(&data)?);
             }
         }
+        Ok((draft, data))
+    }
+
+    fn compose(
+        &self,
+        row: &Row,
+        ids: &RowIds,
+        stamp: &mut Stamp,
+        is_wanted: &mut dyn FnMut(&Address, &Address) -> bool,
+    ) -> Result<Letters, Complaint> {
+        let values = &self.values;
+        let (mut draft, data) = self.drafted(row)?;
         draft.message_id = Some(match &values.message_id {
             Some(id) => message_id("--message-id", &id.render(&data)?)?,
             None => {
@@ -452,9 +470,8 @@ pub fn verp(sender: &Address, recipient: &Address) -> Result<Address, String> {
     let user_length = path.len() - sender.domain().len() - 1;
     // RFC 5321, 4.5.3.1.1
     if user_length > 64 {
-        return Err(Complaint(format!(
-            "--verp: the return path of {recipient} has more than 64 octets before its '@'"
-        )));
+        return Err(format!("--verp: the return path of {recipient} has more than 64 octets before its '@'"));
     }
-    Ok(mailbox("--verp", &path)?.address)
+    let mailbox = Mailbox::parse(&path).map_err(|error| format!("--verp: {error} in '{}'", clean(&path)))?;
+    Ok(mailbox.address)
 }

@@ -189,3 +189,25 @@ mod tests {
         assert!(Records::open(Target::File(folder.path().to_owned()), None).is_err());
     }
 }
+pub struct Tally;
+impl Tally {
+    pub fn new() -> Self {
+        todo!()
+    }
+    pub fn settled(&mut self, _: &crate::ledger::Record<'_>) {}
+    pub fn deferred(&mut self, _: &crate::ledger::Record<'_>) {}
+    pub fn event(&mut self, _: &crate::mail::Event) {}
+    pub fn lines(&self) -> Vec<String> {
+        todo!()
+    }
+}
+pub struct BatchProgress;
+impl BatchProgress {
+    pub fn new(_: ProgressMode, _: Option<u64>) -> Self {
+        todo!()
+    }
+    pub fn settled_many(&mut self, _: crate::mail::State, _: u64) {}
+    pub fn event(&mut self, _: &crate::mail::Event) {}
+    pub fn print(&self, _: &str) {}
+    pub fn finish(&mut self) {}
+}

@@ -21,7 +21,7 @@ use super::{
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
     message::MessageArgs,
     outlets::outlets,
-    runtime,
+    printed, runtime,
     send::compose,
     signals::{die_of, listen},
     stdin::Stdin,
@@ -198,10 +198,12 @@ pub fn batch(args: BatchArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
     let plan = plan(&args, &context)?;
     let overview = Overview { plan: &plan.found, profile: &plan.profile, bad_are_skipped: args.rows.skip_bad_rows };
+    if let Some(count) = args.run.preview {
+        return printed(ui::print(&overview::preview(&plan.batch.drafts(count))?));
+    }
     overview.complain()?;
     if args.run.dry_run {
-        ui::print(&overview.text()).map_err(|error| CliError::new(Exit::Io, "standard output cannot be written").source(error))?;
-        return Ok(Exit::Success);
+        return printed(ui::print(&overview.text()));
     }
     if plan.profile.server.is_none() {
         return Err(super::send::no_server());
@@ -267,7 +269,7 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         resends_unknown: args.run.resend_unknown,
     };
     let mut batch = Batch::new(table, made.recipe, choice, past);
-    let found = batch.preflight();
+    let found = if args.run.preview.is_some() { Preflight::default() } else { batch.preflight() };
     Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found })
 }
 
@@ -275,9 +277,11 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
 fn origin(args: &BatchArgs, template: Option<&template::Template>, stdin: &mut Stdin) -> Result<Origin, CliError> {
     let origin = match (&args.source, template.and_then(template::Template::source)) {
         (Some(word), _) => Origin::from_word(word),
-        (None, Some(source)) => Origin::from(source),
+        (None, Some(source)) => Origin::File(source.to_owned()),
         (None, None) => {
-            return Err(CliError::usage("no table is named").hint("mailsend batch people.csv …, or - for standard input"));
+            return Err(
+                CliError::usage("no table is named").hint("mailsend batch people.csv …, or - for standard input")
+            );
         }
     };
     if origin == Origin::Stdin {
@@ -362,9 +366,7 @@ fn write_failed(path: &Path, table: &Table, ledger: &Path) -> Result<(), CliErro
     while let Some(row) = reader.next_row() {
         let number = row.as_ref().map_or_else(|error| error.number, |row| row.number);
         let is_final = matches!(&row, Err(error) if error.is_final);
-        let Some(why) = errors.take(number)? else {
-            if is_final { break } else { continue }
-        };
+        let Some(why) = errors.take(number) else { if is_final { break } else { continue } };
         let position = row.as_ref().map_or_else(|error| error.position, |row| Some(row.position));
         if let Some(position) = position {
             failed.row(&mut reader, position, &why)?;

@@ -3,9 +3,12 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::{
-    cli::{CliError, Exit, ui},
+    cli::{CliError, Exit, send::compose::parts, ui},
     config::Profile,
     feed::Preflight,
+    mail::{Entry, clean},
+    message::Draft,
+    rows::RowError,
 };
 
 /// What the first pass has found, for people.
@@ -29,7 +32,7 @@ impl Overview<'_> {
             lines.push(format!("and {more} more"));
         }
         if self.bad_are_skipped && !first.is_final {
-            lines.iter().for_each(|line| ui::tell(&format!("skipped: {}", crate::mail::clean(line))));
+            lines.iter().for_each(|line| ui::tell(&format!("skipped: {}", clean(line))));
             return Ok(());
         }
         let rows = if plan.bad == 1 { "a row cannot be sent" } else { "rows cannot be sent" };
@@ -94,4 +97,38 @@ impl Overview<'_> {
 /// `1 message`, `2 messages`.
 fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Messages as people read them.
+///
+/// # Errors
+/// If one cannot be made.
+pub(super) fn preview(drafts: &[Result<(u64, Draft), RowError>]) -> Result<String, CliError> {
+    let mut text = String::new();
+    for draft in drafts {
+        let (row, draft) = draft.as_ref().map_err(|error| CliError::new(Exit::Data, error.to_string()))?;
+        let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<12}{}\n", clean(value)));
+        line("row", &row.to_string());
+        line("from", &draft.from.to_string());
+        for (name, entries) in [("to", &draft.to), ("cc", &draft.cc), ("bcc", &draft.bcc)] {
+            for mailbox in entries.iter().flat_map(Entry::mailboxes) {
+                line(name, &mailbox.to_string());
+            }
+        }
+        if let Some(subject) = &draft.subject {
+            line("subject", subject);
+        }
+        for part in parts(draft) {
+            line("part", &part);
+        }
+        for body in [&draft.text, &draft.markdown].into_iter().flatten() {
+            text.push('\n');
+            for line in String::from_utf8_lossy(&body.bytes).lines() {
+                text.push_str(&clean(line));
+                text.push('\n');
+            }
+        }
+        text.push('\n');
+    }
+    Ok(text)
 }

@@ -50,7 +50,8 @@ impl Presenter {
         let records = match report.target() {
             Some(target @ (Target::Stdout | Target::File(_))) if is_extra(&target, report) => {
                 Some(Records::open(target.clone(), report.format()).map_err(|error| {
-                    CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing")).source(error)
+                    CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing"))
+                        .source(error)
                 })?)
             }
             _ => None,
@@ -168,11 +169,14 @@ impl Presenter {
             .hint(again)
             .hint("if it is none: --stop-after-failures 0")),
             Some(End::Unreachable(time)) => {
-                Err(CliError::new(exit, format!("stopped: no server could be used for {} s", time.as_secs())).hint(again))
+                Err(CliError::new(exit, format!("stopped: no server could be used for {} s", time.as_secs()))
+                    .hint(again))
             }
-            Some(End::Ledger(error)) => Err(CliError::new(exit, format!("{path} cannot be written; nothing more was sent"))
-                .source(std::io::Error::new(error.kind(), error.to_string()))
-                .hint("make room, then go on: the same command with --resume")),
+            Some(End::Ledger(error)) => {
+                Err(CliError::new(exit, format!("{path} cannot be written; nothing more was sent"))
+                    .source(std::io::Error::new(error.kind(), error.to_string()))
+                    .hint("make room, then go on: the same command with --resume"))
+            }
             Some(End::Stopped) | None => {
                 if verdict.has_more && !self.is_quiet {
                     ui::tell(&again);

@@ -119,8 +119,7 @@ pub(super) fn recipe(
     maker.note("--redirect-to", redirect.as_ref().map_or("", AsRef::as_ref));
     let digest = maker.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let has_verp = message.verp;
-    let recipe =
-        Recipe { base, values, layout, template, set, dsn: message.dsn()?, return_path, redirect, has_verp };
+    let recipe = Recipe { base, values, layout, template, set, dsn: message.dsn()?, return_path, redirect, has_verp };
     recipe.check(columns)?;
     Ok(Made { recipe, digest })
 }

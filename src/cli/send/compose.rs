@@ -145,7 +145,7 @@ fn mailbox(option: &str, text: &str) -> Result<Mailbox, CliError> {
 
 /// Addresses by which a profile may be chosen: the sender's, and that of the return path, empty for the null sender,
 /// which is the stronger wish of the two.
-pub(super) fn senders(args: &MessageArgs, context: &Context) -> Result<Vec<String>, CliError> {
+pub(in crate::cli) fn senders(args: &MessageArgs, context: &Context) -> Result<Vec<String>, CliError> {
     let named = match named_sender(args)? {
         Some(mailbox) => Some(mailbox.address.to_string()),
         None => {
@@ -355,7 +355,7 @@ fn raw_letter(
     })
 }
 
-fn parts(draft: &Draft) -> Vec<String> {
+pub(in crate::cli) fn parts(draft: &Draft) -> Vec<String> {
     let mut parts = Vec::new();
     let texts = [("text", &draft.text), ("HTML", &draft.html), ("Markdown, as text and HTML", &draft.markdown)];
     for (kind, text) in texts {

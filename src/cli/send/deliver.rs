@@ -27,7 +27,7 @@ use crate::{
     ledger::Record,
     mail::{Address, Cause, Envelope, Event, Outcome, Stage, State, Submission, Trouble},
     message::Stamp,
-    report::{Progress, Records, Target, human_line, is_attended, paint},
+    report::{Progress, Records, human_line, is_attended, paint},
     secret,
     smtp::changed,
 };

@@ -21,7 +21,8 @@ use crate::{
     delivery::Outlet,
     ledger::{Ledger, Past, Record},
     mail::{Event, RetryPolicy, State, Stop, Trouble},
-    rows::Table,
+    message::Draft,
+    rows::{Row, RowError, Table},
 };
 
 /// What is to be sent to whom.
@@ -110,6 +111,16 @@ impl Batch {
         let (made, again) = press::press(&self.table, &self.recipe, &self.sieve, &ids);
         let run = course::Course::new(ledger, manner, self.recipe.dsn.clone(), again, told);
         run.run(made, outlets, stop).await
+    }
+
+    /// The messages of the first rows, to be looked at.
+    pub fn drafts(&self, count: usize) -> Vec<Result<(u64, Draft), RowError>> {
+        let mut selection = press::Selection::new(&self.table, &self.sieve.choice);
+        let draft = |row: Result<Row, RowError>| {
+            let row = row?;
+            self.recipe.draft(&row).map(|draft| (row.number, draft))
+        };
+        (&mut selection).take(count).map(draft).collect()
     }
 
     /// The table.
