@@ -1,10 +1,11 @@
 //! Plain HTTP requests over our own streams (RFC 9110): one way to connect, one trust, one connection per request.
 //!
-//! What is asked and what an answer means is not known here. Bodies are held, so both are bounded.
+//! What is asked and what an answer means is not known here. Bodies are held, so both are bounded, unless somebody
+//! takes them piece by piece.
 
 use std::{fmt, time::Duration};
 
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, StatusCode, Uri,
     body::Bytes,
@@ -17,7 +18,8 @@ use super::{Endpoint, Passage, Tls, TlsPolicy, dial};
 use crate::mail::{Cause, Secret, Stage, Trouble};
 
 /// Larger answers are cut off: tokens and configurations have some kilobytes.
-const MAX_BODY: usize = 1024 * 1024;
+const MAX_BODY: u64 = MIB;
+const MIB: u64 = 1024 * 1024;
 /// Redirections that a GET follows.
 const MAX_REDIRECTS: u8 = 3;
 
@@ -60,14 +62,26 @@ impl fmt::Debug for Answer {
 /// [`Cause::Configuration`] for an address that is none; see [`dial`] and [`Tls::secure`]; [`Cause::Protocol`] if the
 /// answer is no HTTP or too large; [`Cause::TimedOut`].
 pub async fn ask(asked: &Asked, limit: Duration) -> Result<Answer, Trouble> {
-    let host = asked.url.split('/').nth(2).unwrap_or_default().to_owned();
-    match tokio::time::timeout(limit, follow(asked, limit)).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            let what = format!("no answer from {host} within {} s", limit.as_secs_f32());
-            Err(Trouble::new(Stage::Connect, Cause::TimedOut, what))
-        }
-    }
+    let mut body = Vec::new();
+    let mut take = |_, octets: &[u8]| {
+        body.extend_from_slice(octets);
+        true
+    };
+    let answer = in_time(follow(asked, limit, MAX_BODY, &mut take), &asked.url, limit).await?;
+    Ok(Answer { body, ..answer })
+}
+
+/// Waits for something of the host in `url`.
+async fn in_time<T>(
+    waiting: impl Future<Output = Result<T, Trouble>>,
+    url: &str,
+    limit: Duration,
+) -> Result<T, Trouble> {
+    tokio::time::timeout(limit, waiting).await.unwrap_or_else(|_| {
+        let host = url.split('/').nth(2).unwrap_or_default();
+        let what = format!("no answer from {host} within {} s", limit.as_secs_f32());
+        Err(Trouble::new(Stage::Connect, Cause::TimedOut, what))
+    })
 }
 
 /// The same for callers who wait, on a thread outside of any event loop.
@@ -75,22 +89,38 @@ pub async fn ask(asked: &Asked, limit: Duration) -> Result<Answer, Trouble> {
 /// # Errors
 /// As [`ask`].
 pub fn ask_and_wait(asked: &Asked, limit: Duration) -> Result<Answer, Trouble> {
+    wait(ask(asked, limit))
+}
+
+/// Takes the body of an answer of up to `max` octets piece by piece, with its status; the answer comes without. Each
+/// piece has to come within `limit`. `take` tells whether to go on.
+///
+/// # Errors
+/// As [`ask`]; [`Cause::Internal`] if `take` has ended it.
+pub fn take_and_wait(asked: &Asked, limit: Duration, max: u64, take: Take<'_>) -> Result<Answer, Trouble> {
+    wait(follow(asked, limit, max, take))
+}
+
+fn wait<T>(asking: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime =
         runtime.map_err(|error| Trouble::new(Stage::Connect, Cause::Internal, format!("no event loop: {error}")))?;
-    let answer = runtime.block_on(ask(asked, limit));
+    let answer = runtime.block_on(asking);
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     answer
 }
 
-async fn follow(asked: &Asked, limit: Duration) -> Result<Answer, Trouble> {
+/// Gets the pieces of a body, with the status; tells whether to go on.
+type Take<'a> = &'a mut (dyn FnMut(u16, &[u8]) -> bool + Send);
+
+async fn follow(asked: &Asked, limit: Duration, max: u64, take: Take<'_>) -> Result<Answer, Trouble> {
     let mut url = asked.url.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let (answer, location) = once(asked, &url, limit).await?;
+        let (answer, location) = once(asked, &url, limit, max, take).await?;
         match location {
-            Some(location) if asked.body.is_none() => url = redirected(&url, &location)?,
-            _ => return Ok(answer),
+            Some(location) => url = redirected(&url, &location)?,
+            None => return Ok(answer),
         }
     }
     Err(protocol(format!("{} sends from one address to the next", asked.url)))
@@ -106,13 +136,29 @@ fn redirected(from: &str, location: &str) -> Result<String, Trouble> {
         }
         _ => return Err(protocol(format!("{from} redirects to '{location}'"))),
     };
-    if from.starts_with("https:") && !to.starts_with("https:") {
+    let is_protected = |url: &str| url.starts_with("https:") || is_loopback(url);
+    if is_protected(from) && !is_protected(&to) || from.starts_with("https:") && !to.starts_with("https:") {
         return Err(protocol(format!("{from} redirects to an unprotected address, {to}")));
     }
     Ok(to)
 }
 
-async fn once(asked: &Asked, url: &str, limit: Duration) -> Result<(Answer, Option<String>), Trouble> {
+/// Whether nobody but this machine can read what goes to this address.
+pub fn is_loopback(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    Endpoint { host, port: 0 }.is_loopback()
+}
+
+/// One request, and where a GET is sent on to; the body of such an answer is nobody's.
+async fn once(
+    asked: &Asked,
+    url: &str,
+    limit: Duration,
+    max: u64,
+    take: Take<'_>,
+) -> Result<(Answer, Option<String>), Trouble> {
     let uri: Uri = url.parse().map_err(|_| setup(format!("'{url}' is no web address")))?;
     let is_tls = match uri.scheme_str() {
         Some("https") => true,
@@ -125,7 +171,8 @@ async fn once(asked: &Asked, url: &str, limit: Duration) -> Result<(Answer, Opti
     let endpoint = Endpoint { host, port };
     let mut stream = dial(&endpoint, &asked.passage, limit).await?.stream;
     if is_tls {
-        stream = Tls::new(TlsPolicy::default())?.secure(stream, &endpoint.host).await?.0;
+        let tls = Tls::new(TlsPolicy::default())?;
+        stream = in_time(tls.secure(stream, &endpoint.host), url, limit).await?.0;
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::builder()
@@ -146,12 +193,8 @@ async fn once(asked: &Asked, url: &str, limit: Duration) -> Result<(Answer, Opti
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_http)?;
     // The connection moves its bytes while the request waits for them.
     let asking = async {
-        let response = sender.send_request(request).await.map_err(no_http)?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, MAX_BODY)
-            .collect()
-            .await
-            .map_err(|error| protocol(format!("the answer of {endpoint} is not to be had: {error}")))?;
+        let sending = async { sender.send_request(request).await.map_err(no_http) };
+        let (head, mut body) = in_time(sending, url, limit).await?.into_parts();
         let field = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let content_type = field(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
         let is_redirect = matches!(
@@ -162,12 +205,23 @@ async fn once(asked: &Asked, url: &str, limit: Duration) -> Result<(Answer, Opti
                 | StatusCode::TEMPORARY_REDIRECT
                 | StatusCode::PERMANENT_REDIRECT
         );
-        let answer = Answer {
-            status: head.status.as_u16(),
-            content_type: content_type.trim().to_ascii_lowercase(),
-            body: body.to_bytes().to_vec(),
-        };
-        Ok((answer, field(LOCATION).filter(|_| is_redirect).map(str::to_owned)))
+        let status = head.status.as_u16();
+        let location = field(LOCATION).filter(|_| is_redirect && asked.body.is_none()).map(str::to_owned);
+        let mut count = 0;
+        while let Some(frame) = in_time(async { Ok(body.frame().await) }, url, limit).await? {
+            let frame =
+                frame.map_err(|error| protocol(format!("the answer of {endpoint} is not to be had: {error}")))?;
+            let octets = frame.into_data().unwrap_or_default();
+            count += octets.len() as u64;
+            if count > max {
+                return Err(protocol(format!("the answer of {endpoint} is larger than {} MiB", max / MIB)));
+            }
+            if location.is_none() && !take(status, &octets) {
+                return Err(Trouble::new(Stage::Connect, Cause::Internal, "not all of the answer was taken"));
+            }
+        }
+        let content_type = content_type.trim().to_ascii_lowercase();
+        Ok((Answer { status, content_type, body: Vec::new() }, location))
     };
     tokio::pin!(asking);
     tokio::pin!(connection);

@@ -148,3 +148,108 @@ impl<'de> Visitor<'de> for Keys<'_> {
         Ok(object)
     }
 }
+
+/// Makes lines of an array of values, or of objects one behind the other; how the text is cut does not matter. What is
+/// inside of a value is for the one who reads the line.
+#[derive(Debug, Default)]
+pub(super) struct Splitter {
+    place: Place,
+    /// Values that have begun.
+    count: u64,
+    is_array: bool,
+    depth: u64,
+    in_string: bool,
+    is_escaped: bool,
+}
+
+/// Where the next octet stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// Before everything.
+    #[default]
+    Start,
+    /// Behind the opening bracket: a value may come.
+    First,
+    /// Behind a comma: a value must come.
+    Value,
+    Inside,
+    /// Between two objects without an array.
+    Between,
+    /// Behind the array.
+    Behind,
+}
+
+impl Splitter {
+    /// Appends the lines of the next octets.
+    ///
+    /// # Errors
+    /// A clause that says what is wrong with the array.
+    pub fn split(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        for &byte in text {
+            let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+            match (self.place, byte) {
+                (Place::Inside, byte) => self.inside(byte, out),
+                (_, _) if is_space => {}
+                (Place::Start, b'[') => (self.place, self.is_array) = (Place::First, true),
+                (Place::First, b']') => self.place = Place::Behind,
+                (Place::First | Place::Value, b',') | (Place::Value, b']') => {
+                    return Err(format!("row {} is missing between two commas or brackets", self.count + 1));
+                }
+                (Place::Start | Place::Between, b'{') | (Place::First | Place::Value, _) => self.begin(byte, out),
+                (Place::Start, _) => return Err("no JSON: it begins neither with '[' nor with '{'".to_owned()),
+                (Place::Between, _) => return Err(format!("behind row {} stands something else", self.count)),
+                (Place::Behind, _) => return Err("something stands behind the array".to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it may end here, if it does.
+    ///
+    /// # Errors
+    /// A clause that says that it may not.
+    pub fn end(&self, is_last: bool) -> Result<(), String> {
+        match self.place {
+            _ if !is_last => Ok(()),
+            Place::Start | Place::Between | Place::Behind => Ok(()),
+            _ => Err(format!("it ends in the middle, in or behind row {}; is it cut off?", self.count)),
+        }
+    }
+
+    fn begin(&mut self, byte: u8, out: &mut Vec<u8>) {
+        self.count += 1;
+        (self.place, self.depth, self.in_string) = (Place::Inside, 0, false);
+        self.inside(byte, out);
+    }
+
+    fn inside(&mut self, byte: u8, out: &mut Vec<u8>) {
+        if self.in_string {
+            let is_escaped = std::mem::take(&mut self.is_escaped);
+            match byte {
+                b'"' if !is_escaped => self.in_string = false,
+                b'\\' if !is_escaped => self.is_escaped = true,
+                _ => {}
+            }
+            // A line end in a string is wrong; it must stay wrong.
+            out.push(if byte == b'\n' { 1 } else { byte });
+            return;
+        }
+        match byte {
+            b',' if self.depth == 0 && self.is_array => return self.finish(Place::Value, out),
+            b']' if self.depth == 0 && self.is_array => return self.finish(Place::Behind, out),
+            b'"' => self.in_string = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        out.push(if byte == b'\n' { b' ' } else { byte });
+        if self.depth == 0 && !self.is_array {
+            self.finish(Place::Between, out);
+        }
+    }
+
+    fn finish(&mut self, place: Place, out: &mut Vec<u8>) {
+        out.push(b'\n');
+        self.place = place;
+    }
+}

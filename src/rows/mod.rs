@@ -3,8 +3,12 @@
 //! Everything that is not a UTF-8 file is copied first, so that a row can be read again; nothing holds more than the
 //! row in hand. What a row means for a message is decided above.
 
+mod addresses;
+mod convert;
 mod csv;
+mod fetch;
 mod json;
+mod open;
 mod sniff;
 mod table;
 
@@ -19,6 +23,9 @@ use std::{
 
 use serde_json::{Map, Value};
 
+use crate::config::Environment;
+
+pub use addresses::{Layout, Recipients};
 pub use table::{Reader, Table};
 
 /// Where a table or the data of a template comes from.
@@ -48,12 +55,13 @@ impl Origin {
 }
 
 impl fmt::Display for Origin {
-    /// For messages: `people.csv`, `standard input`, `https://…`, `command 'x'`.
+    /// For messages: `people.csv`, `standard input`, `command 'x'`, a web address without its query, which may hold
+    /// what gives access.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::File(path) => write!(f, "{}", path.display()),
             Origin::Stdin => f.write_str("standard input"),
-            Origin::Web(url) => f.write_str(url),
+            Origin::Web(url) => f.write_str(url.split(['?', '#']).next().unwrap_or_default()),
             Origin::Command(command) => write!(f, "command '{command}'"),
         }
     }
@@ -139,8 +147,10 @@ pub struct Options {
     pub delimiter: Option<Delimiter>,
     /// Its encoding; found out if absent.
     pub charset: Option<Charset>,
-    /// Path of a copy, if one is needed; the format's extension is added. Nothing of that name is overwritten by halves.
+    /// Path of a copy, if one is needed; the format's extension is added. Its folder has to be there.
     pub copy: PathBuf,
+    /// For the way to a web server.
+    pub environment: Environment,
 }
 
 /// One row: the variables of one message.

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, Metadata},
     io::{self, BufRead, BufReader, Read},
-    path::PathBuf,
+    path::Path,
     sync::Arc,
     time::SystemTime,
 };
@@ -12,10 +12,10 @@ use encoding_rs::{Encoding, UTF_8};
 use serde_json::{Map, Value};
 
 use super::{
-    Format, Options, Origin, Position, Row, RowError, RowsError,
+    Options, Origin, Position, Row, RowError, RowsError,
     csv::{Extent, Fault, Record},
     json::Line,
-    sniff::{self, Survey},
+    open::{Copy, Opened, not_copied, unread},
 };
 use crate::mail::clean;
 
@@ -32,7 +32,7 @@ pub struct Table {
     shape: Arc<Shape>,
     digest: String,
     warnings: Vec<String>,
-    copy: Option<PathBuf>,
+    copy: Option<Copy>,
 }
 
 /// What all readers of a table share.
@@ -65,47 +65,22 @@ impl Table {
     /// # Errors
     /// If it cannot be read or copied; if it is empty, has a header only, or a header that is none.
     pub fn open(origin: &Origin, options: &Options) -> Result<Self, RowsError> {
-        let Origin::File(path) = origin else { todo!() };
-        let name = clean(&origin.to_string());
-        let fail = |error: io::Error| RowsError::unreadable(format!("{name} cannot be read: {error}"));
-        let file = File::open(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
-        if metadata.is_dir() {
-            return Err(RowsError::unreadable(format!("{name} is a folder, a table is wanted")));
-        }
-        let state = state(&metadata);
-        let file = Arc::new(file);
-        let blocks = || Blocks { file: Arc::clone(&file), state, at: 0 };
-        let survey = Survey::of(blocks()).map_err(fail)?;
-        if survey.sample.is_empty() {
-            return Err(RowsError::wrong(format!("{name} is empty")));
-        }
-        let guess = survey.encoding();
-        let mark = if survey.sample.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
-        let text = &survey.sample[mark..];
-        let format = options.format.unwrap_or_else(|| sniff::format(text));
-        let (delimiter, told) = match (format, options.delimiter) {
-            (Format::Csv | Format::Tsv, Some(delimiter)) => (Some(delimiter.0), 0),
-            (Format::Tsv, None) => (Some(b'\t'), 0),
-            (Format::Csv, None) => match sniff::told_delimiter(text) {
-                Some((delimiter, length)) => (Some(delimiter), length),
-                None => (Some(sniff::delimiter(text, survey.is_whole)), 0),
-            },
-            (Format::JsonLines | Format::Json, _) => (None, 0),
+        let opened = Opened::new(origin, options)?;
+        let mut shape = Shape {
+            state: state(&opened.file.metadata().map_err(|error| unread(&opened.name, &error))?),
+            file: Arc::new(opened.file),
+            name: opened.name,
+            start: opened.start,
+            delimiter: opened.delimiter,
+            columns: Vec::new(),
+            encoding: opened.encoding,
         };
-        let start = (mark + told) as u64;
-        let shape = Shape { file, state, name, start, delimiter, columns: Vec::new(), encoding: guess.encoding };
-        Self::of(shape, survey.digest)
-    }
-
-    /// Finds the columns and the first row.
-    fn of(mut shape: Shape, digest: String) -> Result<Self, RowsError> {
         match shape.delimiter {
             Some(delimiter) => shape.read_header(delimiter)?,
             None => shape.read_keys()?,
         }
         let shape = Arc::new(shape);
-        let table = Self { shape, digest, warnings: Vec::new(), copy: None };
+        let table = Self { shape, digest: opened.digest, warnings: opened.warnings, copy: opened.copy };
         match table.reader().next_row() {
             Some(_) => Ok(table),
             None => Err(RowsError::wrong(format!("{} has a header, but no rows", table.shape.name))),
@@ -127,10 +102,18 @@ impl Table {
         &self.warnings
     }
 
-    /// The copy that rows are read from, if one was needed. It stays until somebody removes it; opened as a file it is
-    /// the same table with the same digest.
-    pub fn copy(&self) -> Option<&std::path::Path> {
-        self.copy.as_deref()
+    /// Keeps the copy that rows are read from, if one was needed, under its final name; otherwise it vanishes with the
+    /// table. Opened as a file without an encoding told, it is the same table with the same digest.
+    ///
+    /// # Errors
+    /// If it cannot be put in place; what was there under this name is still there then.
+    pub fn keep(&mut self) -> Result<Option<&Path>, RowsError> {
+        if let Some(Copy { temporary, path }) = &mut self.copy
+            && let Some(file) = temporary.take()
+        {
+            file.persist(&path).map_err(|error| not_copied(path, &error.error))?;
+        }
+        Ok(self.copy.as_ref().map(|copy| copy.path.as_path()))
     }
 
     /// Reads it from its beginning.
@@ -145,7 +128,7 @@ impl Shape {
     }
 
     fn fail(&self, error: &io::Error) -> RowsError {
-        RowsError::unreadable(format!("{} cannot be read: {error}", self.name))
+        unread(&self.name, error)
     }
 
     fn read_header(&mut self, delimiter: u8) -> Result<(), RowsError> {
@@ -419,7 +402,7 @@ impl Read for Blocks {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::{fs, path::Path};
+    use std::fs;
 
     pub(crate) fn open(path: &Path) -> Result<Table, RowsError> {
         let options = Options { copy: path.with_extension("rows"), ..Options::default() };
