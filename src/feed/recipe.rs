@@ -24,8 +24,8 @@ pub struct Recipe {
     pub base: Draft,
     /// What differs from row to row.
     pub values: Values,
-    /// Where the recipients stand in a row; none, if the options name them.
-    pub layout: Option<Layout>,
+    /// Where the recipients stand in a row.
+    pub layout: Layout,
     /// The template.
     pub template: Option<Template>,
     /// Names beside the columns, which they hide.
@@ -290,7 +290,7 @@ impl Recipe {
         draft.html = text(&values.html)?;
         draft.markdown = text(&values.markdown)?;
         if let Some(template) = &self.template {
-            let locale = self.layout.as_ref().and_then(|layout| layout.locale(row));
+            let locale = self.layout.locale_of(row);
             dress(&mut draft, template.render(&data, locale)?)?;
         }
         for (files, place) in [(&values.attach, &mut draft.attachments), (&values.inline, &mut draft.inline)] {
@@ -357,12 +357,10 @@ impl Recipe {
 
     fn recipients(&self, row: &Row, data: &Data, draft: &mut Draft) -> Result<(), Complaint> {
         let values = &self.values;
-        if let Some(layout) = &self.layout {
-            let found = layout.recipients(row).map_err(|error| Complaint(error.what))?;
-            draft.to.extend(found.to);
-            draft.cc.extend(found.cc);
-            draft.bcc.extend(found.bcc);
-        }
+        let found = self.layout.recipients(row).map_err(|error| Complaint(error.what))?;
+        draft.to.extend(found.to);
+        draft.cc.extend(found.cc);
+        draft.bcc.extend(found.bcc);
         let lists = [
             ("--to", &values.to, &mut draft.to),
             ("--cc", &values.cc, &mut draft.cc),

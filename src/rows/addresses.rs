@@ -11,11 +11,11 @@ use crate::{
 /// Names of the column with the recipients, in any case.
 const TO: [&str; 4] = ["to", "email", "e-mail", "mail"];
 
-/// The columns that say where a message goes; each may be missing but the first.
+/// The columns that say where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Recipients.
-    pub to: String,
+    /// Recipients; none, if they are named otherwise.
+    pub to: Option<String>,
     /// Recipients of a copy.
     pub cc: Option<String>,
     /// Recipients whom no one sees.
@@ -58,7 +58,19 @@ impl Layout {
                 }
             }
         };
-        let other = |name: &str| Ok::<_, RowsError>(one(columns, name)?.filter(|column| *column != to));
+        Self::with(columns, Some(to))
+    }
+
+    /// Finds those that are there beside recipients who are named otherwise.
+    ///
+    /// # Errors
+    /// If there is more than one that could be it.
+    pub fn beside(columns: &[String]) -> Result<Self, RowsError> {
+        Self::with(columns, None)
+    }
+
+    fn with(columns: &[String], to: Option<String>) -> Result<Self, RowsError> {
+        let other = |name: &str| Ok::<_, RowsError>(one(columns, name)?.filter(|column| Some(column) != to.as_ref()));
         Ok(Self {
             cc: other("cc")?,
             bcc: other("bcc")?,
@@ -69,6 +81,12 @@ impl Layout {
         })
     }
 
+    /// The language that a row wants, if it says so.
+    pub fn locale_of<'a>(&self, row: &'a Row) -> Option<&'a str> {
+        let cell = row.cells.get(self.locale.as_ref()?)?.as_str()?.trim();
+        Some(cell).filter(|cell| !cell.is_empty())
+    }
+
     /// The recipients of a row: of each cell one address or several, divided by commas or semicolons, or an array of
     /// them. A single bare address gets the display name of the row.
     ///
@@ -77,9 +95,12 @@ impl Layout {
     pub fn recipients(&self, row: &Row) -> Result<Recipients, RowError> {
         let fail = |what| RowError { number: row.number, position: Some(row.position), what, is_final: false };
         let list = |column: &str| entries(row, column).map_err(fail);
-        let mut to = list(&self.to)?;
-        if to.iter().all(|entry| entry.mailboxes().is_empty()) {
-            return Err(fail(format!("column '{}' is empty", clean(&self.to))));
+        let mut to = Vec::new();
+        if let Some(column) = &self.to {
+            to = list(column)?;
+            if to.iter().all(|entry| entry.mailboxes().is_empty()) {
+                return Err(fail(format!("column '{}' is empty", clean(column))));
+            }
         }
         if let (Some(column), [Entry::Mailbox(mailbox)]) = (&self.name, to.as_mut_slice())
             && mailbox.name.is_none()
@@ -229,9 +250,9 @@ mod tests {
                 locale: Some("Locale".to_owned()),
             }
         );
-        assert_eq!(find(&["email", "to"], None).unwrap().to, "to");
-        assert_eq!(find(&["email", "Kunde"], Some("kunde")).unwrap().to, "Kunde");
-        assert_eq!(find(&["TO", "to"], None).unwrap().to, "to");
+        assert_eq!(find(&["email", "to"], None).unwrap().to.unwrap(), "to");
+        assert_eq!(find(&["email", "Kunde"], Some("kunde")).unwrap().to.unwrap(), "Kunde");
+        assert_eq!(find(&["TO", "to"], None).unwrap().to.unwrap(), "to");
     }
 
     #[test]

@@ -248,6 +248,7 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         delimiter: args.rows.delimiter,
         charset: args.rows.encoding,
         copy: fresh.with_extension("rows"),
+        environment: context.environment.clone(),
     };
     let table = Table::open(&origin, &options)?;
     table.warnings().iter().filter(|_| !context.is_quiet).for_each(|warning| ui::tell(&format!("warning: {warning}")));
@@ -300,7 +301,9 @@ fn is_csv(path: &Path, report: &ReportArgs) -> bool {
 }
 
 fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
-    let Plan { batch, profile, ledger: book, found } = plan;
+    let Plan { mut batch, profile, ledger: book, found } = plan;
+    // What cannot be read twice must be there for who goes on.
+    let copy = batch.keep_rows()?;
     let outlets = outlets(&profile, &args.place, context)?;
     crate::delivery::make_room_for(profile.pool.max_connections).map_err(|what| CliError::new(Exit::System, what))?;
     let ledger = match book.open {
@@ -326,9 +329,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     if let Some(failed) = &args.run.failed {
         write_failed(failed, batch.table(), &book.path)?;
     }
-    if !verdict.has_more
-        && let Some(copy) = batch.table().copy()
-    {
+    if let Some(copy) = copy.filter(|_| !verdict.has_more) {
         // What is left of it hurts nobody.
         let _ = fs::remove_file(copy);
     }

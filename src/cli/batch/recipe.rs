@@ -72,14 +72,13 @@ pub(super) fn recipe(
     values.text = maker.text("--body", &message.body, Kind::Text)?;
     values.html = maker.text("--html", &message.html, Kind::Html)?;
     values.markdown = maker.text("--markdown", &message.markdown, Kind::Text)?;
-    let layout = if values.to.is_empty() {
-        Some(Layout::find(columns, args.to_column.as_deref())?)
-    } else {
-        Layout::beside(columns)
+    let layout = match values.to.is_empty() {
+        true => Layout::find(columns, args.to_column.as_deref())?,
+        false => Layout::beside(columns)?,
     };
     maker.files("--attach", &message.attach, &mut base.attachments, &mut values.attach)?;
     maker.files("--inline", &message.inline, &mut base.inline, &mut values.inline)?;
-    if let Some(column) = layout.as_ref().and_then(Layout::attach) {
+    if let Some(column) = &layout.attach {
         values.attach.push(FileValue::of_column(column)?);
     }
     if let Some(date) = &message.date {

@@ -8,7 +8,10 @@ mod preflight;
 mod press;
 mod sieve;
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::sync::watch;
 
@@ -121,6 +124,14 @@ impl Batch {
             self.recipe.draft(&row).map(|draft| (row.number, draft))
         };
         (&mut selection).take(count).map(draft).collect()
+    }
+
+    /// Keeps the copy of a table that cannot be read again from where it came. Returns where it is.
+    ///
+    /// # Errors
+    /// If it cannot be kept.
+    pub fn keep_rows(&mut self) -> Result<Option<PathBuf>, RowsError> {
+        Ok(self.table.keep()?.map(Path::to_owned))
     }
 
     /// The table.
