@@ -25,7 +25,7 @@ use crate::{
     ledger::{Ledger, Past, Record},
     mail::{Event, RetryPolicy, State, Stop, Trouble},
     message::Draft,
-    rows::{Row, RowError, Table},
+    rows::{Row, RowError, RowsError, Table},
 };
 
 /// What is to be sent to whom.
