@@ -172,6 +172,3 @@ async fn refuse(submission: &Submission, trouble: &Trouble, start: Instant, work
     // If the feed is gone, there is nobody to tell.
     let _ = work.steps.send(Step::Settled { id: submission.id, route: work.route.clone(), outcomes }).await;
 }
-pub fn make_room_for(_: usize) -> Result<(), String> {
-    Ok(())
-}

@@ -189,27 +189,3 @@ mod tests {
         assert!(Records::open(Target::File(folder.path().to_owned()), None).is_err());
     }
 }
-pub struct Tally;
-impl Tally {
-    pub fn new() -> Self {
-        Self
-    }
-    pub fn settled(&mut self, _: &crate::ledger::Record<'_>) {}
-    pub fn deferred(&mut self, _: &crate::ledger::Record<'_>) {}
-    pub fn event(&mut self, _: &crate::mail::Event) {}
-    pub fn lines(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-pub struct BatchProgress;
-impl BatchProgress {
-    pub fn new(_: ProgressMode, _: Option<u64>) -> Self {
-        Self
-    }
-    pub fn settled_many(&mut self, _: crate::mail::State, _: u64) {}
-    pub fn event(&mut self, _: &crate::mail::Event) {}
-    pub fn print(&self, s: &str) {
-        eprintln!("{s}")
-    }
-    pub fn finish(&mut self) {}
-}

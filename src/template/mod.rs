@@ -106,11 +106,3 @@ pub struct Rendered {
     /// Files to attach, as behind `--attach`; relative paths start from the template's folder already.
     pub attachments: Vec<String>,
 }
-pub fn load(_: &str, _: &crate::config::Files) -> Result<Template, TemplateError> {
-    todo!()
-}
-impl Template {
-    pub fn source(&self) -> Option<&std::path::Path> {
-        todo!()
-    }
-}
