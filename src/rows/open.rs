@@ -72,8 +72,14 @@ impl Opened {
             }
         };
         let text = sample(&survey.sample, encoding);
-        let named = || format_of_name(origin).or_else(|| format_of_media_type(&media_type));
-        let format = options.format.or_else(named).unwrap_or_else(|| sniff::format(&text));
+        let found = sniff::format(&text);
+        let format = options.format.unwrap_or_else(|| {
+            match format_of_name(origin).or_else(|| format_of_media_type(&media_type)) {
+                // No header looks like an object: whoever named it was mistaken.
+                None | Some(Format::Csv | Format::Tsv) if found != Format::Csv => found,
+                named => named.unwrap_or(found),
+            }
+        });
         let told = Some(format).filter(|format| *format == Format::Csv).and_then(|_| sniff::told_delimiter(&text));
         let delimiter = match (format, options.delimiter) {
             (Format::Csv | Format::Tsv, Some(delimiter)) => Some(delimiter.0),

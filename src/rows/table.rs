@@ -37,7 +37,7 @@ pub struct Table {
 
 /// What all readers of a table share.
 #[derive(Debug)]
-pub(super) struct Shape {
+struct Shape {
     file: Arc<File>,
     /// How it was when it was opened.
     state: State,
@@ -46,8 +46,8 @@ pub(super) struct Shape {
     /// Where the first row begins.
     start: u64,
     /// None for JSON.
-    pub(super) delimiter: Option<u8>,
-    pub(super) columns: Vec<String>,
+    delimiter: Option<u8>,
+    columns: Vec<String>,
     /// The encoding as it came.
     encoding: &'static Encoding,
 }
@@ -114,6 +114,11 @@ impl Table {
             file.persist(&path).map_err(|error| not_copied(path, &error.error))?;
         }
         Ok(self.copy.as_ref().map(|copy| copy.path.as_path()))
+    }
+
+    /// What stands between cells; nothing does in JSON.
+    pub(super) fn delimiter(&self) -> Option<u8> {
+        self.shape.delimiter
     }
 
     /// Reads it from its beginning.
@@ -354,6 +359,25 @@ impl Reader {
             None => self.line.read(&mut self.again)?,
         };
         extent.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+    }
+
+    /// The cells at this position as they came, blanks behind the last column left out; none if they are not all cells,
+    /// or not UTF-8.
+    pub(super) fn cells_at(&mut self, position: Position) -> io::Result<Option<Vec<&[u8]>>> {
+        self.go_to(position)?;
+        if self.record.fault().is_some() || self.record.count() > super::csv::MAX_CELLS {
+            return Ok(None);
+        }
+        let columns = self.shape.columns.len();
+        let count = if self.record.is_blank_from(columns) { columns } else { self.record.count() };
+        let cells: Vec<&[u8]> = self.record.cells().take(count).collect();
+        Ok(cells.iter().all(|cell| std::str::from_utf8(cell).is_ok()).then_some(cells))
+    }
+
+    /// The line at this position; empty if it is too long.
+    pub(super) fn line_at(&mut self, position: Position) -> io::Result<&[u8]> {
+        self.go_to(position)?;
+        Ok(self.line.octets())
     }
 
     /// The row that was just read.
