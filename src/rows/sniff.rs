@@ -33,6 +33,8 @@ pub(super) struct Survey {
     high: u64,
     /// Those among them that stand three or more in a row.
     crowded: u64,
+    /// Octets that windows-1252 does not know.
+    undefined: u64,
     /// Control characters that stand in no text.
     controls: u64,
 }
@@ -59,6 +61,7 @@ impl Survey {
             strangers: 0,
             high: 0,
             crowded: 0,
+            undefined: 0,
             controls: 0,
         };
         let mut digest = Context::new(&SHA256);
@@ -121,6 +124,7 @@ impl Survey {
             }
             *run += 1;
             self.high += 1;
+            self.undefined += u64::from(matches!(byte, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D));
             self.crowded += match *run {
                 3 => 3,
                 4.. => 1,
@@ -139,10 +143,8 @@ impl Survey {
         if let Some(encoding) = self.wide() {
             return sure(encoding);
         }
-        let is_western = self.strangers > self.characters
-            && self.controls == 0
-            && self.crowded * 20 <= self.high
-            && !self.sample.iter().any(|byte| matches!(byte, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D));
+        let is_western =
+            self.strangers > self.characters && self.controls + self.undefined == 0 && self.crowded * 20 <= self.high;
         if is_western { Guess { encoding: WINDOWS_1252, is_sure: false } } else { sure(UTF_8) }
     }
 
@@ -203,6 +205,11 @@ pub(super) fn told_delimiter(text: &[u8]) -> Option<(u8, usize)> {
         &[byte] if byte.is_ascii() => Some((byte, end + 1)),
         _ => None,
     }
+}
+
+/// Whether this header shows its delimiter, and no other that could be one.
+pub(super) fn is_plain(delimiter: u8, header: &[u8]) -> bool {
+    DELIMITERS.contains(&delimiter) && !header.iter().any(|byte| DELIMITERS.contains(byte) && *byte != delimiter)
 }
 
 /// The delimiter that cuts most records into as many cells as the header, and the header into the most.

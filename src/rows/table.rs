@@ -423,32 +423,29 @@ impl Read for Blocks {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::fs;
-
-    pub(crate) fn open(path: &Path) -> Result<Table, RowsError> {
-        let options = Options { copy: path.with_extension("rows"), ..Options::default() };
-        Table::open(&Origin::File(path.to_owned()), &options)
-    }
+    use std::{fmt::Write, fs};
+    use tempfile::TempDir;
 
     /// A table in a file of this name, and the folder that keeps it.
-    fn table(name: &str, octets: impl AsRef<[u8]>) -> (tempfile::TempDir, Result<Table, RowsError>) {
+    pub(in super::super) fn table(name: &str, octets: impl AsRef<[u8]>) -> (TempDir, Result<Table, RowsError>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, octets).unwrap();
-        let table = open(&path);
+        let options = Options { copy: folder.path().join("rows"), ..Options::default() };
+        let table = Table::open(&Origin::File(path), &options);
         (folder, table)
     }
 
-    fn rows(table: &Table) -> Vec<Result<Row, RowError>> {
+    pub(in super::super) fn rows(table: &Table) -> Vec<Result<Row, RowError>> {
         let mut reader = table.reader();
         std::iter::from_fn(|| reader.next_row()).collect()
     }
 
     /// Every row as JSON, or what is wrong with it.
-    fn shown(octets: impl AsRef<[u8]>) -> Vec<String> {
+    pub(in super::super) fn shown(octets: impl AsRef<[u8]>) -> Vec<String> {
         let (_folder, table) = table("t", octets);
         let shown = |row: Result<Row, RowError>| match row {
             Ok(row) => format!("{} {}", row.number, Value::Object(row.cells)),
@@ -457,22 +454,234 @@ mod tests {
         rows(&table.unwrap()).into_iter().map(shown).collect()
     }
 
+    /// Why there is no table.
+    fn refused(octets: impl AsRef<[u8]>) -> String {
+        let (folder, table) = table("t", octets);
+        let error = table.unwrap_err();
+        assert!(!error.is_unreadable);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+        error.what.replace(&format!("{}/", folder.path().display()), "")
+    }
+
     #[test]
     fn forms_that_people_write() {
         assert_eq!(
-            shown("to,name\r\na@x.example,Ada\r\n\r\n\"b@x.example\",\"Bob \"\"B\"\"\nx\"\r\n , \r\nc, \"d\" "),
-            [
-                r#"1 {"name":"Ada","to":"a@x.example"}"#,
-                r#"2 {"name":"Bob \"B\"\nx","to":"b@x.example"}"#,
-                r#"3 {"name":"d","to":"c"}"#
-            ]
+            shown("to,name\r\na@x,Ada\r\n\r\n\"b@x\",\"Bob \"\"B\"\"\nx\"\r\n , \r\nc, \"d\" "),
+            [r#"1 {"name":"Ada","to":"a@x"}"#, r#"2 {"name":"Bob \"B\"\nx","to":"b@x"}"#, r#"3 {"name":"d","to":"c"}"#]
         );
         assert_eq!(shown("\u{feff}to\r\ra\rb"), [r#"1 {"to":"a"}"#, r#"2 {"to":"b"}"#]);
         assert_eq!(shown("sep=;\nto;n\na;5\" x\n"), [r#"1 {"n":"5\" x","to":"a"}"#]);
-        assert_eq!(shown("to,n,,\na,,,\nb,1,\n"), [r#"1 {"n":"","to":"a"}"#, r#"2 {"n":"1","to":"b"}"#]);
+        assert_eq!(shown("to , n,,\na,,,\nb,1,\n"), [r#"1 {"n":"","to":"a"}"#, r#"2 {"n":"1","to":"b"}"#]);
         assert_eq!(
             shown("{\"to\":\"a\",\"n\":{\"x\":[1]}}\n\n{\"to\":\"b\"}"),
             [r#"1 {"n":{"x":[1]},"to":"a"}"#, r#"2 {"to":"b"}"#]
         );
+        assert_eq!(shown("[{\"to\":\"a\"},\n{\"to\":\"b\"}]"), [r#"1 {"to":"a"}"#, r#"2 {"to":"b"}"#]);
+        let (_folder, table) = table("t.json", "\n{\"to\":\"a\",\n\"b\":1, \"a\":2}");
+        assert_eq!(table.unwrap().columns(), ["to", "b", "a"]);
+    }
+
+    #[test]
+    fn tables_that_are_none() {
+        for (octets, error) in [
+            (&b""[..], "t is empty"),
+            (b"\n\r\n  \n", "t is empty"),
+            (b"\xEF\xBB\xBF", "t is empty"),
+            (b"to,name\n", "t has a header, but no rows"),
+            (b"to,name\n\n , \n", "t has a header, but no rows"),
+            (b"[]", "t has no rows"),
+            (b"to,,name\na,b,c\n", "the header of t: column 2 has no name"),
+            (b"to,name,to\na,b,c\n", "the header of t: 'to' is there twice, as columns 1 and 3"),
+            (b"to,na\0me\na,b\n", "the header of t: column 2 has a NUL in it"),
+            (
+                b"to,\"name\na,b\n",
+                "the header of t: column 2: its quotation mark is not closed, and where the next row begins is not known",
+            ),
+            (
+                b"\xEF\xBB\xBFto,na\xFFme\na,b\n",
+                "the header of t: column 2 is not UTF-8 (octet 0xFF); if the table is in another encoding, name it: \
+                 --encoding windows-1252",
+            ),
+            (b"{\"to\": \"a\", }\n{\"to\": }", "t, row 1: no JSON at octet 13: trailing comma"),
+            (b"[{\"to\": \"a\"}, {\"to\"", "t: it ends in the middle, in or behind row 2; is it cut off?"),
+            (b"PK\x03\x04", "t is a spreadsheet, or another ZIP archive, a table as text is wanted"),
+        ] {
+            assert_eq!(refused(octets), error, "{}", String::from_utf8_lossy(octets));
+        }
+        assert_eq!(refused(vec![b','; 20_000]), "t is empty");
+        assert_eq!(refused("x,".repeat(20_000)), "the header of t: 20001 columns are more than can be");
+        assert_eq!(refused("x".repeat(2_000_000)), "the header of t: column 1 has more than 1 MiB");
+    }
+
+    #[test]
+    fn tables_that_cannot_be_read() {
+        let (folder, _) = table("t", "");
+        let open = |path: &Path| Table::open(&Origin::File(path.to_owned()), &Options::default()).unwrap_err();
+        let error = open(&folder.path().join("none"));
+        assert!(
+            error.is_unreadable && error.what.ends_with("none cannot be read: No such file or directory (os error 2)")
+        );
+        let error = open(folder.path());
+        assert!(error.is_unreadable && error.what.ends_with(" is a folder, a table is wanted"), "{error}");
+    }
+
+    #[test]
+    fn rows_that_are_wrong() {
+        let wide = format!("c@x{}", ",1".repeat(299));
+        let large = format!("d@x,{},1", "x".repeat(20_000_000));
+        let long = format!("f@x,{0},{0}", "x".repeat(1024 * 1024));
+        let octets = [
+            "\u{feff}to,first name,n\n".as_bytes(),
+            b"a@x,Ada,1\n\nb@x\n",
+            wide.as_bytes(),
+            b"\n",
+            large.as_bytes(),
+            b"\ne@x,J\xFCrgen,1\n",
+            long.as_bytes(),
+            b"\ng@x,a\0b,1\nh@x,\"H \"h\" H\",1\nz@x,Z,1\ni@x,\"I,1\nj@x,J,1\n",
+        ]
+        .concat();
+        let expected = [
+            r#"1 {"first name":"Ada","n":"1","to":"a@x"}"#,
+            "row 2: columns 'first name', 'n' are missing",
+            "row 3: it has 300 cells, 297 more than the header; a cell with , in it needs quotation marks",
+            "row 4: column 'first name' has more than 1 MiB",
+            "row 5: column 'first name' is not UTF-8 (octet 0xFC); if the table is in another encoding, name it: \
+             --encoding windows-1252",
+            "row 6: it has more than 2 MiB up to column 'n'",
+            "row 7: column 'first name' has a NUL in it",
+            "row 8: column 'first name': text behind the closing quotation mark; a mark inside of marks is written twice",
+            r#"9 {"first name":"Z","n":"1","to":"z@x"}"#,
+            "row 10: column 'first name': its quotation mark is not closed, and where the next row begins is not known",
+        ];
+        assert_eq!(shown(&octets), expected);
+        let (_folder, table) = table("t", &octets);
+        let table = table.unwrap();
+        let errors = rows(&table).into_iter().filter_map(Result::err);
+        let finals: Vec<u64> = errors.filter(|error| error.is_final).map(|error| error.number).collect();
+        assert_eq!(finals, [10]);
+    }
+
+    #[test]
+    fn columns_that_are_missing_are_named_but_not_all_of_many() {
+        let header: Vec<String> = (1..=9).map(|number| format!("c{number}")).collect();
+        assert_eq!(
+            shown(format!("{}\na,b\n{0}\n", header.join(",")))[0],
+            "row 1: columns 'c3', 'c4', 'c5', 'c6', 'c7' and 2 more are missing"
+        );
+        assert_eq!(shown("to,n\na\n"), ["row 1: column 'n' is missing"]);
+    }
+
+    #[test]
+    fn a_table_that_changes_is_noticed() {
+        let (folder, table) = table("t", "to\na\nb\n");
+        let table = table.unwrap();
+        let mut reader = table.reader();
+        let row = reader.next_row().unwrap().unwrap();
+        fs::write(folder.path().join("t"), "to\nc\nb\nd\n").unwrap();
+        let error = reader.at(1, row.position).unwrap_err();
+        assert_eq!(error.to_string(), "row 1: it cannot be read: the file was changed meanwhile");
+        assert!(error.is_final && table.reader().next_row().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_table_that_is_replaced_is_read_on() {
+        let (folder, table) = table("t", "to\na\nb\n");
+        let table = table.unwrap();
+        fs::write(folder.path().join("new"), "to\nc\n").unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("t")).unwrap();
+        assert_eq!(rows(&table).len(), 2);
+    }
+
+    #[test]
+    fn equal_rows_have_equal_digests() {
+        let (_folder, table) = table("t", "to,n\na,b\nab,\na,b\n");
+        let digests: Vec<u64> = rows(&table.unwrap()).into_iter().map(|row| row.unwrap().digest()).collect();
+        assert_eq!(digests[0], digests[2]);
+        assert_ne!(digests[0], digests[1]);
+    }
+
+    /// Ways to write the same table, with the name of the file.
+    fn written(rows: &[[String; 3]], way: usize) -> (&'static str, Vec<u8>) {
+        const COLUMNS: [&str; 3] = ["to", "first name", "größe"];
+        let csv = |delimiter: u8| {
+            let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+            writer.write_record(COLUMNS).unwrap();
+            rows.iter().for_each(|row| writer.write_record(row).unwrap());
+            String::from_utf8(writer.into_inner().unwrap()).unwrap()
+        };
+        let objects = || {
+            rows.iter().map(|row| {
+                let cells = COLUMNS.iter().zip(row).map(|(column, cell)| ((*column).to_owned(), cell.as_str().into()));
+                Value::Object(cells.collect())
+            })
+        };
+        let wide = |text: &str, octets: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(octets).collect::<Vec<u8>>();
+        match way {
+            0 => ("t.csv", csv(b',').into_bytes()),
+            1 => ("t", csv(b';').into_bytes()),
+            2 => ("t.tsv", csv(b'\t').into_bytes()),
+            3 => ("t.csv", format!("\u{feff}{}", csv(b'|')).into_bytes()),
+            4 => ("t", wide(&format!("\u{feff}{}", csv(b',')), u16::to_le_bytes)),
+            5 => ("t.tsv", wide(&format!("\u{feff}{}", csv(b'\t')), u16::to_be_bytes)),
+            6 => ("t", encoding_rs::WINDOWS_1252.encode(&csv(b';')).0.into_owned()),
+            7 => {
+                let mut text = String::new();
+                objects().for_each(|object| writeln!(text, "{object}").unwrap());
+                ("t.jsonl", text.into_bytes())
+            }
+            8 => ("t", serde_json::to_vec(&objects().collect::<Vec<_>>()).unwrap()),
+            _ => {
+                let text = serde_json::to_string_pretty(&objects().collect::<Vec<_>>()).unwrap();
+                ("t.json", wide(&format!("\u{feff}{text}"), u16::to_le_bytes))
+            }
+        }
+    }
+
+    proptest! {
+        /// The same rows come back from every format and encoding, one after the other and by their positions.
+        #[test]
+        fn rows_come_back(
+            cells in proptest::collection::vec(["a([ab ,;|\t\"\n\r\\\\{}]ü?){0,6}", "([ab,;|\t\"\n\r {}]é?){0,6}", "[,;|\" ]{0,3}ß?"], 1..9),
+            way in 0_usize..10,
+        ) {
+            let (name, octets) = written(&cells, way);
+            let (folder, table) = table(name, octets);
+            let table = table.unwrap();
+            prop_assert_eq!(table.columns().len(), 3);
+            let found: Vec<Row> = rows(&table).into_iter().map(Result::unwrap).collect();
+            prop_assert_eq!(found.len(), cells.len());
+            let mut reader = table.reader();
+            let ahead = reader.next_row().unwrap().unwrap();
+            for (row, cells) in found.iter().zip(&cells).rev() {
+                let keys = ["to", "first name", "größe"];
+                let wanted: Vec<&str> = cells.iter().map(String::as_str).collect();
+                prop_assert_eq!(keys.map(|key| row.cells[key].as_str().unwrap()).to_vec(), wanted);
+                prop_assert_eq!(&reader.at(row.number, row.position).unwrap(), row);
+            }
+            prop_assert_eq!(&ahead, &found[0]);
+            prop_assert_eq!(reader.next_row().map(Result::unwrap), found.get(1).cloned());
+            drop((table, folder));
+        }
+
+        #[test]
+        fn any_octets_are_a_table_or_none(
+            octets in proptest::collection::vec(proptest::sample::select(b"tno,;\"\"\n\n\r {}[]:\xFC\xC3\x00\xFE\xFF\\1".to_vec()), 0..60),
+            name in proptest::sample::select(vec!["t", "t.csv", "t.tsv", "t.json", "t.jsonl"]),
+        ) {
+            let (_folder, table) = table(name, octets);
+            if let Ok(table) = table {
+                let mut reader = table.reader();
+                for row in rows(&table) {
+                    match row {
+                        Ok(row) => prop_assert_eq!(reader.at(row.number, row.position).unwrap(), row),
+                        Err(error) => {
+                            let position = error.position.unwrap();
+                            prop_assert_eq!(reader.at(error.number, position).unwrap_err(), error);
+                        }
+                    }
+                }
+            }
+        }
     }
 }
