@@ -11,6 +11,7 @@ mod failed;
 mod fetch;
 mod json;
 mod open;
+mod reader;
 mod selection;
 mod sniff;
 mod table;
@@ -30,8 +31,9 @@ use crate::config::Environment;
 pub use addresses::{Layout, Recipients};
 pub use data::data;
 pub use failed::Failed;
+pub use reader::Reader;
 pub use selection::{Exclusions, Numbers};
-pub use table::{Reader, Table};
+pub use table::Table;
 
 /// Where a table or the data of a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
