@@ -310,7 +310,31 @@ mod tests {
         assert_eq!(ask_and_wait(&asked, LIMIT).unwrap().status, 302);
         thread.join().unwrap();
         assert!(redirected("https://a/x", "http://a/y").is_err());
+        assert!(redirected("https://a/x", "http://127.0.0.1/y").is_err());
+        assert!(redirected("http://127.0.0.1:1/x", "http://a/y").is_err());
+        assert_eq!(redirected("http://[::1]/x", "http://localhost/y").unwrap(), "http://localhost/y");
         assert_eq!(redirected("https://a:1/x?y", "/z").unwrap(), "https://a:1/z");
+    }
+
+    #[test]
+    fn pieces_are_taken_as_long_as_somebody_wants_them() {
+        const MOVED: &str = "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 4\r\n\r\ngone";
+        const ANSWER: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let taken = |max: u64, wanted: usize| {
+            let (url, thread) = server(&[MOVED, ANSWER]);
+            let mut taken = Vec::new();
+            let mut take = |status: u16, octets: &[u8]| {
+                assert_eq!(status, 200);
+                taken.extend_from_slice(octets);
+                taken.len() < wanted
+            };
+            let answer = take_and_wait(&Asked { url, ..Asked::default() }, LIMIT, max, &mut take);
+            thread.join().unwrap();
+            answer.map(|answer| (answer.body.len(), String::from_utf8(taken).unwrap())).map_err(|trouble| trouble.cause)
+        };
+        assert_eq!(taken(5, 9), Ok((0, "abcde".to_owned())));
+        assert_eq!(taken(4, 9), Err(Cause::Protocol));
+        assert_eq!(taken(9, 2), Err(Cause::Internal));
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Layout {
     /// Finds them among the columns; `to` is the name of the recipients' column, if it is told.
     ///
     /// # Errors
-    /// If there is no column with recipients, or more than one that could be it.
+    /// If there is no column with recipients, or two whose names differ in their case only.
     pub fn find(columns: &[String], to: Option<&str>) -> Result<Self, RowsError> {
         let to = match to {
             Some(told) => match one(columns, told)? {
@@ -87,8 +87,8 @@ impl Layout {
         Some(cell).filter(|cell| !cell.is_empty())
     }
 
-    /// The recipients of a row: of each cell one address or several, divided by commas or semicolons, or an array of
-    /// them. A single bare address gets the display name of the row.
+    /// The recipients of a row: of each cell one address or several, divided by commas, semicolons or line ends, or an
+    /// array of them. A single bare address gets the display name of the row.
     ///
     /// # Errors
     /// With the column: nobody to send to, or something that is no address.
@@ -141,14 +141,17 @@ fn no_column(columns: &[String], what: &str, wanted: &str) -> RowsError {
     };
     let noun = if columns.len() == 1 { "the only column is" } else { "the columns are" };
     let error = RowsError::wrong(format!("{what}; {noun} {}{more}", quoted(&shown, ", ")));
-    // Whatever the case, and words within a name count too: "E-Mail address".
+    // Whatever the case, and words within a name count, too: "E-Mail address".
     let lower: Vec<String> = columns.iter().map(|column| column.to_lowercase()).collect();
     let wanted = wanted.to_lowercase();
     let within = lower.iter().find(|column| column.contains("mail") && wanted == "email");
     let near = within.map(String::as_str).or_else(|| nearest(&wanted, lower.iter().map(String::as_str)));
     match near.and_then(|near| columns.iter().zip(&lower).find(|(_, lower)| *lower == near)) {
         Some((column, _)) => error.hint(format!("name the column with the addresses: --to-column '{}'", clean(column))),
-        None => error.hint("name the column with the addresses: --to-column NAME; the first line is the header"),
+        None if columns.iter().any(|column| column.contains('@')) => {
+            error.hint("the first line has to name the columns: put a line such as to,name above")
+        }
+        None => error.hint("name the column with the addresses: --to-column NAME"),
     }
 }
 
@@ -174,7 +177,7 @@ fn entries(row: &Row, column: &str) -> Result<Vec<Entry>, String> {
     }
 }
 
-/// Addresses divided by commas, or by semicolons as other programs write them.
+/// Addresses divided by commas, or by semicolons or line ends as people write them.
 fn list(text: &str) -> Result<Vec<Entry>, AddressError> {
     let error = match parse_list(text) {
         Ok(entries) => return Ok(entries),
@@ -186,7 +189,7 @@ fn list(text: &str) -> Result<Vec<Entry>, AddressError> {
     }
 }
 
-/// The same with commas for semicolons, but not in quotation marks, comments and routes; `None` if there are none.
+/// The same with commas for semicolons and line ends, but not in quotation marks and comments; `None` if there are none.
 fn with_commas(text: &str) -> Option<String> {
     let (mut is_quoted, mut is_escaped, mut depth, mut is_changed) = (false, false, 0_u32, false);
     let text = text
@@ -198,7 +201,7 @@ fn with_commas(text: &str) -> Option<String> {
                 '"' if is_plain && depth == 0 => is_quoted = !is_quoted,
                 '(' if is_plain && !is_quoted => depth += 1,
                 ')' if is_plain && !is_quoted => depth = depth.saturating_sub(1),
-                ';' if is_plain && !is_quoted && depth == 0 => {
+                ';' | '\r' | '\n' if is_plain && !is_quoted && depth == 0 => {
                     is_changed = true;
                     return ',';
                 }
@@ -268,7 +271,13 @@ mod tests {
                 &["x"],
                 None,
                 "there is no column 'to' or 'email'; the only column is 'x' | name the column with the addresses: \
-                 --to-column NAME; the first line is the header",
+                 --to-column NAME",
+            ),
+            (
+                &["ada@x.example", "Ada"],
+                None,
+                "there is no column 'to' or 'email'; the columns are 'ada@x.example', 'Ada' | the first line has to \
+                 name the columns: put a line such as to,name above",
             ),
             (
                 &["to", "Customer"],
@@ -293,6 +302,7 @@ mod tests {
                 json!({"to": "a@x.example;B <b@x.example>; ", "cc": "", "bcc": "c@x.example"}),
                 "a@x.example, B <b@x.example> |  | c@x.example",
             ),
+            (json!({"to": "a@x.example\r\nb@x.example\n"}), "a@x.example, b@x.example |  | "),
             (json!({"to": "\"x;y\" <a@x.example>;b@x.example"}), "\"x;y\" <a@x.example>, b@x.example |  | "),
             (json!({"to": "team: a@x.example, b@x.example;"}), "a@x.example, b@x.example |  | "),
             (
@@ -311,6 +321,10 @@ mod tests {
             (json!({"to": null}), "row 7: column 'to' is empty"),
             (json!({"E-Mail": "undisclosed:;"}), "row 7: column 'E-Mail' is empty"),
             (json!({"to": "ada"}), "row 7: column 'to': 'ada' is not an address: the '@' is missing"),
+            (
+                json!({"to": "\"a\nb\" <a@x.example>"}),
+                "row 7: column 'to': '\"a b\" <a@x.example>' is not an address: it contains the control character U+000A",
+            ),
             (json!({"to": 17}), "row 7: column 'to': an address is wanted, or an array of them"),
             (json!({"to": ["a@x.example", 1]}), "row 7: column 'to': an address is wanted, or an array of them"),
             (

@@ -247,3 +247,102 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::BufReader;
+
+    type Read = Vec<(Vec<Vec<u8>>, usize, Option<Fault>, Extent)>;
+
+    /// All records, read in blocks of this size.
+    fn records(text: &[u8], delimiter: u8, block: usize) -> Read {
+        let (mut input, mut record, mut found) = (BufReader::with_capacity(block, text), Record::default(), Vec::new());
+        while let Some(extent) = record.read(&mut input, delimiter).unwrap() {
+            let cells = record.cells().map(<[u8]>::to_vec).collect();
+            found.push((cells, record.count(), record.fault(), extent));
+        }
+        found
+    }
+
+    fn fault(text: &[u8]) -> Option<Fault> {
+        records(text, b',', 64)[0].2
+    }
+
+    #[test]
+    fn marks_that_are_not_closed_well() {
+        assert_eq!(fault(b"a,\"b\"x,c\n"), Some(Fault::Behind(1)));
+        assert_eq!(fault(b"a,\"b \"c\" d\",e\n"), Some(Fault::Behind(1)));
+        assert_eq!(fault(b"a,\"b,c\nd,e\n"), Some(Fault::Unclosed(1)));
+        assert_eq!(fault(b"a,\"b\nd,\"e\"\n"), Some(Fault::Unclosed(1)));
+        assert_eq!(fault(b"a,\""), Some(Fault::Unclosed(1)));
+        assert_eq!(fault(b"a,b\"c\n"), None);
+        assert_eq!(fault(b"a, \"b\" \n"), None);
+    }
+
+    #[test]
+    fn large_records_are_read_to_their_end_but_not_held() {
+        for (cell, fault) in [("x".repeat(MAX_CELL), None), ("x".repeat(20_000_000), Some(Fault::LargeCell(1)))] {
+            let text = format!("a,\"{cell}\",c\nd,e,f\n");
+            let (mut input, mut record) = (text.as_bytes(), Record::default());
+            let extent = record.read(&mut input, b',').unwrap().unwrap();
+            assert_eq!((record.count(), record.fault()), (3, fault));
+            assert_eq!(extent.length as usize, text.len() - 6);
+            assert!(record.text.capacity() <= 2 * MAX_ROW, "{}", record.text.capacity());
+            record.read(&mut input, b',').unwrap().unwrap();
+            assert_eq!(record.cells().collect::<Vec<_>>(), [b"d", b"e", b"f"]);
+            assert!(record.text.capacity() <= 64 * 1024);
+        }
+        let wide = format!("{}\n", "x".repeat(1000) + &",".repeat(5_000_000));
+        let (mut input, mut record) = (wide.as_bytes(), Record::default());
+        record.read(&mut input, b',').unwrap().unwrap();
+        assert_eq!((record.count(), record.ends.len()), (5_000_001, MAX_CELLS));
+        let many = format!("{}\n", "x,".repeat(3_000_000));
+        let (mut input, mut record) = (many.as_bytes(), Record::default());
+        record.read(&mut input, b',').unwrap().unwrap();
+        assert_eq!(record.fault(), Some(Fault::LargeRow(MAX_ROW)));
+    }
+
+    fn delimiters() -> impl Strategy<Value = u8> {
+        proptest::sample::select(vec![b',', b';', b'\t', b'|', b':', b'a'])
+    }
+
+    proptest! {
+        /// What the crate csv has written comes back, but for rows without anything in them.
+        #[test]
+        fn tables_come_back(
+            table in proptest::collection::vec(proptest::collection::vec("[ a,;\t|\"\r\nü]{0,6}", 1..5), 1..6),
+            delimiter in delimiters(),
+            block in 1_usize..40,
+        ) {
+            let mut writer = csv::WriterBuilder::new().delimiter(delimiter).flexible(true).from_writer(Vec::new());
+            table.iter().for_each(|row| writer.write_record(row).unwrap());
+            let text = writer.into_inner().unwrap();
+            let is_blank = |row: &[Vec<u8>]| row.iter().all(|cell| cell.trim_ascii().is_empty());
+            let wanted = table.iter().map(|row| row.iter().map(|cell| cell.clone().into_bytes()).collect::<Vec<_>>());
+            let wanted: Vec<_> = wanted.filter(|row| !is_blank(row)).collect();
+            let found = records(&text, delimiter, block).into_iter().map(|(cells, ..)| cells);
+            prop_assert_eq!(found.filter(|row| !is_blank(row)).collect::<Vec<_>>(), wanted);
+        }
+
+        /// Whatever it is: cuts do not matter, every octet belongs to one record, and each can be read again.
+        #[test]
+        fn any_octets_are_read_in_the_same_way(
+            text in proptest::collection::vec(proptest::sample::select(b"aa, \"\"\r\n;\xFF\0".to_vec()), 0..60),
+            block in 1_usize..9,
+        ) {
+            let found = records(&text, b',', 1000);
+            prop_assert_eq!(&records(&text, b',', block), &found);
+            let mut at = 0;
+            for (cells, count, fault, extent) in found {
+                at += extent.skipped as usize;
+                let again = records(&text[at..at + extent.length as usize], b',', 1000);
+                prop_assert_eq!(again.len(), 1);
+                prop_assert_eq!((&again[0].0, again[0].1, again[0].2), (&cells, count, fault));
+                at += extent.length as usize;
+            }
+            prop_assert!(text[at..].iter().all(|byte| matches!(byte, b'\r' | b'\n')));
+        }
+    }
+}

@@ -95,7 +95,7 @@ fn ask(url: &str, name: &str, environment: &Environment, out: &mut dyn Out) -> R
         if status == 200 && written.is_ok() {
             written = out.write_all(octets);
         }
-        status == 200 && written.is_ok()
+        written.is_ok()
     };
     let answer = http::take_and_wait(&asked, LIMIT, MAX_ANSWER, &mut take);
     written.map_err(NotCopied::Copy)?;

@@ -79,14 +79,14 @@ impl Line {
         Ok(object)
     }
 
-    /// The octets, without the line end; of a line that is too long, only some.
+    /// The octets, without the line end; none of a line that is too long.
     pub fn octets(&self) -> &[u8] {
-        &self.octets
+        if self.is_large { &[] } else { &self.octets }
     }
 }
 
 /// Parses one object.
-fn parse(octets: &[u8], columns: Option<&mut Vec<String>>) -> Result<Map<String, Value>, String> {
+pub(super) fn parse(octets: &[u8], columns: Option<&mut Vec<String>>) -> Result<Map<String, Value>, String> {
     let text = std::str::from_utf8(octets).map_err(|error| no_utf8(octets, error.valid_up_to()))?;
     if !text.trim_start().starts_with('{') {
         return Err("an object is wanted, in braces: {\"to\": \"ada@example.com\"}".to_owned());
@@ -96,7 +96,11 @@ fn parse(octets: &[u8], columns: Option<&mut Vec<String>>) -> Result<Map<String,
     object.map_err(|error| {
         let what = error.to_string();
         let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
-        format!("no JSON at octet {}: {}", error.column(), clean(what))
+        if error.is_data() {
+            return clean(what);
+        }
+        let line = if error.line() > 1 { format!("in line {} ", error.line()) } else { String::new() };
+        format!("no JSON {line}at octet {}: {}", error.column(), clean(what))
     })
 }
 
@@ -251,5 +255,129 @@ impl Splitter {
     fn finish(&mut self, place: Place, out: &mut Vec<u8>) {
         out.push(b'\n');
         self.place = place;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn object(text: &[u8]) -> Result<String, String> {
+        let mut line = Line::default();
+        let mut input = text;
+        line.read(&mut input).unwrap();
+        line.object(None).map(|object| Value::Object(object).to_string())
+    }
+
+    #[test]
+    fn what_is_no_row() {
+        for (text, error) in [
+            (&b"[1]"[..], "an object is wanted, in braces: {\"to\": \"ada@example.com\"}"),
+            (b"{\"a\": }", "no JSON at octet 7: expected value"),
+            (b"{\"a\": 1} {\"b\": 2}", "no JSON at octet 10: trailing characters"),
+            (b"{\"a\": \"x", "no JSON at octet 8: EOF while parsing a string"),
+            (b"{\"a\": 1, \"a\": 2}", "'a' is there twice"),
+            (b"{\"b\": 1, \"a\": \"x\xFC\"}", "'a' is not UTF-8 (octet 0xFC)"),
+            (b"{\"a\": \xFC}", "octet 7 is not UTF-8 (0xFC)"),
+            (b"{\"a\": {\"b\": [\"x\\u0000\"]}}", "'a' has a NUL in it"),
+            (
+                b"{\"a\": \"x\0\"}",
+                "no JSON at octet 9: control character (\\u0000-\\u001F) found while parsing a string",
+            ),
+        ] {
+            assert_eq!(object(text), Err(error.to_owned()), "{}", String::from_utf8_lossy(text));
+        }
+        assert_eq!(object(b"{\"a\": \"\\\\u0000\"}").as_deref(), Ok(r#"{"a":"\\u0000"}"#));
+        let deep = [&b"{\"a\": "[..], &b"[".repeat(100_000)].concat();
+        assert_eq!(object(&deep).unwrap_err(), "no JSON at octet 133: recursion limit exceeded");
+    }
+
+    #[test]
+    fn long_lines_are_not_held() {
+        let cell = |length: usize| format!("{{\"a\": \"{}\"}}\n{{\"b\": 1}}", "x".repeat(length));
+        assert!(object(cell(MAX_CELL).as_bytes()).is_ok());
+        assert_eq!(object(cell(MAX_CELL + 1).as_bytes()).unwrap_err(), "'a' has more than 1 MiB");
+        let text = cell(20_000_000);
+        let (mut line, mut input) = (Line::default(), text.as_bytes());
+        line.read(&mut input).unwrap();
+        assert_eq!(line.object(None).unwrap_err(), "it has more than 2 MiB");
+        assert!(line.octets.capacity() <= 2 * MAX_ROW && line.octets().is_empty());
+        line.read(&mut input).unwrap();
+        assert_eq!(line.object(None).unwrap()["b"], 1);
+    }
+
+    fn split(text: &[u8], cut: usize) -> Result<String, String> {
+        let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+        let (first, second) = text.split_at(cut.min(text.len()));
+        splitter.split(first, &mut lines)?;
+        splitter.split(second, &mut lines)?;
+        splitter.end(true)?;
+        Ok(String::from_utf8_lossy(&lines).into_owned())
+    }
+
+    #[test]
+    fn arrays_become_lines() {
+        for (text, lines) in [
+            ("[]", ""),
+            (
+                " [ {\"a\": [1, {\"b\": \"]},\\\"\"}]} ,\n17, \"x\" ]\n",
+                "{\"a\": [1, {\"b\": \"]},\\\"\"}]} \n17\n\"x\" \n",
+            ),
+            ("{\n\"a\":\n1}{\"b\": 2}\n", "{ \"a\": 1}\n{\"b\": 2}\n"),
+            ("[{\"a\": \"x\ny\"}]", "{\"a\": \"x\u{1}y\"}\n"),
+        ] {
+            for cut in 0..text.len() {
+                assert_eq!(split(text.as_bytes(), cut).as_deref(), Ok(lines), "{text}");
+            }
+        }
+        for (text, error) in [
+            ("[{}, {}", "it ends in the middle, in or behind row 2; is it cut off?"),
+            ("[{}, ", "it ends in the middle, in or behind row 1; is it cut off?"),
+            ("[{},,{}]", "row 2 is missing between two commas or brackets"),
+            ("[,{}]", "row 1 is missing between two commas or brackets"),
+            ("[{},]", "row 2 is missing between two commas or brackets"),
+            ("[{}] x", "something stands behind the array"),
+            ("{} x", "behind row 1 stands something else"),
+            ("to,name", "no JSON: it begins neither with '[' nor with '{'"),
+        ] {
+            assert_eq!(split(text.as_bytes(), 3), Err(error.to_owned()), "{text}");
+        }
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            "[a\"\\\\,{}\\[\\]\n\r\u{1}ü]{0,5}".prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                proptest::collection::btree_map("[a,\"{}\n]{0,3}", inner, 0..3)
+                    .prop_map(|map| map.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn values_of_an_array_come_back(
+            values in proptest::collection::vec(values(), 0..4),
+            is_pretty in any::<bool>(),
+            cut in 0_usize..60,
+        ) {
+            let text =
+                if is_pretty { serde_json::to_string_pretty(&values) } else { serde_json::to_string(&values) }.unwrap();
+            let lines = split(text.as_bytes(), cut).unwrap();
+            let found: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            prop_assert_eq!(found, values);
+        }
+
+        #[test]
+        fn any_octets_are_split_without_panic(text in "[\\[\\]{},\"\\\\ \na1]{0,40}", cut in 0_usize..40) {
+            prop_assert_eq!(split(text.as_bytes(), cut), split(text.as_bytes(), 0));
+            let _ = object(text.as_bytes());
+        }
     }
 }

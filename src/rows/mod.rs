@@ -6,16 +6,19 @@
 mod addresses;
 mod convert;
 mod csv;
+mod data;
+mod failed;
 mod fetch;
 mod json;
 mod open;
+mod reader;
+mod selection;
 mod sniff;
 mod table;
 
 use std::{
     fmt,
     hash::{BuildHasher, Hash, Hasher, RandomState},
-    ops::RangeInclusive,
     path::PathBuf,
     str::FromStr,
     sync::LazyLock,
@@ -26,7 +29,11 @@ use serde_json::{Map, Value};
 use crate::config::Environment;
 
 pub use addresses::{Layout, Recipients};
-pub use table::{Reader, Table};
+pub use data::data;
+pub use failed::Failed;
+pub use reader::Reader;
+pub use selection::{Exclusions, Numbers};
+pub use table::Table;
 
 /// Where a table or the data of a template comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,10 +230,6 @@ impl RowsError {
         self
     }
 }
-
-/// Numbers of rows: `17,20-25`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Numbers(Vec<RangeInclusive<u64>>);
 
 /// Hexadecimal digits.
 fn hex(octets: &[u8]) -> String {

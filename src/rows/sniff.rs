@@ -33,6 +33,8 @@ pub(super) struct Survey {
     high: u64,
     /// Those among them that stand three or more in a row.
     crowded: u64,
+    /// Octets that windows-1252 does not know.
+    undefined: u64,
     /// Control characters that stand in no text.
     controls: u64,
 }
@@ -59,6 +61,7 @@ impl Survey {
             strangers: 0,
             high: 0,
             crowded: 0,
+            undefined: 0,
             controls: 0,
         };
         let mut digest = Context::new(&SHA256);
@@ -121,6 +124,7 @@ impl Survey {
             }
             *run += 1;
             self.high += 1;
+            self.undefined += u64::from(matches!(byte, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D));
             self.crowded += match *run {
                 3 => 3,
                 4.. => 1,
@@ -139,10 +143,8 @@ impl Survey {
         if let Some(encoding) = self.wide() {
             return sure(encoding);
         }
-        let is_western = self.strangers > self.characters
-            && self.controls == 0
-            && self.crowded * 20 <= self.high
-            && !self.sample.iter().any(|byte| matches!(byte, 0x81 | 0x8D | 0x8F | 0x90 | 0x9D));
+        let is_western =
+            self.strangers > self.characters && self.controls + self.undefined == 0 && self.crowded * 20 <= self.high;
         if is_western { Guess { encoding: WINDOWS_1252, is_sure: false } } else { sure(UTF_8) }
     }
 
@@ -205,6 +207,11 @@ pub(super) fn told_delimiter(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
+/// Whether this header shows its delimiter, and no other that could be one.
+pub(super) fn is_plain(delimiter: u8, header: &[u8]) -> bool {
+    DELIMITERS.contains(&delimiter) && !header.iter().any(|byte| DELIMITERS.contains(byte) && *byte != delimiter)
+}
+
 /// The delimiter that cuts most records into as many cells as the header, and the header into the most.
 pub(super) fn delimiter(text: &[u8], is_whole: bool) -> u8 {
     let score = |delimiter: u8| {
@@ -227,4 +234,117 @@ pub(super) fn delimiter(text: &[u8], is_whole: bool) -> u8 {
     let scored = DELIMITERS.into_iter().filter_map(|delimiter| Some((score(delimiter)?, delimiter)));
     // Of equals the first.
     scored.rev().max_by_key(|(score, _)| *score).map_or(b',', |(_, delimiter)| delimiter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn guess(octets: &[u8]) -> (&'static str, bool) {
+        let guess = Survey::of(octets).unwrap().encoding();
+        (guess.encoding.name(), guess.is_sure)
+    }
+
+    fn encoded(text: &str, encoding: &'static Encoding) -> Vec<u8> {
+        encoding.encode(text).0.into_owned()
+    }
+
+    fn wide(text: &str, to_octets: fn(u16) -> [u8; 2]) -> Vec<u8> {
+        text.encode_utf16().flat_map(to_octets).collect()
+    }
+
+    #[test]
+    fn encodings_are_found_out() {
+        let text = "to,name\nada@x.example,J\u{fc}rgen Gr\u{f6}\u{df}e\n";
+        assert_eq!(guess(text.as_bytes()), ("UTF-8", true));
+        assert_eq!(guess(b"to\na@x.example\n"), ("UTF-8", true));
+        assert_eq!(guess(&wide(text, u16::to_le_bytes)), ("UTF-16LE", true));
+        assert_eq!(guess(&wide(text, u16::to_be_bytes)), ("UTF-16BE", true));
+        assert_eq!(guess(&wide("\u{feff}\u{4e16}\u{754c}", u16::to_le_bytes)), ("UTF-16LE", true));
+        assert_eq!(guess(&encoded(text, WINDOWS_1252)), ("windows-1252", false));
+        assert_eq!(guess("\u{feff}to".as_bytes()), ("UTF-8", true));
+        assert_eq!(guess(b"\xEF\xBB\xBFto\nJ\xFCrgen"), ("UTF-8", true), "it says what it is");
+        // Not a text of Western Europe, or broken: who reads on will say where.
+        assert_eq!(guess(&encoded("to\n\u{414}\u{43c}\u{438}\u{442}\u{440}", encoding_rs::WINDOWS_1251)).0, "UTF-8");
+        assert_eq!(guess(&encoded("to\n\u{4e16}\u{754c}\u{4f60}\u{597d}", encoding_rs::GBK)).0, "UTF-8");
+        assert_eq!(guess("to\n\u{fc}\u{fc} \u{fc}".as_bytes().split_last().unwrap().1).0, "UTF-8");
+        assert_eq!(guess(b"to\nJ\xFCrgen\x81"), ("UTF-8", true));
+        assert_eq!(guess(b"to\nJ\xFCrgen\x01"), ("UTF-8", true));
+        assert_eq!(guess(b""), ("UTF-8", true));
+    }
+
+    #[test]
+    fn characters_are_not_cut_by_blocks() {
+        for shift in 0..4 {
+            let text = "x".repeat(SAMPLE - shift) + &"\u{4e16}".repeat(SAMPLE);
+            let survey = Survey::of(text.as_bytes()).unwrap();
+            assert_eq!((survey.characters, survey.strangers, survey.is_whole), (SAMPLE as u64, 0, false));
+            let whole = ring::digest::digest(&SHA256, text.as_bytes());
+            assert_eq!(survey.digest, crate::rows::hex(whole.as_ref()));
+        }
+    }
+
+    #[test]
+    fn formats_are_found_out() {
+        for (text, expected) in [
+            ("to,name\n", Format::Csv),
+            ("[to],name", Format::Csv),
+            (" [\n{\"a\":1}]", Format::Json),
+            ("[]", Format::Json),
+            ("{\"a\":1}\n{", Format::JsonLines),
+            ("{\n \"a\":1}", Format::Json),
+            ("", Format::Csv),
+        ] {
+            assert_eq!(format(text.as_bytes()), expected, "{text}");
+        }
+        assert_eq!(foreign(b"PK\x03\x04..."), Some("a spreadsheet, or another ZIP archive"));
+        assert_eq!(foreign(b"to,name"), None);
+    }
+
+    #[test]
+    fn delimiters_are_found_out() {
+        for (text, expected) in [
+            ("to,name\na@x,Ada\n", b','),
+            ("to;name\na@x,b@x;Ada\nc@x,d@x;Bob\n", b';'),
+            ("to\tname\na@x\t\"x, y; z\"\n", b'\t'),
+            ("to|name|x\na@x|A, B|;\n", b'|'),
+            ("to\na@x,b@x\n", b','),
+            ("to;price,net;x\na;1,5;2\nb;2;3\n", b';'),
+            ("\"to, or not\";name\n\"a;b\";c\n", b';'),
+            ("to,name", b','),
+            ("", b','),
+        ] {
+            assert_eq!(delimiter(text.as_bytes(), true), expected, "{text}");
+        }
+        assert_eq!(told_delimiter(b"sep=;\r\nto"), Some((b';', 7)));
+        assert_eq!(told_delimiter(b"\"sep=|\"\nto"), Some((b'|', 8)));
+        assert_eq!(told_delimiter(b"sep=\t\nto"), Some((b'\t', 6)));
+        assert_eq!(told_delimiter(b"separator;name\nx"), None);
+    }
+
+    proptest! {
+        /// What the crate csv has written is found out, if the header is plain and has more than one column.
+        #[test]
+        fn written_delimiters_are_found_out(
+            rows in proptest::collection::vec(proptest::collection::vec("[ab,;|\t\"\n ]{0,8}", 3), 0..20),
+            delimiter_ in proptest::sample::select(DELIMITERS.to_vec()),
+        ) {
+            let mut writer = csv::WriterBuilder::new().delimiter(delimiter_).from_writer(Vec::new());
+            writer.write_record(["to", "first name", "e-mail"]).unwrap();
+            rows.iter().for_each(|row| writer.write_record(row).unwrap());
+            prop_assert_eq!(delimiter(&writer.into_inner().unwrap(), true), delimiter_);
+        }
+
+        #[test]
+        fn any_octets_can_be_surveyed(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let survey = Survey::of(octets.as_slice()).unwrap();
+            let is_valid = std::str::from_utf8(&octets).is_ok();
+            prop_assert_eq!(survey.strangers == 0, is_valid);
+            survey.encoding();
+            format(&octets);
+            delimiter(&octets, true);
+            told_delimiter(&octets);
+        }
+    }
 }

@@ -1,28 +1,20 @@
-//! A table that lies in a file, and its readers.
+//! A table that lies in a file: its header, and who may read it.
 
 use std::{
-    fs::{File, Metadata},
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufReader},
     path::Path,
     sync::Arc,
-    time::SystemTime,
 };
 
-use encoding_rs::{Encoding, UTF_8};
-use serde_json::{Map, Value};
-
 use super::{
-    Options, Origin, Position, Row, RowError, RowsError,
-    csv::{Extent, Fault, Record},
+    Options, Origin, RowsError,
+    csv::Record,
     json::Line,
     open::{Copy, Opened, not_copied, unread},
+    reader::{Reader, Shape, no_text, state, words},
 };
 use crate::mail::clean;
 
-/// Octets that are read at once for rows one after the other.
-const AHEAD: usize = 64 * 1024;
-/// Octets that are read at once for a row by its position.
-const ONCE: usize = 4 * 1024;
 /// Rows of JSON that are looked at for the first good one, whose keys are the columns.
 const SEARCHED: u64 = 1_000;
 
@@ -33,30 +25,6 @@ pub struct Table {
     digest: String,
     warnings: Vec<String>,
     copy: Option<Copy>,
-}
-
-/// What all readers of a table share.
-#[derive(Debug)]
-pub(super) struct Shape {
-    file: Arc<File>,
-    /// How it was when it was opened.
-    state: State,
-    /// For messages.
-    name: String,
-    /// Where the first row begins.
-    start: u64,
-    /// None for JSON.
-    pub(super) delimiter: Option<u8>,
-    pub(super) columns: Vec<String>,
-    /// The encoding as it came.
-    encoding: &'static Encoding,
-}
-
-/// What changes when somebody writes to a file.
-type State = (u64, Option<SystemTime>);
-
-fn state(metadata: &Metadata) -> State {
-    (metadata.len(), metadata.modified().ok())
 }
 
 impl Table {
@@ -116,6 +84,11 @@ impl Table {
         Ok(self.copy.as_ref().map(|copy| copy.path.as_path()))
     }
 
+    /// What stands between cells; nothing does in JSON.
+    pub(super) fn delimiter(&self) -> Option<u8> {
+        self.shape.delimiter
+    }
+
     /// Reads it from its beginning.
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.shape))
@@ -123,10 +96,6 @@ impl Table {
 }
 
 impl Shape {
-    fn blocks(&self, at: u64) -> Blocks {
-        Blocks { file: Arc::clone(&self.file), state: self.state, at }
-    }
-
     fn fail(&self, error: &io::Error) -> RowsError {
         unread(&self.name, error)
     }
@@ -198,233 +167,33 @@ impl Shape {
             None => format!("{} has no rows", self.name),
         }))
     }
-
-    /// How people call a cell.
-    fn place(&self, cell: usize) -> String {
-        match self.columns.get(cell) {
-            Some(column) => format!("column '{}'", clean(column)),
-            None => format!("cell {}", cell + 1),
-        }
-    }
-
-    /// The cells of a record by column.
-    fn cells(&self, record: &Record) -> Result<Map<String, Value>, String> {
-        if let Some(fault) = record.fault() {
-            return Err(words(fault, |cell| self.place(cell)));
-        }
-        let (count, wanted) = (record.count(), self.columns.len());
-        if count < wanted {
-            return Err(format!("{} missing", listed(&self.columns[count..])));
-        }
-        if count > wanted && !record.is_blank_from(wanted) {
-            let delimiter = self.delimiter.map_or(String::new(), |byte| super::Delimiter(byte).to_string());
-            return Err(format!(
-                "it has {count} cells, {} more than the header; a cell with {delimiter} in it needs quotation marks",
-                count - wanted
-            ));
-        }
-        let has_nul = record.has_nul();
-        let mut cells = Map::new();
-        for (index, (column, cell)) in self.columns.iter().zip(record.cells()).enumerate() {
-            let text = std::str::from_utf8(cell)
-                .map_err(|error| no_text(&self.place(index), cell, error.valid_up_to(), self.encoding))?;
-            if has_nul && text.contains('\0') {
-                return Err(format!("{} has a NUL in it", self.place(index)));
-            }
-            cells.insert(column.clone(), Value::String(text.to_owned()));
-        }
-        Ok(cells)
-    }
-}
-
-/// Columns that are missing, in words.
-fn listed(columns: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let names: Vec<String> = columns.iter().take(SHOWN).map(|column| format!("'{}'", clean(column))).collect();
-    let more = match columns.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    let (noun, verb) = if columns.len() == 1 { ("column", "is") } else { ("columns", "are") };
-    format!("{noun} {}{more} {verb}", names.join(", "))
-}
-
-fn words(fault: Fault, place: impl Fn(usize) -> String) -> String {
-    match fault {
-        Fault::LargeCell(cell) => format!("{} has more than 1 MiB", place(cell)),
-        Fault::LargeRow(cell) => format!("it has more than 2 MiB up to {}", place(cell)),
-        Fault::Behind(cell) => {
-            format!("{}: text behind the closing quotation mark; a mark inside of marks is written twice", place(cell))
-        }
-        Fault::Unclosed(cell) => {
-            format!("{}: its quotation mark is not closed, and where the next row begins is not known", place(cell))
-        }
-    }
-}
-
-/// Says which octet is not in the encoding that the table has or is taken for.
-fn no_text(place: &str, cell: &[u8], at: usize, encoding: &'static Encoding) -> String {
-    match cell.get(at) {
-        Some(octet) if encoding == UTF_8 => format!(
-            "{place} is not UTF-8 (octet 0x{octet:02X}); if the table is in another encoding, name it: \
-             --encoding windows-1252"
-        ),
-        _ => format!("{place} is not {}", encoding.name()),
-    }
-}
-
-/// Reads rows one after the other, or again.
-#[derive(Debug)]
-pub struct Reader {
-    shape: Arc<Shape>,
-    ahead: BufReader<Blocks>,
-    /// Where `ahead` stands.
-    at: u64,
-    number: u64,
-    is_over: bool,
-    again: BufReader<Blocks>,
-    record: Record,
-    line: Line,
-}
-
-impl Reader {
-    fn new(shape: Arc<Shape>) -> Self {
-        Self {
-            ahead: BufReader::with_capacity(AHEAD, shape.blocks(shape.start)),
-            at: shape.start,
-            number: 0,
-            is_over: false,
-            again: BufReader::with_capacity(ONCE, shape.blocks(shape.start)),
-            record: Record::default(),
-            line: Line::default(),
-            shape,
-        }
-    }
-
-    /// The next row, or what is wrong with it: the rows behind it can still be read unless the error says otherwise.
-    /// Rows in which every cell is blank are none.
-    pub fn next_row(&mut self) -> Option<Result<Row, RowError>> {
-        if self.is_over {
-            return None;
-        }
-        loop {
-            let read = match self.shape.delimiter {
-                Some(delimiter) => self.record.read(&mut self.ahead, delimiter),
-                None => self.line.read(&mut self.ahead),
-            };
-            let extent = match read {
-                Ok(Some(extent)) => extent,
-                Ok(None) => {
-                    self.is_over = true;
-                    return None;
-                }
-                Err(error) => {
-                    self.is_over = true;
-                    return Some(Err(unreadable(self.number + 1, None, &error)));
-                }
-            };
-            let position = Position(self.at + extent.skipped);
-            self.at += extent.skipped + extent.length;
-            if self.shape.delimiter.is_some() && self.record.is_blank() {
-                continue;
-            }
-            self.number += 1;
-            let row = self.row(self.number, position);
-            self.is_over = row.as_ref().is_err_and(|error| error.is_final);
-            return Some(row);
-        }
-    }
-
-    /// The row at this position; the sequence of [`Reader::next_row`] is not disturbed.
-    ///
-    /// # Errors
-    /// As for the first reading.
-    pub fn at(&mut self, number: u64, position: Position) -> Result<Row, RowError> {
-        self.go_to(position).map_err(|error| unreadable(number, Some(position), &error))?;
-        self.row(number, position)
-    }
-
-    /// Reads what is at this position, so that [`Reader::row`] can tell what it is.
-    fn go_to(&mut self, position: Position) -> io::Result<Extent> {
-        let left = self.again.buffer().len();
-        self.again.consume(left);
-        self.again.get_mut().at = position.0;
-        let extent = match self.shape.delimiter {
-            Some(delimiter) => self.record.read(&mut self.again, delimiter)?,
-            None => self.line.read(&mut self.again)?,
-        };
-        extent.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
-    }
-
-    /// The row that was just read.
-    fn row(&self, number: u64, position: Position) -> Result<Row, RowError> {
-        let cells = match self.shape.delimiter {
-            Some(_) => self.shape.cells(&self.record),
-            None => self.line.object(None),
-        };
-        match cells {
-            Ok(cells) => Ok(Row { number, position, cells }),
-            Err(what) => {
-                let is_final = matches!(self.record.fault(), Some(Fault::Unclosed(_)));
-                Err(RowError { number, position: Some(position), what, is_final })
-            }
-        }
-    }
-}
-
-fn unreadable(number: u64, position: Option<Position>, error: &io::Error) -> RowError {
-    RowError { number, position, what: format!("it cannot be read: {error}"), is_final: true }
-}
-
-/// Octets of a file from a place on; does not move the place of others. Notices when the file is not the same any more.
-#[derive(Debug)]
-struct Blocks {
-    file: Arc<File>,
-    state: State,
-    at: u64,
-}
-
-impl Read for Blocks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if state(&self.file.metadata()?) != self.state {
-            return Err(io::Error::other("the file was changed meanwhile"));
-        }
-        #[cfg(unix)]
-        let count = std::os::unix::fs::FileExt::read_at(&*self.file, buffer, self.at)?;
-        #[cfg(windows)]
-        let count = std::os::windows::fs::FileExt::seek_read(&*self.file, buffer, self.at)?;
-        self.at += count as u64;
-        Ok(count)
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::rows::{Row, RowError};
+    use serde_json::Value;
     use std::fs;
-
-    pub(crate) fn open(path: &Path) -> Result<Table, RowsError> {
-        let options = Options { copy: path.with_extension("rows"), ..Options::default() };
-        Table::open(&Origin::File(path.to_owned()), &options)
-    }
+    use tempfile::TempDir;
 
     /// A table in a file of this name, and the folder that keeps it.
-    fn table(name: &str, octets: impl AsRef<[u8]>) -> (tempfile::TempDir, Result<Table, RowsError>) {
+    pub(in super::super) fn table(name: &str, octets: impl AsRef<[u8]>) -> (TempDir, Result<Table, RowsError>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, octets).unwrap();
-        let table = open(&path);
+        let options = Options { copy: folder.path().join("rows"), ..Options::default() };
+        let table = Table::open(&Origin::File(path), &options);
         (folder, table)
     }
 
-    fn rows(table: &Table) -> Vec<Result<Row, RowError>> {
+    pub(in super::super) fn rows(table: &Table) -> Vec<Result<Row, RowError>> {
         let mut reader = table.reader();
         std::iter::from_fn(|| reader.next_row()).collect()
     }
 
     /// Every row as JSON, or what is wrong with it.
-    fn shown(octets: impl AsRef<[u8]>) -> Vec<String> {
+    pub(in super::super) fn shown(octets: impl AsRef<[u8]>) -> Vec<String> {
         let (_folder, table) = table("t", octets);
         let shown = |row: Result<Row, RowError>| match row {
             Ok(row) => format!("{} {}", row.number, Value::Object(row.cells)),
@@ -433,22 +202,56 @@ mod tests {
         rows(&table.unwrap()).into_iter().map(shown).collect()
     }
 
+    /// Why there is no table.
+    fn refused(octets: impl AsRef<[u8]>) -> String {
+        let (folder, table) = table("t", octets);
+        let error = table.unwrap_err();
+        assert!(!error.is_unreadable);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something was left behind");
+        error.what.replace(&format!("{}/", folder.path().display()), "")
+    }
+
     #[test]
-    fn forms_that_people_write() {
-        assert_eq!(
-            shown("to,name\r\na@x.example,Ada\r\n\r\n\"b@x.example\",\"Bob \"\"B\"\"\nx\"\r\n , \r\nc, \"d\" "),
-            [
-                r#"1 {"name":"Ada","to":"a@x.example"}"#,
-                r#"2 {"name":"Bob \"B\"\nx","to":"b@x.example"}"#,
-                r#"3 {"name":"d","to":"c"}"#
-            ]
+    fn tables_that_are_none() {
+        for (octets, error) in [
+            (&b""[..], "t is empty"),
+            (b"\n\r\n  \n", "t is empty"),
+            (b"\xEF\xBB\xBF", "t is empty"),
+            (b"to,name\n", "t has a header, but no rows"),
+            (b"to,name\n\n , \n", "t has a header, but no rows"),
+            (b"[]", "t has no rows"),
+            (b"to,,name\na,b,c\n", "the header of t: column 2 has no name"),
+            (b"to,name,to\na,b,c\n", "the header of t: 'to' is there twice, as columns 1 and 3"),
+            (b"to,na\0me\na,b\n", "the header of t: column 2 has a NUL in it"),
+            (
+                b"to,\"name\na,b\n",
+                "the header of t: column 2: its quotation mark is not closed, and where the next row begins is not known",
+            ),
+            (
+                b"\xEF\xBB\xBFto,na\xFFme\na,b\n",
+                "the header of t: column 2 is not UTF-8 (octet 0xFF); if the table is in another encoding, name it: \
+                 --encoding windows-1252",
+            ),
+            (b"{\"to\": \"a\", }\n{\"to\": }", "t, row 1: no JSON at octet 13: trailing comma"),
+            (b"[{\"to\": \"a\"}, {\"to\"", "t: it ends in the middle, in or behind row 2; is it cut off?"),
+            (b"PK\x03\x04", "t is a spreadsheet, or another ZIP archive, a table as text is wanted"),
+        ] {
+            assert_eq!(refused(octets), error, "{}", String::from_utf8_lossy(octets));
+        }
+        assert_eq!(refused(vec![b','; 20_000]), "t is empty");
+        assert_eq!(refused("x,".repeat(20_000)), "the header of t: 20001 columns are more than can be");
+        assert_eq!(refused("x".repeat(2_000_000)), "the header of t: column 1 has more than 1 MiB");
+    }
+
+    #[test]
+    fn tables_that_cannot_be_read() {
+        let (folder, _) = table("t", "");
+        let open = |path: &Path| Table::open(&Origin::File(path.to_owned()), &Options::default()).unwrap_err();
+        let error = open(&folder.path().join("none"));
+        assert!(
+            error.is_unreadable && error.what.ends_with("none cannot be read: No such file or directory (os error 2)")
         );
-        assert_eq!(shown("\u{feff}to\r\ra\rb"), [r#"1 {"to":"a"}"#, r#"2 {"to":"b"}"#]);
-        assert_eq!(shown("sep=;\nto;n\na;5\" x\n"), [r#"1 {"n":"5\" x","to":"a"}"#]);
-        assert_eq!(shown("to,n,,\na,,,\nb,1,\n"), [r#"1 {"n":"","to":"a"}"#, r#"2 {"n":"1","to":"b"}"#]);
-        assert_eq!(
-            shown("{\"to\":\"a\",\"n\":{\"x\":[1]}}\n\n{\"to\":\"b\"}"),
-            [r#"1 {"n":{"x":[1]},"to":"a"}"#, r#"2 {"to":"b"}"#]
-        );
+        let error = open(folder.path());
+        assert!(error.is_unreadable && error.what.ends_with(" is a folder, a table is wanted"), "{error}");
     }
 }
