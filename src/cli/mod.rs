@@ -10,6 +10,7 @@ mod import;
 mod login;
 mod man;
 mod profile;
+mod report;
 mod send;
 mod setup;
 mod signals;
@@ -53,6 +54,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show what a batch came to, from its ledger or from records
+    Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
     /// Store the password or the tokens of a profile
@@ -132,6 +135,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     };
     match cli.command {
         None => send::send(cli.send),
+        Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Login(args)) => login::login(&args),
         Some(Command::Logout(args)) => login::logout(&args),
