@@ -18,12 +18,12 @@ const STYLE: &str = include_str!("page.css");
 pub fn page(reading: &Reading, name: &str) -> String {
     let tally = &reading.tally;
     let mut html = Html::default();
-    html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+    html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
+    html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
     html.raw(
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n",
     );
-    html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+    html.raw("<meta name=\"color-scheme\" content=\"light dark\"/>\n<title>");
     html.text(&format!("{name}: {}", plural(tally.counts().total(), "recipient")));
     html.raw("</title>\n<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n");
     head(&mut html, reading, name);
@@ -90,7 +90,7 @@ fn tiles(html: &mut Html, counts: &Counts) {
 
 fn time_section(html: &mut Html, tally: &Tally) {
     let timeline = tally.timeline();
-    let width = spoken(timeline.width());
+    let width = if timeline.width() == 1_000 { "second".to_owned() } else { spoken(timeline.width()) };
     html.raw("<section>\n<h2>Outcomes over time</h2>\n");
     over_time(html, timeline, &STATES[..4], &format!("Recipients per {width}"), false);
     let counts = tally.counts();
