@@ -17,6 +17,7 @@ mod passage;
 mod profiles;
 mod readme;
 mod real;
+mod report;
 mod sasl;
 mod setup;
 mod sources;

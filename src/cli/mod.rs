@@ -13,6 +13,7 @@ mod man;
 mod message;
 mod outlets;
 mod profile;
+mod report;
 mod send;
 mod setup;
 mod signals;
@@ -58,6 +59,8 @@ pub struct Cli {
 enum Command {
     /// Send a message for each row of a table
     Batch(Box<batch::BatchArgs>),
+    /// Show what a batch came to, from its ledger or from records
+    Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
     /// Store the password or the tokens of a profile
@@ -138,6 +141,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     match cli.command {
         None => send::send(cli.send),
         Some(Command::Batch(args)) => batch::batch(*args),
+        Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Login(args)) => login::login(&args),
         Some(Command::Logout(args)) => login::logout(&args),

@@ -249,13 +249,13 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Octets of all whole lines so far.
-    pub(super) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.end
     }
 
     /// Whether the line last read holds zeros, which nobody writes: they are a file system's word for octets that a loss
     /// of power has taken. Returns where the line began.
-    pub(super) fn lost_since(&self) -> Option<u64> {
+    pub fn lost_since(&self) -> Option<u64> {
         self.line.contains(&0).then_some(self.before)
     }
 }

@@ -55,6 +55,20 @@ impl Counts {
     }
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            accepted: self.accepted + other.accepted,
+            deferred: self.deferred + other.deferred,
+            failed: self.failed + other.failed,
+            unknown: self.unknown + other.unknown,
+            skipped: self.skipped + other.skipped,
+        }
+    }
+}
+
 /// What earlier runs have left.
 #[derive(Debug, Default)]
 pub struct Past {
@@ -81,8 +95,8 @@ struct Slot {
 #[derive(Debug, Clone, Copy, Default)]
 struct Settled {
     mark: Mark,
-    /// Outcomes of the same recipient behind the one that is looked at; as many as fit.
-    outcomes: u16,
+    /// Lines that name them, as many as fit; on a second reading those that still come.
+    lines: u16,
 }
 
 /// A state, and what may still change it.
@@ -195,15 +209,20 @@ impl Past {
         &self.template
     }
 
-    /// Takes a line in. The last one says what holds.
+    /// Takes a line in. The last one says what holds; what stands before the line of a run belongs to none.
     ///
     /// # Errors
     /// With a clause for people.
     pub fn note(&mut self, line: &Line<'_>) -> Result<(), String> {
         match line.kind {
+            kind if kind != Kind::Run && !self.is_begun => {}
             Kind::Run => {
                 let text = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.as_str().to_owned());
-                self.run = text(&line.run).ok_or("a run without a name")?;
+                let run = text(&line.run).filter(|run| !run.is_empty()).ok_or("a run without a name")?;
+                if self.is_begun && self.run != run {
+                    return Err("another run begins here: each has a ledger of its own".to_owned());
+                }
+                self.run = run;
                 self.source = text(&line.source).unwrap_or_default();
                 self.template = text(&line.template).unwrap_or_default();
                 let boot = text(&line.boot);
@@ -243,7 +262,7 @@ impl Past {
             self.further.entry(row).or_default().entry(hash).or_default()
         };
         settled.mark = Mark::settled(state);
-        settled.outcomes = settled.outcomes.saturating_add(u16::from(line.kind == Kind::Outcome));
+        settled.lines = settled.lines.saturating_add(1);
         Ok(())
     }
 
@@ -267,23 +286,21 @@ impl Past {
         self.boot.as_deref() != boot
     }
 
-    /// Whether this line, met on a second reading, is the one that holds for its recipient: the last of its outcomes,
-    /// with no doubt behind it. Lines of single messages always hold.
-    pub fn is_last(&mut self, line: &Line<'_>) -> bool {
-        let (Kind::Outcome, Some(recipient)) = (line.kind, &line.recipient) else { return false };
-        let Some(row) = line.row else { return true };
+    /// On a second reading of the same lines: what became of the recipient of this line, if it is the last that names
+    /// them. An outcome that belongs to no run stands for itself.
+    pub fn last_word(&mut self, line: &Line<'_>) -> Option<State> {
+        let recipient = line.recipient.as_ref().filter(|_| matches!(line.kind, Kind::Attempt | Kind::Outcome))?;
+        let Some(row) = line.row.filter(|_| !self.run.is_empty()) else {
+            return line.state.filter(|_| line.kind == Kind::Outcome);
+        };
         let hash = self.hasher.hash_one(recipient.as_str());
         let slot = self.slot(row);
-        let is_first = slot.hash == hash;
-        let settled = match is_first {
+        let settled = match slot.hash == hash {
             true => &mut slot.first,
-            false => match self.further.get_mut(&row).and_then(|further| further.get_mut(&hash)) {
-                Some(settled) => settled,
-                None => return false,
-            },
+            false => self.further.get_mut(&row)?.get_mut(&hash)?,
         };
-        settled.outcomes = settled.outcomes.saturating_sub(1);
-        settled.outcomes == 0 && settled.mark.state() == line.state
+        settled.lines = settled.lines.saturating_sub(1);
+        settled.mark.state().filter(|_| settled.lines == 0)
     }
 
     fn mark(&self, row: u64, recipient: &str) -> Option<Mark> {

@@ -151,6 +151,8 @@ fn what_is_no_ledger_is_left_alone() {
             "from 1",
         ),
         (format!("{run}\n{run}"), 2, "no line of a ledger"),
+        (format!("{run}{}", run.replace("\"r\"", "\"s\"")), 2, "another run begins here"),
+        (run.replace("\"r\"", "\"\""), 1, "a run without a name"),
     ] {
         fs::write(place.path(), &text).unwrap();
         let error = Ledger::resume(&place.path(), &facts(), true).unwrap_err();

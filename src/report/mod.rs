@@ -2,8 +2,15 @@
 //!
 //! Presenters only: nothing here decides anything. Nothing secret comes here, and foreign text is clean.
 
+mod batch;
+mod histogram;
 mod human;
+mod page;
+mod plot;
 mod progress;
+mod reading;
+mod reason;
+mod tally;
 
 use std::{
     fs::File,
@@ -11,8 +18,12 @@ use std::{
     path::PathBuf,
 };
 
+pub use batch::{BatchProgress, event_line};
 pub use human::{human_line, paint};
+pub use page::page;
 pub use progress::{Progress, ProgressMode};
+pub use reading::{Found, Reading};
+pub use tally::Tally;
 
 use crate::ledger::{Clock, Record};
 

@@ -1,11 +1,11 @@
-//! Opens an address in the user's browser, where there is one.
+//! Opens an address or a file in the user's browser, where there is one.
 
 use std::{process::Stdio, thread};
 
 use crate::{config::Environment, secret::environ};
 
 /// Starts a browser; tells whether one could be started. Nobody waits for it.
-pub(super) fn open(environment: &Environment, address: &str) -> bool {
+pub(crate) fn open(environment: &Environment, address: &str) -> bool {
     candidates(environment, address).into_iter().any(|words| start(&words))
 }
 

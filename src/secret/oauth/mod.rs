@@ -5,7 +5,7 @@
 //! is handed to the caller. Requests block, within limits.
 
 mod answer;
-mod browser;
+pub(crate) mod browser;
 mod client;
 mod code;
 mod device;
