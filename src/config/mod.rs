@@ -15,6 +15,7 @@ mod pattern;
 mod profile;
 mod resolve;
 mod server;
+mod template;
 mod value;
 
 use std::{io, path::PathBuf};
@@ -30,6 +31,7 @@ pub use profile::{
 };
 pub use resolve::{Request, heirs, profile_names, resolve, resolve_secrets};
 pub use server::ServerUrl;
+pub use template::{DataSource, TemplateTable};
 pub use value::parse_duration;
 
 /// What is wrong with the configuration.
