@@ -103,7 +103,8 @@ impl Template {
         let mut variables: Vec<(&str, &str)> = Vec::new();
         for (phrase, is_layout) in self.phrases() {
             for (name, place) in phrase.variables() {
-                if !(is_layout && name == BODY) && !variables.iter().any(|(known, _)| *known == name) {
+                let is_known = (is_layout && name == BODY) || variables.iter().any(|(known, _)| *known == name);
+                if !is_known {
                     variables.push((name, place));
                 }
             }
