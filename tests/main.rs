@@ -22,4 +22,5 @@ mod setup;
 mod sources;
 mod starttls;
 mod stores;
+mod templates;
 mod tls;

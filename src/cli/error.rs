@@ -8,6 +8,7 @@ use crate::{
     mail::{AddressError, Stage, Trouble, clean},
     message::ComposeError,
     secret::SecretError,
+    template::TemplateError,
 };
 
 /// An error that ends the program, for people.
@@ -105,6 +106,14 @@ impl From<ComposeError> for CliError {
                 .source(error)
                 .hint("make room in the folder for temporary files, or name another: TMPDIR=/path"),
         }
+    }
+}
+
+impl From<TemplateError> for CliError {
+    fn from(error: TemplateError) -> Self {
+        let exit = if error.is_unreadable { Exit::NoInput } else { Exit::Data };
+        let shown = Self::new(exit, error.to_string());
+        error.hints.into_iter().fold(shown, Self::hint)
     }
 }
 

@@ -14,6 +14,7 @@ mod send;
 mod setup;
 mod signals;
 mod stdin;
+mod template;
 mod ui;
 
 use std::{
@@ -55,6 +56,8 @@ pub struct Cli {
 enum Command {
     /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
+    /// List, check or render templates
+    Template(template::TemplateArgs),
     /// Store the password or the tokens of a profile
     Login(login::LoginArgs),
     /// Remove what is stored for a profile
@@ -133,6 +136,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     match cli.command {
         None => send::send(cli.send),
         Some(Command::Profile(args)) => profile::profile(args),
+        Some(Command::Template(args)) => template::template(args),
         Some(Command::Login(args)) => login::login(&args),
         Some(Command::Logout(args)) => login::logout(&args),
         Some(Command::Completions(args)) => man::completions(&args),

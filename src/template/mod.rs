@@ -9,6 +9,7 @@
 
 mod compile;
 mod data;
+mod find;
 mod helpers;
 mod images;
 mod load;
@@ -21,7 +22,8 @@ mod variants;
 mod walk;
 
 pub use data::Data;
-pub use load::{Listed, list, load, load_reporting_all};
+pub use find::{Listed, list};
+pub use load::{load, load_reporting_all};
 pub use names::Names;
 pub use parts::{Rendered, Template};
 pub use phrase::Phrase;
