@@ -23,4 +23,5 @@ mod setup;
 mod sources;
 mod starttls;
 mod stores;
+mod templates;
 mod tls;

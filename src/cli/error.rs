@@ -113,8 +113,9 @@ impl From<ComposeError> for CliError {
 
 impl From<TemplateError> for CliError {
     fn from(error: TemplateError) -> Self {
-        let message = error.to_string();
-        error.hints.into_iter().fold(Self::new(Exit::Data, message), Self::hint)
+        let exit = if error.is_unreadable { Exit::NoInput } else { Exit::Data };
+        let shown = Self::new(exit, error.to_string());
+        error.hints.into_iter().fold(shown, Self::hint)
     }
 }
 

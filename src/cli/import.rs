@@ -299,7 +299,7 @@ impl Import<'_> {
 
     /// The profile as it will be read from the file, whatever the environment says.
     fn resolved(&self, edit: &Edit, name: &str) -> Result<crate::config::Profile, ConfigError> {
-        let files = Files { user: Some(edit.file()?), system: None };
+        let files = Files { user: Some(edit.file()?), ..Files::default() };
         let home = self.environment.get("HOME").unwrap_or_default();
         let request = Request { profile: Some(name.to_owned()), ..Request::default() };
         resolve(&request, &files, &Environment::from([("HOME", home)]))

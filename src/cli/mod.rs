@@ -18,6 +18,7 @@ mod send;
 mod setup;
 mod signals;
 mod stdin;
+mod template;
 mod ui;
 
 use std::{
@@ -63,6 +64,8 @@ enum Command {
     Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
     Profile(profile::ProfileArgs),
+    /// List, check or render templates
+    Template(template::TemplateArgs),
     /// Store the password or the tokens of a profile
     Login(login::LoginArgs),
     /// Remove what is stored for a profile
@@ -143,6 +146,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
         Some(Command::Batch(args)) => batch::batch(*args),
         Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
+        Some(Command::Template(args)) => template::template(args),
         Some(Command::Login(args)) => login::login(&args),
         Some(Command::Logout(args)) => login::logout(&args),
         Some(Command::Completions(args)) => man::completions(&args),

@@ -401,7 +401,7 @@ impl Setup<'_> {
         let folder = std::env::current_dir().unwrap_or_default();
         edit.add_profile(self.name, &unfolded(settings), &folder);
         // As it will be read from the file.
-        let files = Files { user: Some(edit.file()?), system: None };
+        let files = Files { user: Some(edit.file()?), ..Files::default() };
         let request = Request { profile: Some(self.name.to_owned()), ..Request::default() };
         resolve(&request, &files, &self.context.environment.only(&OF_THE_MACHINE)).map_err(|error| match error {
             ConfigError::Value { what, hint, .. } => hint.into_iter().fold(CliError::usage(what), CliError::hint),

@@ -17,11 +17,12 @@ use super::{
     keys::patterns,
     nearest,
     pattern::Pattern,
+    template::TemplateTable,
     value::{Input, Raw},
 };
 
 const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
-const TOP_KEYS: [&str; 4] = ["default-profile", "secrets", "defaults", "profiles"];
+const TOP_KEYS: [&str; 5] = ["default-profile", "secrets", "defaults", "profiles", "templates"];
 
 /// One file, its keys known and in place, their values not yet looked at.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct ConfigFile {
     pub(super) secrets: Vec<Assignment>,
     pub(super) defaults: Vec<Assignment>,
     pub(super) profiles: BTreeMap<String, ProfileTable>,
+    pub(super) templates: BTreeMap<String, TemplateTable>,
 }
 
 /// `[profiles.NAME]`.
@@ -65,6 +67,8 @@ pub struct Files {
     pub user: Option<ConfigFile>,
     /// The system's file; not read if a file was named.
     pub system: Option<ConfigFile>,
+    /// Where they are, or would be.
+    pub places: Vec<PathBuf>,
 }
 
 impl Files {
@@ -75,13 +79,15 @@ impl Files {
     pub fn load(named: Option<&Path>, environment: &Environment) -> Result<Self, ConfigError> {
         if let Some(path) = named.map(Path::to_owned).or_else(|| environment.path("MAILSEND_CONFIG")) {
             let text = read(&path).map_err(|error| ConfigError::File { path: path.clone(), error })?;
-            return Ok(Self { user: Some(ConfigFile::parse(&path, &text)?), system: None });
+            return Ok(Self { user: Some(ConfigFile::parse(&path, &text)?), system: None, places: vec![path] });
         }
-        let user = match Self::user_path(None, environment) {
-            Some(path) => read_if_there(&path)?,
+        let user_path = Self::user_path(None, environment);
+        let user = match &user_path {
+            Some(path) => read_if_there(path)?,
             None => None,
         };
-        Ok(Self { user, system: read_if_there(Path::new(SYSTEM_FILE))? })
+        let places = user_path.into_iter().chain([SYSTEM_FILE.into()]).collect();
+        Ok(Self { user, system: read_if_there(Path::new(SYSTEM_FILE))?, places })
     }
 
     /// Where the user's file is, or would be.
@@ -137,16 +143,14 @@ impl ConfigFile {
     /// With file and line: bad TOML, an unknown key (and the nearest known one), a table where a value belongs.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let reader = Reader { path, text };
-        let table = DeTable::parse(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| reader.line(&span));
-            reader.error_at(line, error.message().lines().next().unwrap_or("it is not valid TOML"), None)
-        })?;
+        let table = reader.table()?;
         let mut file = Self {
             path: path.to_owned(),
             default_profile: None,
             secrets: Vec::new(),
             defaults: Vec::new(),
             profiles: BTreeMap::new(),
+            templates: BTreeMap::new(),
         };
         for (name, value) in table.get_ref() {
             match (name.get_ref().as_ref(), value.get_ref()) {
@@ -166,6 +170,15 @@ impl ConfigFile {
                         file.profiles.insert(name.get_ref().to_string(), profile);
                     }
                 }
+                ("templates", DeValue::Table(templates)) => {
+                    for (name, value) in templates {
+                        let template = TemplateTable::of_config(&reader, name, value)?;
+                        file.templates.insert(name.get_ref().to_string(), template);
+                    }
+                }
+                ("templates", _) => {
+                    return Err(reader.error(&name.span(), "'templates' is a table: [templates.NAME]", None));
+                }
                 ("secrets", _) => {
                     return Err(reader.error(&name.span(), "'secrets' is a table: [secrets]", None));
                 }
@@ -180,21 +193,29 @@ impl ConfigFile {
     }
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    text: &'a str,
+/// The text of a file, and how errors name places in it.
+pub(super) struct Reader<'a> {
+    pub path: &'a Path,
+    pub text: &'a str,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    pub fn table(&self) -> Result<Spanned<DeTable<'a>>, ConfigError> {
+        DeTable::parse(self.text).map_err(|error| {
+            let line = error.span().map_or(1, |span| self.line(&span));
+            self.error_at(line, error.message().lines().next().unwrap_or("it is not valid TOML"), None)
+        })
+    }
+
     fn line(&self, span: &Range<usize>) -> usize {
         1 + self.text.as_bytes().iter().take(span.start).filter(|&&byte| byte == b'\n').count()
     }
 
-    fn origin(&self, span: &Range<usize>) -> Origin {
+    pub fn origin(&self, span: &Range<usize>) -> Origin {
         Origin::File(self.path.to_owned(), self.line(span))
     }
 
-    fn error(&self, span: &Range<usize>, what: impl Into<String>, hint: Option<String>) -> ConfigError {
+    pub fn error(&self, span: &Range<usize>, what: impl Into<String>, hint: Option<String>) -> ConfigError {
         self.error_at(self.line(span), what, hint)
     }
 

@@ -16,6 +16,7 @@ mod profile;
 mod resolve;
 mod sending;
 mod server;
+mod template;
 mod value;
 
 use std::{io, path::PathBuf};
@@ -32,6 +33,7 @@ pub use profile::{
 pub use resolve::{Request, fallbacks, heirs, profile_names, resolve, resolve_secrets};
 pub use sending::{BreakerPolicy, Pool, Rate, RatePolicy};
 pub use server::ServerUrl;
+pub use template::{DataSource, TemplateTable};
 pub use value::parse_duration;
 
 /// What is wrong with the configuration.

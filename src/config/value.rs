@@ -16,6 +16,7 @@ pub(super) enum Raw {
 }
 
 /// A value with what its reading depends on.
+#[derive(Clone)]
 pub(super) struct Input<'a> {
     pub raw: &'a Raw,
     /// Folder that a relative path in it starts from: that of the configuration file.

@@ -23,7 +23,7 @@ pub use raw::{RawMessage, read_raw};
 pub use spool::Input;
 pub use stamp::{Stamp, parse_date};
 pub use stream::Blocks;
-pub use text::Text;
+pub use text::{Text, html_fragment, html_page};
 
 use crate::mail::AddressError;
 

@@ -161,19 +161,27 @@ fn html_depth(html: &str) -> usize {
     deepest
 }
 
-/// Makes HTML of Markdown (CommonMark with tables, strikethrough, task lists and footnotes).
+/// Makes an HTML body of Markdown.
 ///
 /// # Errors
 /// If its charset is not known.
 pub(super) fn html_from_markdown(markdown: &Text) -> Result<Text, ComposeError> {
+    Ok(Text::from(html_page(&html_fragment(&markdown.decoded("--markdown")?)).as_str()))
+}
+
+/// Makes HTML elements of Markdown (CommonMark with tables, strikethrough, task lists and footnotes).
+pub fn html_fragment(markdown: &str) -> String {
     use pulldown_cmark::{Options, Parser, html};
     let options =
         Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS | Options::ENABLE_FOOTNOTES;
-    let markdown = markdown.decoded("--markdown")?;
-    let mut out = String::from("<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head><body>\n");
-    html::push_html(&mut out, Parser::new_ext(&markdown, options));
-    out.push_str("</body></html>\n");
-    Ok(Text::from(out.as_str()))
+    let mut out = String::with_capacity(markdown.len() + markdown.len() / 2);
+    html::push_html(&mut out, Parser::new_ext(markdown, options));
+    out
+}
+
+/// Makes a page of HTML elements.
+pub fn html_page(fragment: &str) -> String {
+    format!("<!DOCTYPE html>\n<html><head><meta charset=\"utf-8\"></head><body>\n{fragment}</body></html>\n")
 }
 
 #[cfg(test)]

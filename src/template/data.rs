@@ -32,6 +32,11 @@ impl Data {
         Self { context: Value::Object(values).into() }
     }
 
+    /// Takes these values, without further names for them.
+    pub(super) fn exact(values: Map<String, Value>) -> Self {
+        Self { context: Value::Object(values).into() }
+    }
+
     /// Gives every name that may be missing and is so no value: it shows as nothing, and is false.
     #[must_use]
     pub fn with_optional(mut self, names: &[String]) -> Self {

@@ -9,14 +9,23 @@
 
 mod compile;
 mod data;
+mod find;
 mod helpers;
+mod images;
+mod load;
 mod names;
+mod parts;
 mod phrase;
 mod shelf;
+mod style;
+mod variants;
 mod walk;
 
 pub use data::Data;
+pub use find::{Listed, list};
+pub use load::{load, load_reporting_all};
 pub use names::Names;
+pub use parts::{Rendered, Template};
 pub use phrase::Phrase;
 
 /// What a rendered text is for: it decides how values are escaped and what may be in them.
@@ -40,12 +49,18 @@ pub struct TemplateError {
     pub what: String,
     /// What to type or check next.
     pub hints: Vec<String>,
+    /// A file or folder that cannot be read (exit 66); else it is wrong in itself (65).
+    pub is_unreadable: bool,
 }
 
 impl TemplateError {
     fn new(name: impl Into<String>, what: impl AsRef<str>) -> Self {
         let what = crate::mail::clean(what.as_ref());
-        Self { name: crate::mail::clean(&name.into()), what, hints: Vec::new() }
+        Self { name: crate::mail::clean(&name.into()), what, hints: Vec::new(), is_unreadable: false }
+    }
+
+    fn unreadable(name: impl Into<String>, what: impl AsRef<str>) -> Self {
+        Self { is_unreadable: true, ..Self::new(name, what) }
     }
 
     #[must_use]
@@ -53,56 +68,4 @@ impl TemplateError {
         self.hints.push(crate::mail::clean(hint.as_ref()));
         self
     }
-}
-
-/// A template with all its parts, loaded and compiled.
-#[derive(Debug)]
-pub struct Template {}
-
-impl Template {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        todo!()
-    }
-
-    /// Whether every name in all its parts, partials, layouts and language variants is known.
-    ///
-    /// # Errors
-    /// The first that is not, with part, line and the nearest known name.
-    pub fn check(&self, _names: &Names) -> Result<(), TemplateError> {
-        todo!()
-    }
-
-    /// SHA-256 of everything it was loaded from, in hexadecimal digits.
-    pub fn digest(&self) -> &str {
-        todo!()
-    }
-
-    /// Names that may be missing in its data.
-    pub fn optional(&self) -> &[String] {
-        todo!()
-    }
-
-    /// Renders all parts, in the variant for `locale` (`zh-TW` finds zh-TW, else zh, else the one without a language).
-    ///
-    /// # Errors
-    /// As [`Phrase::render`], with the part.
-    pub fn render(&self, _data: &Data, _locale: Option<&str>) -> Result<Rendered, TemplateError> {
-        todo!()
-    }
-}
-
-/// A rendered template.
-#[derive(Debug, Clone, Default)]
-pub struct Rendered {
-    /// The subject.
-    pub subject: Option<String>,
-    /// The text part; of Markdown, its source.
-    pub text: Option<String>,
-    /// The HTML part, with its style sheets in style attributes and its images as `cid:`.
-    pub html: Option<String>,
-    /// Images of the HTML, to be sent inline: Content-ID and file.
-    pub images: Vec<(String, std::path::PathBuf)>,
-    /// Files to attach, as behind `--attach`; relative paths start from the template's folder already.
-    pub attachments: Vec<String>,
 }

@@ -33,6 +33,13 @@ impl Names {
         self.all().any(|known| known == name || snake_case(known) == name)
     }
 
+    /// These, and further names that may be missing.
+    pub(super) fn and_optional(&self, names: &[String]) -> Self {
+        let mut all = self.clone();
+        all.optional.extend_from_slice(names);
+        all
+    }
+
     pub(super) fn check(&self, uses: &[Use]) -> Result<(), TemplateError> {
         uses.iter().find(|used| !self.has(&used.name)).map_or(Ok(()), |used| Err(self.unknown(used)))
     }

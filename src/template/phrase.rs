@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use handlebars::{Output, RenderContext, RenderError, RenderErrorReason as Reason, Renderable, Template};
+use handlebars::{
+    Output, RenderContext, RenderError, RenderErrorReason as Reason, Renderable, Template, template::TemplateElement,
+};
 
 use super::{Data, Kind, Names, TemplateError, compile::compile, names::Use, shelf::Shelf, walk::uses};
 
@@ -71,12 +73,26 @@ impl Phrase {
         }
     }
 
+    /// Whether the result begins with what was typed, and not with a value.
+    pub(super) fn begins_with_text(&self) -> bool {
+        match &self.body {
+            Body::Literal(_) => true,
+            Body::Compiled { template, .. } => {
+                matches!(template.elements.first(), Some(TemplateElement::RawString(text)) if !text.is_empty())
+            }
+        }
+    }
+
     /// The names that it uses, each with the place of its first use.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.uses().iter().map(|used| (used.name.as_str(), used.place.as_str()))
     }
 
-    fn uses(&self) -> &[Use] {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn uses(&self) -> &[Use] {
         match &self.body {
             Body::Literal(_) => &[],
             Body::Compiled { uses, .. } => uses,

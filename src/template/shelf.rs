@@ -18,7 +18,7 @@ pub(super) struct Shelf {
 
 /// What a text of an option may use: helpers, and no partial.
 static BARE: LazyLock<[Arc<Shelf>; 2]> =
-    LazyLock::new(|| [true, false].map(|is_html| Arc::new(Shelf::empty(is_html, helpers::DEFAULT_LOCALE))));
+    LazyLock::new(|| [html_escape, no_escape].map(|escape| Arc::new(Shelf::empty(escape, helpers::DEFAULT_LOCALE))));
 
 impl std::fmt::Debug for Shelf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,9 +34,9 @@ impl Shelf {
     }
 
     /// One without partials whose helpers write for readers of `locale`.
-    pub fn empty(is_html: bool, locale: &str) -> Self {
+    pub fn empty(escape: fn(&str) -> String, locale: &str) -> Self {
         let mut registry = Handlebars::new();
-        registry.register_escape_fn(if is_html { html_escape } else { no_escape });
+        registry.register_escape_fn(escape);
         helpers::register(&mut registry, locale);
         Self { registry, labels: HashMap::new() }
     }

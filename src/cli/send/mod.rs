@@ -111,7 +111,7 @@ pub(super) fn test_message(address: &str, place: &WhereArgs, common: &CommonArgs
 }
 
 /// Time and randomness: with a seed, and where nothing goes to others, the same every time.
-fn stamp(context: &Context, profile: &Profile, is_shown: bool) -> Result<Stamp, CliError> {
+pub(super) fn stamp(context: &Context, profile: &Profile, is_shown: bool) -> Result<Stamp, CliError> {
     let is_local = is_shown || matches!(profile.server, Some(Server::Maildir { .. }));
     let Some(seed) = context.environment.get("MAILSEND_SEED").filter(|_| is_local) else { return Ok(Stamp::now()) };
     let number = |name: &str, text: &str| {

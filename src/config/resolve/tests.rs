@@ -6,7 +6,7 @@ use std::path::Path;
 
 fn files(user: &str, system: &str) -> Files {
     let parse = |path: &str, text: &str| Some(ConfigFile::parse(Path::new(path), text).unwrap());
-    Files { user: parse("/u/c.toml", user), system: parse("/s/c.toml", system) }
+    Files { user: parse("/u/c.toml", user), system: parse("/s/c.toml", system), ..Files::default() }
 }
 
 fn request(server: Option<&str>, options: &[(&str, &str)]) -> Request {

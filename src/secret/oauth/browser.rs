@@ -5,7 +5,7 @@ use std::{process::Stdio, thread};
 use crate::{config::Environment, secret::environ};
 
 /// Starts a browser; tells whether one could be started. Nobody waits for it.
-pub(crate) fn open(environment: &Environment, address: &str) -> bool {
+pub fn open(environment: &Environment, address: &str) -> bool {
     candidates(environment, address).into_iter().any(|words| start(&words))
 }
 

@@ -28,6 +28,7 @@ use std::{
 
 pub(super) use pending::settle;
 
+pub use self::browser::open as open_in_browser;
 use self::{
     answer::Grant,
     client::{ANSWER_LIMIT, Client, Place},

@@ -1,0 +1,144 @@
+//! Which templates there are, and where a name leads.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{TemplateError, load::read};
+use crate::config::{ConfigError, DataSource, Files, Origin, TemplateTable, nearest};
+
+/// What a folder may say about itself.
+const TABLE_FILE: &str = "template.toml";
+
+/// A template that the configuration knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// The folder, or the file and line of the table.
+    pub path: String,
+    /// Where its data comes from, or why that is not known.
+    pub source: Result<Option<DataSource>, String>,
+}
+
+/// All templates of the configuration: tables, and folders beside it. In alphabetical order.
+pub fn list(files: &Files) -> Vec<Listed> {
+    let mut names = files.template_names();
+    for folder in files.template_folders() {
+        for entry in folder.read_dir().into_iter().flatten().flatten() {
+            if let (Ok(name), true) = (entry.file_name().into_string(), entry.path().is_dir()) {
+                names.push(name);
+            }
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .filter(|name| !name.starts_with('.'))
+        .map(|name| match find(&name, files) {
+            Ok(found) => {
+                let path = match (&found.table.origin, files.template(&name)) {
+                    (origin, Some(_)) => origin.to_string(),
+                    (_, None) => found.folder.display().to_string(),
+                };
+                Listed { name, path, source: Ok(found.table.data) }
+            }
+            Err(error) => Listed { name, path: error.name, source: Err(error.what) },
+        })
+        .collect()
+}
+
+/// A template that was found, its files not read yet.
+pub(super) struct Found {
+    pub name: String,
+    /// The folder that the files lie in.
+    pub folder: PathBuf,
+    /// Every file that has the name of a part is one.
+    pub is_folder: bool,
+    pub table: TemplateTable,
+}
+
+pub(super) fn find(name: &str, files: &Files) -> Result<Found, TemplateError> {
+    if name.is_empty() {
+        return Err(TemplateError::new("template", "a name or a folder is wanted"));
+    }
+    if name.contains(['/', '\\']) || matches!(name, "." | "..") {
+        let folder = PathBuf::from(name);
+        if !folder.is_dir() {
+            return Err(TemplateError::unreadable(name, "there is no such folder")
+                .hint("a template is a folder with subject.txt, and body.txt, body.html or body.md"));
+        }
+        return of_folder(folder);
+    }
+    if let Some(table) = files.template(name) {
+        let beside = match &table.origin {
+            Origin::File(path, _) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            _ => PathBuf::new(),
+        };
+        let Some(folder) = table.folder.clone() else {
+            return Ok(Found { name: name.to_owned(), folder: beside, is_folder: false, table: table.clone() });
+        };
+        if !folder.is_dir() {
+            let what = format!("there is no folder {}", folder.display());
+            return Err(TemplateError::unreadable(table.origin.to_string(), what));
+        }
+        let mut found = of_folder(folder)?;
+        found.name = name.to_owned();
+        found.table = overlaid(found.table, table.clone());
+        return Ok(found);
+    }
+    let places: Vec<PathBuf> = files.template_folders().map(|place| place.join(name)).collect();
+    if let Some(folder) = places.iter().find(|folder| folder.is_dir()) {
+        return of_folder(folder.clone());
+    }
+    let error = TemplateError::unreadable(format!("template '{name}'"), "there is none of this name");
+    if Path::new(name).is_dir() {
+        return Err(error.hint(format!("for the folder here: --template ./{name}")));
+    }
+    let known: Vec<String> = list(files).into_iter().map(|listed| listed.name).collect();
+    Err(match (nearest(name, known.iter().map(String::as_str)), places.first()) {
+        (Some(near), _) => error.hint(format!("did you mean '{near}'?")),
+        (None, Some(place)) => {
+            error.hint(format!("make a folder {}, or name one: --template ./FOLDER", place.display()))
+        }
+        (None, None) => error.hint("name a folder: --template ./FOLDER"),
+    })
+}
+
+fn of_folder(folder: PathBuf) -> Result<Found, TemplateError> {
+    let name = fs::canonicalize(&folder).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    let path = folder.join(TABLE_FILE);
+    let table = match read(&path) {
+        Ok(text) => TemplateTable::parse(&path, &text).map_err(|error| match error {
+            ConfigError::Value { origin, what, hint } => {
+                let error = TemplateError::new(origin.to_string(), what);
+                hint.iter().fold(error, TemplateError::hint)
+            }
+            other => TemplateError::new(path.display().to_string(), other.to_string()),
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => TemplateTable::empty(Origin::File(folder.clone(), 1)),
+        Err(error) => return Err(TemplateError::unreadable(path.display().to_string(), error.to_string())),
+    };
+    Ok(Found { name: name.unwrap_or_else(|| folder.display().to_string()), folder, is_folder: true, table })
+}
+
+/// What the configuration says about a folder holds above what the folder says.
+fn overlaid(below: TemplateTable, above: TemplateTable) -> TemplateTable {
+    let longer = |below: Vec<String>, above: Vec<String>| if above.is_empty() { below } else { above };
+    TemplateTable {
+        origin: above.origin,
+        folder: above.folder,
+        subject: above.subject.or(below.subject),
+        text: above.text.or(below.text),
+        html: above.html.or(below.html),
+        markdown: above.markdown.or(below.markdown),
+        partials: above.partials.or(below.partials),
+        layout: if above.layout.is_empty() { below.layout } else { above.layout },
+        attachments: longer(below.attachments, above.attachments),
+        optional: longer(below.optional, above.optional),
+        locale: above.locale.or(below.locale),
+        data: above.data.or(below.data),
+    }
+}
