@@ -106,6 +106,8 @@ pub struct Exchange {
     stop: Option<Trouble>,
     /// Nothing new is begun; what is out is waited for.
     is_retiring: bool,
+    /// It was us who gave the session up.
+    was_aborted: bool,
 }
 
 impl Exchange {
@@ -125,6 +127,7 @@ impl Exchange {
             ending: None,
             stop: None,
             is_retiring: false,
+            was_aborted: false,
         }
     }
 
@@ -202,6 +205,12 @@ impl Exchange {
         self.ending.as_ref()
     }
 
+    /// Whether this end does not speak against the server: it was ours, or it follows messages that found no willing
+    /// recipient, after some of which servers hang up.
+    pub fn is_blameless(&self, trouble: &Trouble) -> bool {
+        self.was_aborted || (self.unwilling > 0 && matches!(trouble.cause, Cause::Lost | Cause::Busy))
+    }
+
     /// Whether the session is to be replaced once nothing is under way.
     pub fn is_retiring(&self) -> bool {
         self.is_retiring
@@ -276,6 +285,7 @@ impl Exchange {
             let verdict = (State::Failed, trouble.stage, None, Some(trouble.clone()));
             self.settle(at, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
         }
+        self.was_aborted = true;
         self.end(Trouble::new(Stage::Data, Cause::Lost, "the session was given up over another message"));
     }
 
