@@ -88,3 +88,6 @@ pub async fn deliver(outlets: Vec<Outlet>, wants_trace: bool, work: Work) {
         opener::rethrow(ended);
     }
 }
+
+#[cfg(test)]
+mod tests;
