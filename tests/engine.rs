@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::support::{Server, Talk};
 
-fn submission(id: u64) -> Submission {
+pub fn submission(id: u64) -> Submission {
     submission_to(id, "a@y.example")
 }
 
@@ -40,7 +40,7 @@ fn submission_to(id: u64, recipient: &str) -> Submission {
 }
 
 /// What came down, in its order: `commit 1 2`, `1 accepted`, `later 3`, `open`, `slowed 1 s`, `warning`.
-type Log = Vec<String>;
+pub type Log = Vec<String>;
 
 /// An outlet with these options.
 fn outlet(url: &str, password: bool, options: &[(&str, &str)]) -> Outlet {
@@ -76,18 +76,18 @@ fn run(url: &str, password: bool, limits: [usize; 2], count: u64, consent: impl 
 
 /// A feed that hands in again what comes back.
 #[derive(Default)]
-struct Feed {
-    submissions: Vec<Submission>,
+pub struct Feed {
+    pub submissions: Vec<Submission>,
     /// What is deferred is due again so often.
-    retries: usize,
+    pub retries: usize,
     /// A submission is only handed in once the one before is settled, and this has happened.
-    one_by_one: Option<Box<dyn Fn(u64)>>,
+    pub one_by_one: Option<Box<dyn Fn(u64)>>,
     /// Names of the servers that took something, with how many.
-    routes: std::collections::BTreeMap<String, usize>,
+    pub routes: std::collections::BTreeMap<String, usize>,
 }
 
 impl Feed {
-    fn run(&mut self, outlets: Vec<Outlet>, consent: impl Fn(&[u64]) -> bool) -> Log {
+    pub fn run(&mut self, outlets: Vec<Outlet>, consent: impl Fn(&[u64]) -> bool) -> Log {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let (up, submissions) = async_channel::bounded(64);

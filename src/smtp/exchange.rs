@@ -99,6 +99,7 @@ pub struct Exchange {
     /// The server may still hold a transaction that must be reset.
     needs_reset: bool,
     unwilling: usize,
+    has_accepted: bool,
     settled: Vec<Settlement>,
     handed_back: Vec<Submission>,
     ending: Option<Ending>,
@@ -122,6 +123,7 @@ impl Exchange {
             asked: 0,
             needs_reset: false,
             unwilling: 0,
+            has_accepted: false,
             settled: Vec::new(),
             handed_back: Vec::new(),
             ending: None,
@@ -137,6 +139,10 @@ impl Exchange {
             return 0;
         }
         let limit = match (self.terms.pipelining, self.terms.chunking && !self.terms.lmtp) {
+            // A server that hangs up on us in the middle of a window leaves all in doubt that it has not answered.
+            (true, true) if !self.has_accepted || self.unwilling > 0 => {
+                self.terms.depth.min(MAX_UNWILLING.saturating_sub(self.unwilling).max(1))
+            }
             (true, true) => self.terms.depth,
             // The content of one goes along with the envelope of the next; further ones would only be held.
             (true, false) => self.terms.depth.min(2),
