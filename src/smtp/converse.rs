@@ -1,19 +1,25 @@
 //! Moves bytes between an [`Exchange`] and its connection: reads whatever comes while it writes, asks for consent
 //! before the last bytes of a message, keeps the time limits.
 
-use std::{future::pending, io, time::Duration};
+use std::{
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{
     connection::{Connection, lost, protocol, timed_out, unasked},
     duty::{Duty, Supply},
     exchange::{Awaited, Ending, Exchange},
-    output::{Consent, FileBlocks, Output},
+    output::Output,
     session::Session,
     terms::Terms,
 };
@@ -47,7 +53,8 @@ enum Happening {
     Block(Option<io::Result<Vec<u8>>>),
     Written(io::Result<usize>),
     Flushed(io::Result<()>),
-    Deadline,
+    /// A time limit may have run out.
+    Alarm,
 }
 
 /// Carries `first` and then whatever comes, until nothing comes any more or the session is over.
@@ -78,6 +85,8 @@ struct Conversation {
     buffer: Vec<u8>,
     /// When something has happened last that a time limit counts from.
     activity: Instant,
+    /// Rings when a time limit runs out, or before.
+    alarm: Pin<Box<Sleep>>,
     more_comes: bool,
     drain_until: Option<Instant>,
     /// Nothing was under way when the last thing happened.
@@ -101,6 +110,7 @@ impl Conversation {
             timeouts,
             buffer: vec![0; READ_SIZE],
             activity: Instant::now(),
+            alarm: Box::pin(sleep(timeouts.command)),
             more_comes: true,
             drain_until: None,
             was_idle: false,
@@ -123,30 +133,55 @@ impl Conversation {
             self.exchange.take(submission);
         }
         self.output.fill(&mut self.exchange, &duty.steps).await;
-        let deadline = [self.limit().map(|limit| self.activity + limit), self.drain_until];
-        let deadline = deadline.into_iter().flatten().min();
+        let deadline = self.deadline();
+        // Most deadlines are moved before they come: an alarm that rings too early costs less than one that is moved.
+        if let Some(deadline) = deadline.filter(|at| self.alarm.is_elapsed() || self.alarm.deadline() > *at) {
+            self.alarm.as_mut().reset(deadline);
+        }
         let is_idle = self.exchange.is_idle();
         let takes_more = self.more_comes && self.exchange.room() > 0;
-        let (reader, writer, _) = self.connection.halves()?;
+        let (stream, _) = self.connection.parts()?;
+        let mut stream = Pin::new(stream);
+        let mut read = ReadBuf::new(&mut self.buffer);
         let output = &mut self.output;
         let (has_bytes, needs_flush, wants_block) = (output.has_bytes(), output.needs_flush(), output.wants_block());
         let (consent, blocks, bytes) = output.parts();
-        Ok(tokio::select! {
-            biased;
-            stop = changed(&mut duty.stop) => Happening::Stop(stop),
-            read = reader.read(&mut self.buffer) => Happening::Read(read),
-            given = given(consent) => Happening::Consent(given),
-            taken = duty.supply.next(is_idle), if takes_more => Happening::Taken(taken),
-            block = block(blocks), if wants_block => Happening::Block(block),
-            written = async {
-                if has_bytes {
-                    Happening::Written(writer.write(bytes).await)
-                } else {
-                    Happening::Flushed(writer.flush().await)
-                }
-            }, if has_bytes || needs_flush => written,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Happening::Deadline,
-        })
+        let mut stop = pin!(changed(&mut duty.stop));
+        let mut taken = pin!(duty.supply.next(is_idle));
+        let alarm = &mut self.alarm;
+        let happening = poll_fn(|context| {
+            if let Poll::Ready(stop) = stop.as_mut().poll(context) {
+                return Poll::Ready(Happening::Stop(stop));
+            }
+            if let Poll::Ready(result) = stream.as_mut().poll_read(context, &mut read) {
+                return Poll::Ready(Happening::Read(result.map(|()| read.filled().len())));
+            }
+            if let Some(Poll::Ready(given)) = consent.as_mut().map(|consent| consent.as_mut().poll(context)) {
+                return Poll::Ready(Happening::Consent(given));
+            }
+            if takes_more && let Poll::Ready(taken) = taken.as_mut().poll(context) {
+                return Poll::Ready(Happening::Taken(taken));
+            }
+            if wants_block && let Some(Poll::Ready(block)) = blocks.as_mut().map(|blocks| blocks.poll_recv(context)) {
+                return Poll::Ready(Happening::Block(block));
+            }
+            if has_bytes && let Poll::Ready(written) = stream.as_mut().poll_write(context, bytes) {
+                return Poll::Ready(Happening::Written(written));
+            }
+            if needs_flush && let Poll::Ready(flushed) = stream.as_mut().poll_flush(context) {
+                return Poll::Ready(Happening::Flushed(flushed));
+            }
+            if deadline.is_some() && alarm.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Happening::Alarm);
+            }
+            Poll::Pending
+        });
+        Ok(happening.await)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.limit().map(|limit| self.activity + limit), self.drain_until];
+        deadlines.into_iter().flatten().min()
     }
 
     /// How long the server may still take.
@@ -194,13 +229,14 @@ impl Conversation {
                 self.activity = Instant::now();
             }
             Happening::Flushed(Ok(())) => self.output.flushed(),
-            Happening::Deadline if self.drain_until.is_some_and(|until| until <= Instant::now()) => {
+            Happening::Alarm if self.drain_until.is_some_and(|until| until <= Instant::now()) => {
                 self.exchange.end(stopped());
             }
-            Happening::Deadline => {
+            Happening::Alarm if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => {
                 let limit = self.limit().unwrap_or_default();
                 self.end_of_stream(timed_out(Stage::Data, limit));
             }
+            Happening::Alarm => {}
         }
     }
 
@@ -211,10 +247,11 @@ impl Conversation {
 
     async fn read(&mut self, count: usize) {
         self.connection.replies.push(&self.buffer[..count]);
+        let now = Instant::now();
         while self.exchange.ending().is_none() {
             match self.connection.replies.take() {
                 Ok(Some(reply)) => {
-                    self.activity = Instant::now();
+                    self.activity = now;
                     self.connection.listener.trace_reply(&reply).await;
                     self.exchange.reply(reply);
                 }
@@ -247,20 +284,6 @@ pub(crate) async fn changed(stop: &mut watch::Receiver<Stop>) -> Stop {
     }
 }
 
-async fn given(consent: &mut Option<Consent>) -> bool {
-    match consent {
-        Some(consent) => consent.await,
-        None => pending().await,
-    }
-}
-
-async fn block(blocks: &mut Option<FileBlocks>) -> Option<io::Result<Vec<u8>>> {
-    match blocks {
-        Some(blocks) => blocks.recv().await,
-        None => pending().await,
-    }
-}
-
 /// Hands settlements and what comes back to the feed. If it is gone, there is nobody to tell.
 async fn report(exchange: &mut Exchange, duty: &mut Duty<impl Supply>) {
     for settlement in exchange.take_settled() {
@@ -284,15 +307,8 @@ mod tests {
         net::TlsInfo,
         smtp::Listener,
     };
-    use std::{
-        pin::Pin,
-        sync::Arc,
-        task::{Context, Poll},
-    };
-    use tokio::{
-        io::{AsyncRead, AsyncWrite, ReadBuf},
-        sync::mpsc,
-    };
+    use std::{sync::Arc, task::Context};
+    use tokio::sync::mpsc;
 
     /// Whatever it holds, and then nothing for ever.
     struct Held(Vec<Submission>);
