@@ -18,7 +18,7 @@
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
 //! | [`ledger`] | what a batch intended, and what came of it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
-//! | [`delivery`] | the engine: sessions through a door, opened as submissions come, replaced when they die |
+//! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
 //! | [`feed`] | where submissions come from and who is told: one message |
 //! | [`report`] | events to lines for people, records, progress |
 //! | [`cli`] | one file per command, standard input and output, errors, exit codes |
@@ -32,7 +32,7 @@
 //! `cli` resolves flags, environment and files to a [`config::Profile`], makes a [`message::Draft`] and of it a
 //! [`mail::Submission`]. [`feed::once()`] owns it and its retries; it hands it to [`delivery::deliver`] through one
 //! channel and gets [`mail::Step`]s through another. The engine opens a [`transport::Session`], which pulls further
-//! submissions as long as there are some: a single message is a window of one. Before the last byte of a message
+//! submissions as long as there are some and the outlet's gate lets them through: a single message is a window of one. Before the last byte of a message
 //! leaves, the session sends `Commit` and waits for the feed's consent; an intent without an outcome is `unknown`.
 //!
 //! [`smtp::Exchange`] decides, without I/O, which bytes may go out and what each reply means for whom;
@@ -47,7 +47,8 @@
 //! - A reply that does not fit ends the session; what is inconsistent or complete and unanswered is `unknown`, what
 //!   had not left whole is `deferred`. After a 421 everything behind it is due again, without an attempt counted.
 //! - Reading never waits for writing. After a failed write everything that still comes is read.
-//! - A session in which 8 messages found no willing recipient is replaced.
+//! - A session in which 8 messages found no willing recipient is replaced. Windows are no longer than what is left of
+//!   these 8 until the server has accepted something, and once it has refused all recipients of a message.
 //! - A second session to a server opens only after the first has logged in; a refused login stops the run.
 //! - STARTTLS: anything behind the server's consent ends the session; only the EHLO after TLS counts.
 //! - LMTP: one reply to the content per willing recipient; missing ones are `unknown`; no lone dot.

@@ -6,7 +6,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Duration, sleep},
+    time::{Duration, sleep, sleep_until},
 };
 
 use crate::{
@@ -172,7 +172,17 @@ impl Feed {
                         }
                     }
                 }
-                Some(Step::Later { submission, .. }) => drop(self.up.send(submission).await),
+                Some(Step::Later { submission, at }) => {
+                    // It has a turn of its own; until then nothing else is to be done. A wish to stop ends the engine,
+                    // and the channel with it.
+                    if let Some(at) = at {
+                        tokio::select! {
+                            () = sleep_until(at) => {}
+                            () = self.up.closed() => {}
+                        }
+                    }
+                    drop(self.up.send(submission).await);
+                }
                 Some(Step::Event(event)) => told(Told::Event(event)),
                 None => {
                     rethrow(&mut self.delivery).await;

@@ -129,6 +129,11 @@ impl Submissions {
         self.0.recv().await.ok()
     }
 
+    /// Whether none is there, and no more come.
+    pub fn is_over(&self) -> bool {
+        self.0.is_closed() && self.0.is_empty()
+    }
+
     /// A submission that is there already.
     pub fn ready(&self) -> Option<Submission> {
         self.0.try_recv().ok()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
     time::timeout,
 };
@@ -50,10 +50,10 @@ impl Listener {
     }
 }
 
-/// A stream split into its directions, and the replies in it.
+/// A stream, and the replies in it.
 pub struct Connection {
     /// `None` after a failed handshake.
-    halves: Option<(ReadHalf<Stream>, WriteHalf<Stream>)>,
+    stream: Option<Stream>,
     pub(super) replies: ReplyReader,
     pub(super) listener: Listener,
 }
@@ -61,28 +61,26 @@ pub struct Connection {
 impl Connection {
     /// Takes over a connected stream.
     pub fn new(stream: Stream, listener: Listener) -> Self {
-        Self { halves: Some(split(stream)), replies: ReplyReader::default(), listener }
+        Self { stream: Some(stream), replies: ReplyReader::default(), listener }
     }
 
-    pub(super) fn halves(
-        &mut self,
-    ) -> Result<(&mut ReadHalf<Stream>, &mut WriteHalf<Stream>, &mut ReplyReader), Trouble> {
-        match &mut self.halves {
-            Some((reader, writer)) => Ok((reader, writer, &mut self.replies)),
+    pub(super) fn parts(&mut self) -> Result<(&mut Stream, &mut ReplyReader), Trouble> {
+        match &mut self.stream {
+            Some(stream) => Ok((stream, &mut self.replies)),
             None => Err(Trouble::new(Stage::Connect, Cause::Internal, "the connection is used after its end")),
         }
     }
 
     /// Waits for the next reply.
     pub(super) async fn reply(&mut self, stage: Stage, limit: Duration) -> Result<Reply, Trouble> {
-        let (reader, _, replies) = self.halves()?;
+        let (stream, replies) = self.parts()?;
         let reading = async {
             let mut buffer = [0; 4096];
             loop {
                 if let Some(reply) = replies.take().map_err(|error| protocol(stage, &error))? {
                     return Ok(reply);
                 }
-                match reader.read(&mut buffer).await {
+                match stream.read(&mut buffer).await {
                     Ok(0) => return Err(lost(stage, None)),
                     Ok(count) => replies.push(&buffer[..count]),
                     // With TLS 1.3 a refused certificate of ours is told after the handshake.
@@ -110,10 +108,10 @@ impl Connection {
             return Err(unasked(stage));
         }
         self.listener.trace("->", shown.trim_end()).await;
-        let (_, writer, _) = self.halves()?;
+        let (stream, _) = self.parts()?;
         let writing = async {
-            writer.write_all(line).await?;
-            writer.flush().await
+            stream.write_all(line).await?;
+            stream.flush().await
         };
         match timeout(limit, writing).await {
             // The server may have said why before it went.
@@ -124,12 +122,12 @@ impl Connection {
 
     /// Makes this a connection over TLS; what came before TLS is forgotten.
     pub(super) async fn secure(&mut self, tls: &Tls, host: &str, limit: Duration) -> Result<TlsInfo, Trouble> {
-        let Some((reader, writer)) = self.halves.take() else {
+        let Some(stream) = self.stream.take() else {
             return Err(Trouble::new(Stage::Tls, Cause::Internal, "the connection is used after its end"));
         };
-        let handshake = tls.secure(reader.unsplit(writer), host);
+        let handshake = tls.secure(stream, host);
         let (stream, info) = timeout(limit, handshake).await.unwrap_or_else(|_| Err(timed_out(Stage::Tls, limit)))?;
-        self.halves = Some(split(stream));
+        self.stream = Some(stream);
         self.listener.trace("**", &format!("{} {}", info.version, info.cipher)).await;
         Ok(info)
     }
@@ -137,10 +135,10 @@ impl Connection {
     /// Says QUIT and goes, without waiting for the answer.
     pub async fn quit(mut self) {
         self.listener.trace("->", "QUIT").await;
-        if let Some((_, mut writer)) = self.halves.take() {
+        if let Some(mut stream) = self.stream.take() {
             let farewell = async {
-                writer.write_all(b"QUIT\r\n").await?;
-                writer.shutdown().await
+                stream.write_all(b"QUIT\r\n").await?;
+                stream.shutdown().await
             };
             // Whether it arrives changes nothing.
             let _ = timeout(FAREWELL, farewell).await;

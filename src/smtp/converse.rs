@@ -1,51 +1,44 @@
 //! Moves bytes between an [`Exchange`] and its connection: reads whatever comes while it writes, asks for consent
 //! before the last bytes of a message, keeps the time limits.
 
-use std::{future::pending, io, sync::Arc, time::Duration};
+use std::{
+    future::{Future, pending, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
+    time::{Instant, Sleep, sleep},
 };
 
 use super::{
     connection::{Connection, lost, protocol, timed_out, unasked},
+    duty::{Duty, Supply},
     exchange::{Awaited, Ending, Exchange},
-    output::{Consent, FileBlocks, Output},
+    output::Output,
     session::Session,
     terms::Terms,
 };
 use crate::{
     config::Timeouts,
-    mail::{Cause, Route, Stage, Step, Stop, Submission, Submissions, Trouble},
+    mail::{Cause, Stage, Step, Stop, Submission, Trouble},
 };
 
 const READ_SIZE: usize = 16 * 1024;
 /// After a failed write the server may still have said something.
 const AFTERMATH: Duration = Duration::from_secs(5);
 
-/// What a session works with.
-#[derive(Debug, Clone)]
-pub struct Work {
-    /// Where submissions come from.
-    pub submissions: Submissions,
-    /// Where steps go.
-    pub steps: mpsc::Sender<Step>,
-    /// Whether to stop.
-    pub stop: watch::Receiver<Stop>,
-    /// How records name this way.
-    pub route: Arc<Route>,
-}
-
 /// Why a session has ended. All its submissions are settled or handed back.
 #[derive(Debug)]
 pub enum Ended {
-    /// No more submissions come, or delivery is to stop; QUIT was said.
-    Drained,
-    /// Nothing is wrong, but another session shall go on; QUIT was said.
-    Replace,
-    /// The session is of no use any more.
+    /// Nothing that speaks against the server. No more submissions came to this session, it was given up, or the
+    /// server has closed it while nothing was under way, or after it had refused all recipients of a message.
+    Done,
+    /// The server's fault.
     Broken(Trouble),
     /// No session to this server is of use.
     Stop(Trouble),
@@ -60,26 +53,27 @@ enum Happening {
     Block(Option<io::Result<Vec<u8>>>),
     Written(io::Result<usize>),
     Flushed(io::Result<()>),
-    Deadline,
+    /// A time limit may have run out.
+    Alarm,
 }
 
 /// Carries `first` and then whatever comes, until nothing comes any more or the session is over.
-pub async fn converse(
+pub async fn converse<S: Supply>(
     session: Session,
     terms: Terms,
     timeouts: &Timeouts,
     first: Submission,
-    work: &mut Work,
+    duty: &mut Duty<S>,
 ) -> Ended {
     let mut conversation = Conversation::new(session, terms, *timeouts, first);
-    work.stop.mark_changed();
-    while conversation.goes_on(work).await {
-        match conversation.next(work).await {
+    duty.stop.mark_changed();
+    while conversation.goes_on(duty).await {
+        match conversation.next(duty).await {
             Ok(happening) => conversation.take(happening).await,
             Err(trouble) => conversation.exchange.end(trouble),
         }
     }
-    conversation.close(work).await
+    conversation.close(duty).await
 }
 
 /// The exchange, the bytes on their way, and the clock.
@@ -91,8 +85,12 @@ struct Conversation {
     buffer: Vec<u8>,
     /// When something has happened last that a time limit counts from.
     activity: Instant,
+    /// Rings when a time limit runs out, or before.
+    alarm: Pin<Box<Sleep>>,
     more_comes: bool,
     drain_until: Option<Instant>,
+    /// Nothing was under way when the last thing happened.
+    was_idle: bool,
 }
 
 impl Conversation {
@@ -112,50 +110,78 @@ impl Conversation {
             timeouts,
             buffer: vec![0; READ_SIZE],
             activity: Instant::now(),
+            alarm: Box::pin(sleep(timeouts.command)),
             more_comes: true,
             drain_until: None,
+            was_idle: false,
         }
     }
 
     /// Tells what is settled, and whether anything is left to do.
-    async fn goes_on(&mut self, work: &Work) -> bool {
-        report(&mut self.exchange, work).await;
+    async fn goes_on(&mut self, duty: &mut Duty<impl Supply>) -> bool {
+        report(&mut self.exchange, duty).await;
         let is_done = self.exchange.is_idle() && (self.exchange.is_retiring() || !self.more_comes);
         self.exchange.ending().is_none() && !is_done
     }
 
     /// Prepares what can be sent, and waits for what comes next.
-    async fn next(&mut self, work: &mut Work) -> Result<Happening, Trouble> {
+    async fn next(&mut self, duty: &mut Duty<impl Supply>) -> Result<Happening, Trouble> {
         // What is ready goes into the same window, and under the same consent.
         while self.exchange.room() > 0
-            && let Some(submission) = work.submissions.ready()
+            && let Some(submission) = duty.supply.ready()
         {
             self.exchange.take(submission);
         }
-        self.output.fill(&mut self.exchange, &work.steps).await;
-        let deadline = [self.limit().map(|limit| self.activity + limit), self.drain_until];
-        let deadline = deadline.into_iter().flatten().min();
+        self.output.fill(&mut self.exchange, &duty.steps).await;
+        let deadline = self.deadline();
+        // Most deadlines are moved before they come: an alarm that rings too early costs less than one that is moved.
+        if let Some(deadline) = deadline.filter(|at| self.alarm.is_elapsed() || self.alarm.deadline() > *at) {
+            self.alarm.as_mut().reset(deadline);
+        }
+        let is_idle = self.exchange.is_idle();
         let takes_more = self.more_comes && self.exchange.room() > 0;
-        let (reader, writer, _) = self.connection.halves()?;
+        let (stream, _) = self.connection.parts()?;
+        let mut stream = Pin::new(stream);
+        let mut read = ReadBuf::new(&mut self.buffer);
         let output = &mut self.output;
         let (has_bytes, needs_flush, wants_block) = (output.has_bytes(), output.needs_flush(), output.wants_block());
         let (consent, blocks, bytes) = output.parts();
-        Ok(tokio::select! {
-            biased;
-            stop = changed(&mut work.stop) => Happening::Stop(stop),
-            read = reader.read(&mut self.buffer) => Happening::Read(read),
-            given = given(consent) => Happening::Consent(given),
-            taken = work.submissions.next(), if takes_more => Happening::Taken(taken),
-            block = block(blocks), if wants_block => Happening::Block(block),
-            written = async {
-                if has_bytes {
-                    Happening::Written(writer.write(bytes).await)
-                } else {
-                    Happening::Flushed(writer.flush().await)
-                }
-            }, if has_bytes || needs_flush => written,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Happening::Deadline,
-        })
+        let mut stop = pin!(changed(&mut duty.stop));
+        let mut taken = pin!(duty.supply.next(is_idle));
+        let alarm = &mut self.alarm;
+        let happening = poll_fn(|context| {
+            if let Poll::Ready(stop) = stop.as_mut().poll(context) {
+                return Poll::Ready(Happening::Stop(stop));
+            }
+            if let Poll::Ready(result) = stream.as_mut().poll_read(context, &mut read) {
+                return Poll::Ready(Happening::Read(result.map(|()| read.filled().len())));
+            }
+            if let Some(Poll::Ready(given)) = consent.as_mut().map(|consent| consent.as_mut().poll(context)) {
+                return Poll::Ready(Happening::Consent(given));
+            }
+            if takes_more && let Poll::Ready(taken) = taken.as_mut().poll(context) {
+                return Poll::Ready(Happening::Taken(taken));
+            }
+            if wants_block && let Some(Poll::Ready(block)) = blocks.as_mut().map(|blocks| blocks.poll_recv(context)) {
+                return Poll::Ready(Happening::Block(block));
+            }
+            if has_bytes && let Poll::Ready(written) = stream.as_mut().poll_write(context, bytes) {
+                return Poll::Ready(Happening::Written(written));
+            }
+            if needs_flush && let Poll::Ready(flushed) = stream.as_mut().poll_flush(context) {
+                return Poll::Ready(Happening::Flushed(flushed));
+            }
+            if deadline.is_some() && alarm.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Happening::Alarm);
+            }
+            Poll::Pending
+        });
+        Ok(happening.await)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.limit().map(|limit| self.activity + limit), self.drain_until];
+        deadlines.into_iter().flatten().min()
     }
 
     /// How long the server may still take.
@@ -170,6 +196,7 @@ impl Conversation {
     }
 
     async fn take(&mut self, happening: Happening) {
+        self.was_idle = self.exchange.is_idle();
         match happening {
             Happening::Stop(Stop::No) => {}
             Happening::Stop(Stop::Drain) => {
@@ -202,13 +229,14 @@ impl Conversation {
                 self.activity = Instant::now();
             }
             Happening::Flushed(Ok(())) => self.output.flushed(),
-            Happening::Deadline if self.drain_until.is_some_and(|until| until <= Instant::now()) => {
+            Happening::Alarm if self.drain_until.is_some_and(|until| until <= Instant::now()) => {
                 self.exchange.end(stopped());
             }
-            Happening::Deadline => {
+            Happening::Alarm if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => {
                 let limit = self.limit().unwrap_or_default();
                 self.end_of_stream(timed_out(Stage::Data, limit));
             }
+            Happening::Alarm => {}
         }
     }
 
@@ -219,10 +247,11 @@ impl Conversation {
 
     async fn read(&mut self, count: usize) {
         self.connection.replies.push(&self.buffer[..count]);
+        let now = Instant::now();
         while self.exchange.ending().is_none() {
             match self.connection.replies.take() {
                 Ok(Some(reply)) => {
-                    self.activity = Instant::now();
+                    self.activity = now;
                     self.connection.listener.trace_reply(&reply).await;
                     self.exchange.reply(reply);
                 }
@@ -233,14 +262,15 @@ impl Conversation {
     }
 
     /// Says farewell where there is somebody to say it to.
-    async fn close(mut self, work: &Work) -> Ended {
-        report(&mut self.exchange, work).await;
+    async fn close(mut self, duty: &mut Duty<impl Supply>) -> Ended {
+        report(&mut self.exchange, duty).await;
         match self.exchange.ending() {
+            Some(Ending::Broken(trouble)) if self.was_idle || self.exchange.is_blameless(trouble) => Ended::Done,
             Some(Ending::Broken(trouble)) => Ended::Broken(trouble.clone()),
             Some(Ending::Stop(trouble)) => Ended::Stop(trouble.clone()),
             None => {
                 self.connection.quit().await;
-                if self.more_comes && self.drain_until.is_none() { Ended::Replace } else { Ended::Drained }
+                Ended::Done
             }
         }
     }
@@ -254,28 +284,13 @@ pub(crate) async fn changed(stop: &mut watch::Receiver<Stop>) -> Stop {
     }
 }
 
-async fn given(consent: &mut Option<Consent>) -> bool {
-    match consent {
-        Some(consent) => consent.await,
-        None => pending().await,
-    }
-}
-
-async fn block(blocks: &mut Option<FileBlocks>) -> Option<io::Result<Vec<u8>>> {
-    match blocks {
-        Some(blocks) => blocks.recv().await,
-        None => pending().await,
-    }
-}
-
 /// Hands settlements and what comes back to the feed. If it is gone, there is nobody to tell.
-async fn report(exchange: &mut Exchange, work: &Work) {
+async fn report(exchange: &mut Exchange, duty: &mut Duty<impl Supply>) {
     for settlement in exchange.take_settled() {
-        let (id, outcomes) = (settlement.id, settlement.outcomes);
-        let _ = work.steps.send(Step::Settled { id, route: work.route.clone(), outcomes }).await;
+        duty.settle(settlement.id, settlement.outcomes).await;
     }
     for submission in exchange.take_handed_back() {
-        let _ = work.steps.send(Step::Later { submission, at: None }).await;
+        let _ = duty.steps.send(Step::Later { submission, at: None }).await;
     }
 }
 
@@ -288,15 +303,30 @@ mod tests {
     use super::*;
     use crate::{
         config::Profile,
-        mail::{Content, DsnRequest, Envelope, Mailbox, State},
+        mail::{Content, DsnRequest, Envelope, Mailbox, Outcome, Route, State},
         net::TlsInfo,
         smtp::Listener,
     };
-    use std::{
-        pin::Pin,
-        task::{Context, Poll},
-    };
-    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+    use std::{sync::Arc, task::Context};
+    use tokio::sync::mpsc;
+
+    /// Whatever it holds, and then nothing for ever.
+    struct Held(Vec<Submission>);
+
+    impl Supply for Held {
+        async fn next(&mut self, _: bool) -> Option<Submission> {
+            match self.0.pop() {
+                Some(submission) => Some(submission),
+                None => pending().await,
+            }
+        }
+
+        fn ready(&mut self) -> Option<Submission> {
+            self.0.pop()
+        }
+
+        fn settled(&mut self, _: &[Outcome]) {}
+    }
 
     /// A stream that dies once it has carried so many octets, and says nothing. Over TLS the write that dies has
     /// failed as a whole, though a part of it has left.
@@ -359,17 +389,16 @@ mod tests {
         };
         let (steps, mut told) = mpsc::channel(64);
         let (_keep, stop) = watch::channel(Stop::No);
-        let (up, submissions) = async_channel::bounded(2);
         let minute = Duration::from_secs(60);
         let timeouts =
             Timeouts { connect: minute, greeting: minute, command: minute, content: minute, final_reply: minute };
         let route = Arc::new(Route { profile: None, server: String::new() });
-        let mut work = Work { submissions: Submissions::new(submissions), steps: steps.clone(), stop, route };
+        let supply = Held(vec![submission(2, 60_000)]);
+        let mut duty = Duty { supply, steps: steps.clone(), stop, route };
         let listener = Listener { steps, wants_trace: false };
         let stream = Box::new(Dying { left, is_tls, is_dead: false });
         let session = Session::new(stream, is_tls.then_some(info), None, false, &Profile::default(), listener);
         let terms = Terms { pipelining: true, chunking: true, depth: 2, ..Terms::default() };
-        up.send(submission(2, 60_000)).await.unwrap();
         let telling = async {
             let mut outcomes = Vec::new();
             while outcomes.len() < 2 {
@@ -384,7 +413,7 @@ mod tests {
             }
             outcomes
         };
-        let conversation = converse(session, terms, &timeouts, submission(1, 40_000), &mut work);
+        let conversation = converse(session, terms, &timeouts, submission(1, 40_000), &mut duty);
         let (ended, mut outcomes) = tokio::join!(conversation, telling);
         assert!(matches!(ended, Ended::Broken(_)), "{ended:?}");
         outcomes.sort_by_key(|(id, ..)| *id);

@@ -99,6 +99,7 @@ pub struct Exchange {
     /// The server may still hold a transaction that must be reset.
     needs_reset: bool,
     unwilling: usize,
+    has_accepted: bool,
     settled: Vec<Settlement>,
     handed_back: Vec<Submission>,
     ending: Option<Ending>,
@@ -106,6 +107,8 @@ pub struct Exchange {
     stop: Option<Trouble>,
     /// Nothing new is begun; what is out is waited for.
     is_retiring: bool,
+    /// It was us who gave the session up.
+    was_aborted: bool,
 }
 
 impl Exchange {
@@ -120,11 +123,13 @@ impl Exchange {
             asked: 0,
             needs_reset: false,
             unwilling: 0,
+            has_accepted: false,
             settled: Vec::new(),
             handed_back: Vec::new(),
             ending: None,
             stop: None,
             is_retiring: false,
+            was_aborted: false,
         }
     }
 
@@ -134,6 +139,10 @@ impl Exchange {
             return 0;
         }
         let limit = match (self.terms.pipelining, self.terms.chunking && !self.terms.lmtp) {
+            // A server that hangs up on us in the middle of a window leaves all in doubt that it has not answered.
+            (true, true) if !self.has_accepted || self.unwilling > 0 => {
+                self.terms.depth.min(MAX_UNWILLING.saturating_sub(self.unwilling).max(1))
+            }
             (true, true) => self.terms.depth,
             // The content of one goes along with the envelope of the next; further ones would only be held.
             (true, false) => self.terms.depth.min(2),
@@ -200,6 +209,12 @@ impl Exchange {
     /// Why no more can be done, if so.
     pub fn ending(&self) -> Option<&Ending> {
         self.ending.as_ref()
+    }
+
+    /// Whether this end does not speak against the server: it was ours, or it follows messages that found no willing
+    /// recipient, after some of which servers hang up.
+    pub fn is_blameless(&self, trouble: &Trouble) -> bool {
+        self.was_aborted || (self.unwilling > 0 && matches!(trouble.cause, Cause::Lost | Cause::Busy))
     }
 
     /// Whether the session is to be replaced once nothing is under way.
@@ -276,6 +291,7 @@ impl Exchange {
             let verdict = (State::Failed, trouble.stage, None, Some(trouble.clone()));
             self.settle(at, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
         }
+        self.was_aborted = true;
         self.end(Trouble::new(Stage::Data, Cause::Lost, "the session was given up over another message"));
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Output {
     /// The last octet of a submission lies before this one.
     marks: VecDeque<(u64, u64)>,
     consent: Option<Consent>,
-    /// Asked for in the pending consent.
+    /// Asked for in the pending consent, beside the one whose gate was passed.
     asked: Vec<u64>,
     /// Consented to, and not passed yet.
     allowed: Vec<u64>,
@@ -124,15 +124,19 @@ impl Output {
             let Some(out) = exchange.next_out() else { return };
             match out {
                 Out::Command(line) | Out::Line(line) => {
-                    self.listener.trace("->", String::from_utf8_lossy(&line).trim_end()).await;
+                    if self.listener.wants_trace {
+                        self.listener.trace("->", String::from_utf8_lossy(&line).trim_end()).await;
+                    }
                     self.put(&line);
                 }
                 Out::Gate(id) => match self.allowed.iter().position(|&allowed| allowed == id) {
                     Some(at) => drop(self.allowed.swap_remove(at)),
-                    None => self.ask([vec![id], exchange.gates_ahead()].concat(), steps.clone()),
+                    None => self.ask(id, exchange.gates_ahead(), steps.clone()),
                 },
                 Out::Begin { id, length, stuffed, .. } => {
-                    self.listener.trace("->", &format!("[{length} octets of message]")).await;
+                    if self.listener.wants_trace {
+                        self.listener.trace("->", &format!("[{length} octets of message]")).await;
+                    }
                     self.content = Some(Content { id, length, done: 0, dots: stuffed.then(Dots::default) });
                     if length > WRITE_SIZE as u64 {
                         self.shown = Some(Shown { id, length, start: self.queued });
@@ -156,9 +160,12 @@ impl Output {
         }
     }
 
-    /// Asks the feed whether these submissions may be completed.
-    fn ask(&mut self, ids: Vec<u64>, steps: mpsc::Sender<Step>) {
-        self.asked.clone_from(&ids);
+    /// Asks the feed whether these submissions may be completed: one whose gate this is, and some behind it.
+    fn ask(&mut self, id: u64, ahead: Vec<u64>, steps: mpsc::Sender<Step>) {
+        let mut ids = Vec::with_capacity(1 + ahead.len());
+        ids.push(id);
+        ids.extend(&ahead);
+        self.asked = ahead;
         self.consent = Some(Box::pin(async move {
             let (ack, consent) = oneshot::channel();
             steps.send(Step::Commit { ids, ack }).await.is_ok() && consent.await.is_ok()
@@ -168,7 +175,7 @@ impl Output {
     /// The feed has consented. The first gate was passed when it was asked for.
     pub fn consented(&mut self) {
         self.consent = None;
-        self.allowed.extend(self.asked.drain(..).skip(1));
+        self.allowed.append(&mut self.asked);
     }
 
     /// A block of a file has come, or its end.

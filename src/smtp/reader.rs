@@ -12,7 +12,9 @@ const SHORTEST: usize = 4;
 #[derive(Debug, Default)]
 pub struct ReplyReader {
     bytes: Vec<u8>,
-    /// Octets of `bytes` that were looked at and hold no end of line.
+    /// Octets of `bytes` that were taken.
+    start: usize,
+    /// Octets of `bytes` behind which no end of line was looked for.
     searched: usize,
     lines: Vec<String>,
     size: usize,
@@ -33,6 +35,8 @@ pub enum ReplyError {
 impl ReplyReader {
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        (self.start, self.searched) = (0, self.searched - self.start);
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -58,7 +62,7 @@ impl ReplyReader {
 
     /// Whether nothing is left over: neither a reply nor a part of one.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.lines.is_empty()
+        self.bytes.len() == self.start && self.lines.is_empty()
     }
 
     /// Takes the next complete reply.
@@ -67,22 +71,28 @@ impl ReplyReader {
     /// If what came is no reply; nothing after it can be trusted.
     pub fn take(&mut self) -> Result<Option<Reply>, ReplyError> {
         loop {
-            let Some(end) = self.bytes[self.searched..].iter().position(|&byte| byte == b'\n') else {
+            let Some(end) = memchr::memchr(b'\n', &self.bytes[self.searched..]) else {
                 self.searched = self.bytes.len();
-                return if self.bytes.len() > MAX_LINE { Err(ReplyError::TooLong) } else { Ok(None) };
+                let rest = self.bytes.len() - self.start;
+                return if rest > MAX_LINE { Err(ReplyError::TooLong) } else { Ok(None) };
             };
             let end = self.searched + end;
-            if end > MAX_LINE || self.size + end > MAX_REPLY {
+            let length = end - self.start;
+            if length > MAX_LINE || self.size + length > MAX_REPLY {
                 return Err(ReplyError::TooLong);
             }
-            let line: Vec<u8> = self.bytes.drain(..=end).collect();
-            self.searched = 0;
+            let line = &self.bytes[self.start..=end];
             self.size += line.len();
-            let (code, is_last, text) = match parse_line(&line) {
+            let (code, is_last, text) = match parse_line(line) {
                 // What the login depends on is read as it is.
-                Ok((code, is_last, text)) if is_for_the_login(code) => (code, is_last, text),
-                _ => parse_line(&conceal(&self.hidden, line))?,
+                Ok((code, is_last, text)) if self.hidden.is_empty() || is_for_the_login(code) => (code, is_last, text),
+                _ => parse_line(&conceal(&self.hidden, line.to_vec()))?,
             };
+            (self.start, self.searched) = (end + 1, end + 1);
+            if self.start == self.bytes.len() {
+                self.bytes.clear();
+                (self.start, self.searched) = (0, 0);
+            }
             self.lines.push(text);
             if is_last {
                 self.size = 0;

@@ -14,12 +14,12 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{same_for_all, settle};
+use super::{is_of_the_way, same_for_all};
 use crate::{
     mail::{Cause, Content, Event, Stage, State, Step, Submission, Trouble, clean},
     message::Blocks,
     net::host_name,
-    smtp::Work,
+    smtp::{Duty, Supply},
 };
 
 /// A folder with tmp, new and cur.
@@ -35,7 +35,8 @@ impl Maildir {
         Self { path, count: Arc::new(AtomicU64::new(0)) }
     }
 
-    pub(super) async fn carry(&self, submission: &Submission, work: &Work) {
+    /// Writes a message; tells what speaks against the folder.
+    pub(super) async fn carry(&self, submission: &Submission, duty: &mut Duty<impl Supply>) -> Option<Trouble> {
         let start = Instant::now();
         let (path, content) = (self.path.clone(), submission.content.clone());
         let number = self.count.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +45,7 @@ impl Maildir {
             Ok(file) => {
                 let (ack, consent) = oneshot::channel();
                 let commit = Step::Commit { ids: vec![submission.id], ack };
-                if work.steps.send(commit).await.is_ok() && consent.await.is_ok() {
+                if duty.steps.send(commit).await.is_ok() && consent.await.is_ok() {
                     run(move || file.publish()).await
                 } else {
                     Err(Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal"))
@@ -53,11 +54,12 @@ impl Maildir {
             Err(trouble) => Err(trouble),
         };
         let elapsed = start.elapsed();
+        let against = verdict.as_ref().err().filter(|trouble| is_of_the_way(trouble)).cloned();
         let outcomes = match verdict {
             Ok((path, warning)) => {
                 if let Some(warning) = warning {
                     // If the feed is gone, there is nobody to tell.
-                    let _ = work.steps.send(Step::Event(Event::Warning(clean(&warning)))).await;
+                    let _ = duty.steps.send(Step::Event(Event::Warning(clean(&warning)))).await;
                 }
                 same_for_all(submission, State::Accepted, Stage::Data, None, Some(&path.to_string_lossy()), elapsed)
             }
@@ -66,7 +68,8 @@ impl Maildir {
                 same_for_all(submission, state, Stage::Data, Some(&trouble), None, elapsed)
             }
         };
-        settle(work, submission.id, outcomes).await;
+        duty.settle(submission.id, outcomes).await;
+        against
     }
 }
 

@@ -13,9 +13,9 @@ pub use network::Opening;
 
 use crate::{
     config::{Profile, Server},
-    mail::{Cause, Outcome, Route, Stage, State, Step, Submission, Trouble},
+    mail::{Cause, Outcome, Route, Stage, State, Submission, Trouble},
     secret::{self, Found, Wanted},
-    smtp::{Ended, Listener, Work},
+    smtp::{Duty, Ended, Listener, Supply},
 };
 
 /// A way out, with everything that its sessions need.
@@ -98,16 +98,28 @@ impl Door {
 
 impl Session<'_> {
     /// Carries `first` and whatever comes behind it.
-    pub async fn carry(self, first: Submission, work: &mut Work) -> Ended {
+    pub async fn carry(self, first: Submission, duty: &mut Duty<impl Supply>) -> Ended {
         match self {
-            Session::Network(carrier) => carrier.carry(first, work).await,
+            Session::Network(carrier) => carrier.carry(first, duty).await,
             Session::Sendmail(sendmail) => {
-                sendmail.carry(&first, work).await;
-                Ended::Replace
+                let mut next = Some(first);
+                while let Some(submission) = next {
+                    if let Some(trouble) = sendmail.carry(&submission, duty).await {
+                        return Ended::Broken(trouble);
+                    }
+                    next = duty.following().await;
+                }
+                Ended::Done
             }
             Session::Maildir(maildir) => {
-                maildir.carry(&first, work).await;
-                Ended::Replace
+                let mut next = Some(first);
+                while let Some(submission) = next {
+                    if let Some(trouble) = maildir.carry(&submission, duty).await {
+                        return Ended::Broken(trouble);
+                    }
+                    next = duty.following().await;
+                }
+                Ended::Done
             }
         }
     }
@@ -136,7 +148,10 @@ pub fn same_for_all(
     submission.envelope.to().iter().map(outcome).collect()
 }
 
-/// Tells the feed; if it is gone, there is nobody to tell.
-async fn settle(work: &Work, id: u64, outcomes: Vec<Outcome>) {
-    let _ = work.steps.send(Step::Settled { id, route: work.route.clone(), outcomes }).await;
+/// Whether trouble with one message tells of the way that it should go.
+fn is_of_the_way(trouble: &Trouble) -> bool {
+    matches!(
+        trouble.cause,
+        Cause::Busy | Cause::Lost | Cause::TimedOut | Cause::Output | Cause::Configuration | Cause::Internal
+    )
 }

@@ -9,7 +9,7 @@ use crate::{
     mail::{Cause, Secret, Stage, Submission, Trouble},
     net::{Connected, Endpoint, Passage, Tls, dial},
     secret::{self, Chain, Found, SecretError, Wanted},
-    smtp::{Ended, Listener, Session, Terms, Work, converse},
+    smtp::{Duty, Ended, Listener, Session, Supply, Terms, converse},
 };
 
 /// A server and how to get to it.
@@ -301,8 +301,8 @@ impl<'a> Opening<'a> {
 }
 
 impl Carrier {
-    pub(super) async fn carry(self, first: Submission, work: &mut Work) -> Ended {
-        converse(self.session, self.terms, &self.timeouts, first, work).await
+    pub(super) async fn carry(self, first: Submission, duty: &mut Duty<impl Supply>) -> Ended {
+        converse(self.session, self.terms, &self.timeouts, first, duty).await
     }
 }
 

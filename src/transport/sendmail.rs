@@ -20,13 +20,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{maildir::NativeLines, same_for_all, settle};
+use super::{is_of_the_way, maildir::NativeLines, same_for_all};
 use crate::{
     config::Timeouts,
     mail::{Cause, Stage, State, Step, Stop, Submission, Trouble, clean},
     message::Blocks,
     secret,
-    smtp::{Work, changed},
+    smtp::{Duty, Supply, changed},
 };
 
 /// Counts programs that call each other in a circle.
@@ -65,9 +65,10 @@ impl Sendmail {
         Ok(Self { program, depth, timeouts })
     }
 
-    pub(super) async fn carry(&self, submission: &Submission, work: &mut Work) {
+    /// Runs the program for a message; tells what speaks against it.
+    pub(super) async fn carry(&self, submission: &Submission, duty: &mut Duty<impl Supply>) -> Option<Trouble> {
         let start = Instant::now();
-        let (state, trouble) = match self.run(submission, work).await {
+        let (state, trouble) = match self.run(submission, duty).await {
             Ok(()) => (State::Accepted, None),
             Err((state, trouble)) => (state, Some(trouble)),
         };
@@ -76,7 +77,9 @@ impl Sendmail {
         for outcome in &mut outcomes {
             outcome.dsn = submission.dsn.is_wanted().then_some(true);
         }
-        settle(work, submission.id, outcomes).await;
+        let is_deferred = state == State::Deferred;
+        duty.settle(submission.id, outcomes).await;
+        trouble.filter(|trouble| is_deferred && is_of_the_way(trouble))
     }
 
     fn arguments(&self, submission: &Submission) -> Vec<OsString> {
@@ -100,7 +103,7 @@ impl Sendmail {
         arguments
     }
 
-    async fn run(&self, submission: &Submission, work: &mut Work) -> Result<(), (State, Trouble)> {
+    async fn run(&self, submission: &Submission, duty: &mut Duty<impl Supply>) -> Result<(), (State, Trouble)> {
         let shown = self.program.display().to_string();
         let mut running = Running::start(
             Command::from(secret::command(&self.program))
@@ -111,11 +114,11 @@ impl Sendmail {
             let what = format!("{shown} cannot be started: {error}");
             (State::Deferred, Trouble::new(Stage::Data, Cause::Configuration, what))
         })?;
-        let mut stop = work.stop.clone();
+        let mut stop = duty.stop.clone();
         let ended = tokio::select! {
             biased;
             () = given_up(&mut stop) => None,
-            ended = self.talk(&mut running, submission, work) => Some(ended),
+            ended = self.talk(&mut running, submission, &duty.steps) => Some(ended),
         };
         let has_left = running.stdin.is_none();
         let fed = match ended {
@@ -137,8 +140,13 @@ impl Sendmail {
     }
 
     /// Gives the whole message and waits for the end.
-    async fn talk(&self, running: &mut Running, submission: &Submission, work: &Work) -> Result<ExitStatus, Trouble> {
-        self.feed(&mut running.stdin, submission, work).await?;
+    async fn talk(
+        &self,
+        running: &mut Running,
+        submission: &Submission,
+        steps: &mpsc::Sender<Step>,
+    ) -> Result<ExitStatus, Trouble> {
+        self.feed(&mut running.stdin, submission, steps).await?;
         match timeout(self.timeouts.final_reply, running.child.wait()).await {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(error)) => Err(Trouble::new(Stage::Final, Cause::Lost, error.to_string())),
@@ -175,7 +183,12 @@ impl Sendmail {
     }
 
     /// Writes the message; the last block waits for the feed's consent. `stdin` is taken away with its end.
-    async fn feed(&self, stdin: &mut Option<ChildStdin>, submission: &Submission, work: &Work) -> Result<(), Trouble> {
+    async fn feed(
+        &self,
+        stdin: &mut Option<ChildStdin>,
+        submission: &Submission,
+        steps: &mpsc::Sender<Step>,
+    ) -> Result<(), Trouble> {
         let mut blocks = native_blocks(submission);
         let mut held: Option<Vec<u8>> = None;
         loop {
@@ -191,7 +204,7 @@ impl Sendmail {
             if is_last {
                 let (ack, consent) = oneshot::channel();
                 let commit = Step::Commit { ids: vec![submission.id], ack };
-                if work.steps.send(commit).await.is_err() || consent.await.is_err() {
+                if steps.send(commit).await.is_err() || consent.await.is_err() {
                     return Err(Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal"));
                 }
             }

@@ -9,6 +9,7 @@ mod other_servers;
 mod recipients;
 mod smuggling;
 mod trust;
+mod window;
 
 use std::{
     fs,

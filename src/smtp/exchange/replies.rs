@@ -132,6 +132,7 @@ impl Exchange {
         }
         let is_early = !transaction.is_complete;
         let is_positive = reply.is_positive();
+        self.has_accepted |= is_positive;
         if transaction.is_suspect && !is_positive {
             return self.hand_back(at);
         }

@@ -219,7 +219,7 @@ fn a_window_begins_each_further_transaction_with_rset() {
     }
     assert_eq!(dialogue.exchange.gates_ahead(), [1, 2, 3]);
     assert_eq!(dialogue.out(), "<1 MAIL RCPT BDAT 1> <2 RSET MAIL RCPT BDAT 2> <3 RSET MAIL RCPT BDAT 3>");
-    assert_eq!(dialogue.exchange.room(), 13);
+    assert_eq!(dialogue.exchange.room(), 5);
     dialogue.reply("250|550 no|503 none|250|250|250|250 ok|250|250|250|250 ok");
     assert_eq!(dialogue.outcomes(), ["1a failed rcpt", "2a accepted data", "3a accepted data"]);
 }
@@ -551,4 +551,18 @@ proptest! {
         }
         prop_assert!(expected.is_empty(), "nobody knows of {expected:?}");
     }
+}
+
+#[test]
+fn a_window_is_no_longer_than_a_server_bears_refusals() {
+    let mut dialogue = Dialogue::new("pc");
+    for id in 1..=8 {
+        assert_eq!(dialogue.exchange.room(), 9 - id as usize, "nothing is known of the server");
+        dialogue.send(id, A);
+    }
+    dialogue.out();
+    dialogue.reply("250|250|250 ok");
+    assert_eq!(dialogue.exchange.room(), 16 - 7);
+    dialogue.reply("250|250|550 5.1.1 no|503 none");
+    assert_eq!((dialogue.exchange.room(), dialogue.outcomes().len()), (1, 2), "seven with the six that are out");
 }
