@@ -126,29 +126,6 @@ impl From<RowsError> for CliError {
     }
 }
 
-impl From<LedgerError> for CliError {
-    fn from(error: LedgerError) -> Self {
-        let message = error.to_string();
-        match error {
-            LedgerError::Exists(_) => Self::new(Exit::Usage, message)
-                .hint("go on with that run: --resume; or begin another: --report with another name"),
-            LedgerError::Locked(_) => Self::new(Exit::TryAgain, message).hint("wait until it has ended"),
-            LedgerError::Changed { .. } => Self::new(Exit::Data, message)
-                .hint("begin another run: --report with another name; or go on all the same: --force"),
-            LedgerError::Invalid { .. } => Self::new(Exit::Data, message),
-            LedgerError::NoPlace => Self::new(Exit::Configuration, message),
-            LedgerError::File { path, error } => {
-                let exit = match error.kind() {
-                    io::ErrorKind::NotFound => Exit::NoInput,
-                    io::ErrorKind::StorageFull | io::ErrorKind::WriteZero => Exit::Io,
-                    _ => Exit::CannotCreate,
-                };
-                Self::new(exit, format!("the ledger {} cannot be used", path.display())).source(error)
-            }
-        }
-    }
-}
-
 impl From<Trouble> for CliError {
     fn from(trouble: Trouble) -> Self {
         let error = Self::new(Exit::of_trouble(&trouble), trouble.to_string());

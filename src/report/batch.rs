@@ -63,9 +63,9 @@ impl BatchProgress {
         }
     }
 
-    /// One more recipient has ended so.
-    pub fn settled(&mut self, state: State) {
-        self.counts.add(state);
+    /// So many more recipients have ended so; none, to let it be drawn anew.
+    pub fn settled(&mut self, state: State, count: u64) {
+        (0..count).for_each(|_| self.counts.add(state));
         if self.mode == ProgressMode::None {
             return;
         }
@@ -253,9 +253,9 @@ mod tests {
         let mut progress = BatchProgress::new(ProgressMode::None, Some(20_000));
         assert_eq!(progress.words(), "0 of 20,000");
         for _ in 0..1200 {
-            progress.settled(State::Accepted);
+            progress.settled(State::Accepted, 1);
         }
-        progress.settled(State::Failed);
+        progress.settled(State::Failed, 1);
         progress.rate = Some(310.2);
         let server = "x\x07:25".to_owned();
         let opened =
@@ -294,7 +294,7 @@ mod tests {
             progress.shown = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
             progress.shown_settled = 0;
             progress.counts = Counts { accepted: settled - 1, ..Counts::default() };
-            progress.settled(State::Accepted);
+            progress.settled(State::Accepted, 1);
             progress.shown_settled > 0
         };
         assert!(!due(&mut progress, 9, 50));

@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(
             layout,
             Layout {
-                to: "E-Mail".to_owned(),
+                to: Some("E-Mail".to_owned()),
                 cc: Some("CC".to_owned()),
                 bcc: None,
                 name: Some("Name".to_owned()),

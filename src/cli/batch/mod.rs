@@ -5,7 +5,7 @@ mod presenter;
 mod recipe;
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -28,12 +28,12 @@ use super::{
     ui,
 };
 use crate::{
-    config::{Profile, Request, resolve},
+    config::{DataSource, Profile, Request, resolve},
     feed::{Batch, Choice, End, Manner, Preflight, Verdict},
     ledger::{self, Facts, Ledger, LedgerError, Past},
     mail::State,
     report::Target,
-    rows::{Charset, Delimiter, Exclusions, Format, Numbers, Options, Origin, Table},
+    rows::{Charset, Delimiter, Exclusions, Failed, Format, Numbers, Options, Origin, Table},
     secret, template,
 };
 
@@ -278,7 +278,9 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
 fn origin(args: &BatchArgs, template: Option<&template::Template>, stdin: &mut Stdin) -> Result<Origin, CliError> {
     let origin = match (&args.source, template.and_then(template::Template::source)) {
         (Some(word), _) => Origin::from_word(word),
-        (None, Some(source)) => Origin::File(source.to_owned()),
+        (None, Some(DataSource::File(path))) => Origin::File(path.clone()),
+        (None, Some(DataSource::Web(address))) => Origin::Web(address.clone()),
+        (None, Some(DataSource::Command(command))) => Origin::Command(command.clone()),
         (None, None) => {
             return Err(
                 CliError::usage("no table is named").hint("mailsend batch people.csv …, or - for standard input")
@@ -305,7 +307,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     // What cannot be read twice must be there for who goes on.
     let copy = batch.keep_rows()?;
     let outlets = outlets(&profile, &args.place, context)?;
-    crate::delivery::make_room_for(profile.pool.max_connections).map_err(|what| CliError::new(Exit::System, what))?;
+    crate::delivery::make_room_for(profile.pool.max_connections)?;
     let ledger = match book.open {
         Some(ledger) => ledger,
         None => Ledger::create(&book.path, &book.facts)?,
@@ -362,20 +364,20 @@ fn exit_of(verdict: &Verdict, found: &Preflight) -> Exit {
 /// Writes the original rows that are not settled well, with their errors, as the whole ledger tells.
 fn write_failed(path: &Path, table: &Table, ledger: &Path) -> Result<(), CliError> {
     let mut errors = ledger::errors(ledger)?;
-    let mut failed = crate::rows::Failed::create(path, table)?;
+    let fail = |error: io::Error| {
+        CliError::new(Exit::CannotCreate, format!("--failed {} cannot be written", path.display())).source(error)
+    };
+    let mut failed = Failed::create(path, table).map_err(fail)?;
     let mut reader = table.reader();
     while let Some(row) = reader.next_row() {
         let number = row.as_ref().map_or_else(|error| error.number, |row| row.number);
         let is_final = matches!(&row, Err(error) if error.is_final);
         let Some(why) = errors.take(number) else { if is_final { break } else { continue } };
         let position = row.as_ref().map_or_else(|error| error.position, |row| Some(row.position));
-        if let Some(position) = position {
-            failed.row(&mut reader, position, &why)?;
-        }
+        failed.add(position, &why).map_err(fail)?;
         if is_final {
             break;
         }
     }
-    failed.finish()?;
-    Ok(())
+    failed.finish().map_err(fail)
 }

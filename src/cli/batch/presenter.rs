@@ -56,6 +56,8 @@ impl Presenter {
             }
             _ => None,
         };
+        let mut tally = Tally::default();
+        tally.begin();
         let counts: Arc<[AtomicU64; State::ALL.len()]> = Arc::default();
         let waiting: Arc<AtomicU64> = Arc::default();
         let (telling, told) = mpsc::channel();
@@ -65,7 +67,7 @@ impl Presenter {
             move || show(BatchProgress::new(mode, Some(total)), &counts, &waiting, &told)
         });
         Ok(Self {
-            tally: Tally::new(),
+            tally,
             counts,
             telling,
             waiting,
@@ -83,7 +85,7 @@ impl Presenter {
         match told {
             BatchTold::Settled(record) => {
                 let outcome = record.outcome;
-                self.tally.settled(record);
+                self.tally.outcome(outcome);
                 self.counts[outcome.state as usize].fetch_add(1, Ordering::Relaxed);
                 if let Some(records) = &mut self.records {
                     records.write(record);
@@ -99,7 +101,7 @@ impl Presenter {
                 }
             }
             BatchTold::Deferred(record) => {
-                self.tally.deferred(record);
+                self.tally.attempt();
                 if self.is_verbose {
                     let line = paint(&human_line(record.outcome), record.outcome.state, self.has_colour);
                     self.line(format!("row {}: {line}, attempt {}", record.row.unwrap_or_default(), record.attempts));
@@ -207,7 +209,7 @@ fn show(
         let one = told.recv_timeout(TICK);
         for (state, (seen, count)) in State::ALL.into_iter().zip(shown.iter_mut().zip(counts)) {
             let count = count.load(Ordering::Relaxed);
-            progress.settled_many(state, count - std::mem::replace(seen, count));
+            progress.settled(state, count - std::mem::replace(seen, count));
         }
         match one {
             Ok(Shown::Line(line)) => {

@@ -100,7 +100,7 @@ fn use_template(
             if origin == Origin::Stdin {
                 stdin.claim("--data")?;
             }
-            rows::data(&origin)?
+            rows::data(&origin, &context.environment)?
         }
         None => Map::new(),
     };

@@ -84,7 +84,7 @@ mod tests {
 
     fn found(text: &str, environment: &Environment) -> Result<Vec<Profile>, (String, Option<String>)> {
         let user = ConfigFile::parse(Path::new("c.toml"), text).unwrap();
-        let files = Files { user: Some(user), system: None };
+        let files = Files { user: Some(user), ..Files::default() };
         let settings = vec![("timeouts.connect".to_owned(), "1s".to_owned(), "-o".to_owned())];
         let profile = resolve(&Request { settings, ..Request::default() }, &files, environment).unwrap();
         fallbacks(&profile, &files, environment).map_err(|error| {
