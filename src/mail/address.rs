@@ -98,6 +98,32 @@ impl fmt::Display for Mailbox {
 
 /// Parses a comma-separated list of mailboxes and groups; empty elements are skipped, an empty text is an empty list.
 pub fn parse_list(input: &str) -> Result<Vec<Entry>, AddressError> {
+    match plain(input) {
+        Some(address) => Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]),
+        None => parse_any(input),
+    }
+}
+
+/// The address that nearly all are, at a glance: ASCII, nothing quoted, in brackets or beside it. What the grammar
+/// makes of it is the same; of many rows each has one.
+fn plain(input: &str) -> Option<Address> {
+    let (user, domain) = input.split_once('@')?;
+    let is_atom = |atom: &str| {
+        !atom.is_empty() && atom.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+'))
+    };
+    // Two hyphens may stand for another script.
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && !label.contains("--")
+    };
+    let is_plain = input.len() <= 254 && user.split('.').all(is_atom) && domain.split('.').all(is_label);
+    is_plain.then(|| Address::new_dangerous(user, domain))
+}
+
+fn parse_any(input: &str) -> Result<Vec<Entry>, AddressError> {
     let mut parser = Parser::new(input);
     let mut list = Vec::new();
     loop {
@@ -225,6 +251,19 @@ mod tests {
     }
 
     #[test]
+    fn most_addresses_are_plain() {
+        let long = format!("{}@{}.example", "a".repeat(64), "b".repeat(63));
+        for input in ["ada@example.com", "a.b+c_d-e@sub.x-1.example", "1@localhost", &long] {
+            let address = plain(input).unwrap();
+            assert_eq!(parse_any(input), Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]), "{input}");
+        }
+        for input in ["a@B.example", "a@xn--x.example", "a@b..example", ".a@b", "a@b@c", "a@-b", "a b@c", "a@b\n", "@b"]
+        {
+            assert_eq!(plain(input), None, "{input}");
+        }
+    }
+
+    #[test]
     fn lists_and_groups() {
         let list = parse_list(", a@b.example, Team: c@d.example, E <e@f.example>;, undisclosed-recipients:;,").unwrap();
         assert_eq!(list.len(), 3);
@@ -237,6 +276,16 @@ mod tests {
     }
 
     proptest! {
+        /// The glance sees what the grammar does.
+        #[test]
+        fn plain_addresses_are_those_of_the_grammar(
+            input in "[a1Aü._+ -]{0,4}[a1.]{0,3}@?[a1.]{0,3}[a1A.@_xn -]{0,4}[a1]{0,2}",
+        ) {
+            if let Some(address) = plain(&input) {
+                prop_assert_eq!(parse_any(&input), Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]));
+            }
+        }
+
         /// Whatever is accepted is safe on a command line of SMTP and parses to itself.
         #[test]
         fn accepted_addresses_are_harmless(input in "[a\"\\\\@<>(),;: .\\r\\n\\x00\\x1bü界\\[\\]-]{0,24}") {

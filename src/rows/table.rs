@@ -79,7 +79,9 @@ impl Table {
         if let Some(Copy { temporary, path }) = &mut self.copy
             && let Some(file) = temporary.take()
         {
-            file.persist(&path).map_err(|error| not_copied(path, &error.error))?;
+            // A batch that goes on after a loss of power needs it whole.
+            let kept = file.as_file().sync_all().and_then(|()| file.persist(&path).map_err(|error| error.error));
+            kept.map_err(|error| not_copied(path, &error))?;
         }
         Ok(self.copy.as_ref().map(|copy| copy.path.as_path()))
     }
