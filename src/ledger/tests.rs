@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{
     record::tests::{outcome, route},
     *,
 };
-use crate::mail::{Mailbox, Route, State};
+use crate::mail::{Mailbox, State};
 
 fn facts() -> Facts {
     Facts { source: "s1".to_owned(), template: "t1".to_owned() }
@@ -429,38 +429,4 @@ proptest! {
             }
         }
     }
-}
-
-/// Measured by hand: `cargo test --release --lib ledger::tests::speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    const ROWS: u64 = 1_000_000;
-    let place = Place::new();
-    let mut ledger = Ledger::create(&place.path(), &facts()).unwrap();
-    let outcomes: Vec<_> = (0..64).map(|n| outcome(&format!("user{n}@example.com"), State::Accepted)).collect();
-    let route = Route { profile: Some("work".to_owned()), server: "smtp.example.com:587".to_owned() };
-    let run = ledger.run().to_owned();
-    let start = Instant::now();
-    for row in 1..=ROWS {
-        ledger.intent(&[row]);
-        ledger.outcome(&Record {
-            run: &run,
-            row: Some(row),
-            message_id: "<0123456789abcdefghij.17@example.com>",
-            from: None,
-            outcome: &outcomes[(row % 64) as usize],
-            route: &route,
-            attempts: 1,
-        });
-        if row % 50 == 0 {
-            ledger.write().unwrap();
-        }
-    }
-    println!("{:.3} us per row, written", start.elapsed().as_secs_f64());
-    drop(ledger);
-    let start = Instant::now();
-    let past = past(&place.path(), None);
-    println!("{:.3} us per row, read; {:?}", start.elapsed().as_secs_f64(), past.counts());
-    println!("{} MB", fs::metadata(place.path()).unwrap().len() / 1_000_000);
 }
