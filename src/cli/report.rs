@@ -103,7 +103,8 @@ pub fn report(args: &ReportArgs) -> Result<Exit, CliError> {
 fn read(path: &Path, each: impl FnMut(&crate::report::Found<'_>)) -> Result<Reading, CliError> {
     Reading::new(path, each).map_err(|error| match error {
         LedgerError::File { path, error } => CliError::no_input(&path.display().to_string(), error),
-        error => CliError::from(error),
+        error => CliError::new(Exit::Data, error.to_string())
+            .hint("what can be read is the ledger of a batch, or records as JSON lines: --report FILE.jsonl"),
     })
 }
 

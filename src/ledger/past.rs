@@ -29,13 +29,18 @@ pub struct Counts {
 impl Counts {
     /// One more of this state.
     pub fn add(&mut self, state: State) {
+        self.add_many(state, 1);
+    }
+
+    /// So many more of this state.
+    pub fn add_many(&mut self, state: State, number: u64) {
         *match state {
             State::Accepted => &mut self.accepted,
             State::Deferred => &mut self.deferred,
             State::Failed => &mut self.failed,
             State::Unknown => &mut self.unknown,
             State::Skipped => &mut self.skipped,
-        } += 1;
+        } += number;
     }
 
     /// How many have this state.
@@ -254,8 +259,12 @@ impl Past {
             return Err("rows are numbered from 1".to_owned());
         }
         let hash = self.hasher.hash_one(recipient.as_str());
+        let nobody = self.hasher.hash_one("");
         let slot = self.slot(row);
-        let settled = if !slot.first.mark.has(Mark::NAMED) || slot.hash == hash {
+        // A row that could not be sent names nobody; once it can be, it does.
+        let is_free = !slot.first.mark.has(Mark::NAMED) || slot.hash == nobody;
+        let settled = if is_free || slot.hash == hash {
+            slot.first.lines *= u16::from(slot.hash == hash);
             slot.hash = hash;
             &mut slot.first
         } else {

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
-    ProgressMode, Tally, is_attended,
+    ProgressMode, is_attended,
     tally::{STATES, grouped, rounded, spoken},
 };
 use crate::{
@@ -63,9 +63,9 @@ impl BatchProgress {
         }
     }
 
-    /// So many more recipients have ended so; none, to let it be drawn anew.
-    pub fn settled(&mut self, state: State, count: u64) {
-        (0..count).for_each(|_| self.counts.add(state));
+    /// So many more recipients have ended so. Called with none, it shows that time passes.
+    pub fn settled_many(&mut self, state: State, number: u64) {
+        self.counts.add_many(state, number);
         if self.mode == ProgressMode::None {
             return;
         }
@@ -182,21 +182,20 @@ impl BatchProgress {
         }
     }
 
-    /// Says for the last time how far it has come, and takes the bar away.
+    /// Says for the last time how far it has come, and takes the bar away. The last JSON object is the `summary`.
     pub fn finish(&mut self) {
-        if self.mode == ProgressMode::Lines && self.shown_settled < self.counts.total() {
-            self.show(Instant::now());
+        let elapsed = self.start.elapsed();
+        match self.mode {
+            ProgressMode::Lines if self.shown_settled < self.counts.total() => self.show(Instant::now()),
+            ProgressMode::Json => {
+                let rate = self.counts.total() as f64 / elapsed.as_secs_f64();
+                self.rate = Some(rate).filter(|rate| rate.is_finite());
+                print(&self.json("summary", elapsed).to_string());
+            }
+            _ => {}
         }
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-        }
-    }
-
-    /// Shows what the batch came to: a JSON object among those of the progress, else the lines for people.
-    pub fn summary(&self, tally: &Tally) {
-        match self.mode {
-            ProgressMode::Json => print(&tally.json().to_string()),
-            _ => tally.lines().iter().for_each(|line| self.print(line)),
         }
     }
 }
@@ -252,10 +251,8 @@ mod tests {
     fn words_for_people() {
         let mut progress = BatchProgress::new(ProgressMode::None, Some(20_000));
         assert_eq!(progress.words(), "0 of 20,000");
-        for _ in 0..1200 {
-            progress.settled(State::Accepted, 1);
-        }
-        progress.settled(State::Failed, 1);
+        progress.settled_many(State::Accepted, 1200);
+        progress.settled_many(State::Failed, 1);
         progress.rate = Some(310.2);
         let server = "x\x07:25".to_owned();
         let opened =
@@ -294,7 +291,7 @@ mod tests {
             progress.shown = Instant::now().checked_sub(Duration::from_secs(ago)).unwrap();
             progress.shown_settled = 0;
             progress.counts = Counts { accepted: settled - 1, ..Counts::default() };
-            progress.settled(State::Accepted, 1);
+            progress.settled_many(State::Accepted, 1);
             progress.shown_settled > 0
         };
         assert!(!due(&mut progress, 9, 50));

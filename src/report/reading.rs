@@ -62,7 +62,7 @@ impl Reading {
             let time = reading.pass(line);
             if let Some(state) = past.last_word(line) {
                 match line.state == Some(state) {
-                    true => reading.tally.settled(&seen(line, state, time)),
+                    true => reading.tally.add(&seen(line, state, time)),
                     false => reading.tally.doubted(1),
                 }
                 reading.found(&Found { row: line.row, state, line: Some(line) }, &mut each);
@@ -86,10 +86,7 @@ impl Reading {
         self.last = self.last.max(Some(time));
         match line.kind {
             Kind::Run => self.tally.begin_at(time),
-            Kind::Attempt => {
-                self.tally.pass(time);
-                self.tally.attempt();
-            }
+            Kind::Attempt => self.tally.repeat(time, line.code, text_of(&line.stage)),
             _ => self.tally.pass(time),
         }
         time
@@ -182,7 +179,11 @@ impl fmt::Display for Found<'_> {
         let Some(line) = self.line else {
             return write!(f, "{}: it was on its way, and no outcome was written", self.state);
         };
-        write!(f, "{} {}", self.state, clean(text_of(&line.recipient)))?;
+        write!(f, "{}", self.state)?;
+        // A row that could not be sent names nobody.
+        if !text_of(&line.recipient).is_empty() {
+            write!(f, " {}", clean(text_of(&line.recipient)))?;
+        }
         if line.state != Some(self.state) {
             write!(f, ": it was on its way again, and no outcome was written")?;
         } else {
@@ -256,6 +257,19 @@ mod tests {
         assert_eq!((reading.unknown.len(), reading.run.as_str()), (2, "r"));
         assert_eq!(reading.last.unwrap() - reading.first.unwrap(), 1000);
         assert_eq!(reading.tally.json()["repeats"], 1);
+    }
+
+    #[test]
+    fn a_row_that_could_not_be_sent_may_be_later() {
+        let run = "{\"v\":1,\"type\":\"run\",\"time\":\"2026-11-23T04:00:00.000Z\",\"run\":\"r\"}\n";
+        let bad =
+            "{\"v\":1,\"type\":\"outcome\",\"row\":1,\"recipient\":\"\",\"state\":\"skipped\",\"error\":\"no to\"}\n";
+        let (reading, found) = read(&[run, bad].concat());
+        assert_eq!((found, reading.tally.counts().skipped), (vec!["row 1: skipped: no to".to_owned()], 1));
+        let (reading, found) =
+            read(&[run, bad, bad, run, &outcome("outcome", "1", "a@x.example", "accepted", "250")].concat());
+        assert_eq!(found, ["row 1: accepted a@x.example: 250 said"]);
+        assert_eq!((reading.tally.counts().skipped, reading.tally.counts().total()), (0, 1));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::{
     reason::{Tops, general},
 };
 use crate::{
-    ledger::Counts,
-    mail::{BreakerState, Event, Outcome, State},
+    ledger::{Counts, Record},
+    mail::{BreakerState, Event, State, clean},
 };
 
 /// Servers whose breaker is remembered.
@@ -23,8 +23,9 @@ pub(super) const SHOWN: usize = 10;
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     counts: Counts,
-    /// Deferred, and tried again since.
+    /// Deferred and tried again, in all and by code.
     repeats: u64,
+    repeated: Tops<String>,
     latency: Latency,
     timeline: Timeline,
     reasons: Tops<Reason>,
@@ -77,11 +78,14 @@ pub(super) struct Seen<'a> {
 }
 
 impl Tally {
-    /// The run begins, or goes on.
-    pub fn begin(&mut self) {
-        self.begin_at(now());
+    /// A run begins, or goes on.
+    pub fn new() -> Self {
+        let mut tally = Self::default();
+        tally.begin_at(now());
+        tally
     }
 
+    /// A part of a run begins at this time, in milliseconds since 1970.
     pub(super) fn begin_at(&mut self, time: u64) {
         if let Some((first, last)) = self.part.replace((time, time)) {
             self.worked += last.saturating_sub(first);
@@ -95,14 +99,15 @@ impl Tally {
     }
 
     /// A recipient has ended.
-    pub fn outcome(&mut self, outcome: &Outcome) {
-        let text = match (&outcome.trouble, &outcome.reply) {
-            _ if outcome.state == State::Accepted => String::new(),
-            (Some(trouble), _) => trouble.to_string(),
-            (None, Some(reply)) => reply.text(),
-            (None, None) => outcome.remote_id.clone().unwrap_or_default(),
+    pub fn settled(&mut self, record: &Record<'_>) {
+        let outcome = record.outcome;
+        let text = match (outcome.state, &outcome.trouble, &outcome.reply) {
+            (State::Accepted | State::Skipped, ..) => String::new(),
+            (_, Some(trouble), _) => trouble.to_string(),
+            (_, None, Some(reply)) => reply.text(),
+            (_, None, None) => String::new(),
         };
-        self.settled(&Seen {
+        self.add(&Seen {
             time: now(),
             recipient: outcome.recipient.as_ref(),
             state: outcome.state,
@@ -113,12 +118,24 @@ impl Tally {
         });
     }
 
-    /// A recipient was deferred and is tried again.
-    pub fn attempt(&mut self) {
-        self.repeats += 1;
+    /// A recipient was deferred and will be tried again.
+    pub fn deferred(&mut self, record: &Record<'_>) {
+        let outcome = record.outcome;
+        self.repeat(now(), outcome.reply.as_ref().map(|reply| reply.code), outcome.stage.as_str());
     }
 
-    pub(super) fn settled(&mut self, seen: &Seen<'_>) {
+    pub(super) fn repeat(&mut self, time: u64, code: Option<u16>, stage: &str) {
+        self.pass(time);
+        self.repeats += 1;
+        self.repeated.add(label(code, stage), 1);
+    }
+
+    /// A row could not be sent, whoever its recipients are.
+    pub fn skipped(&mut self) {
+        self.counts.add(State::Skipped);
+    }
+
+    pub(super) fn add(&mut self, seen: &Seen<'_>) {
         self.pass(seen.time);
         self.counts.add(seen.state);
         if seen.state == State::Skipped {
@@ -130,12 +147,12 @@ impl Tally {
         if seen.state == State::Accepted {
             return;
         }
-        let code = seen.code.map_or_else(|| format!("no reply ({})", seen.stage), |code| code.to_string());
-        let text = general(&crate::mail::clean(seen.text), seen.recipient);
+        let code = label(seen.code, seen.stage);
+        let text = general(&clean(seen.text), seen.recipient);
         self.codes.add(code.clone(), 1);
         self.reasons.add(Reason { state: seen.state.as_str(), code, text }, 1);
         let domain = seen.recipient.rsplit_once('@').map_or(seen.recipient, |(_, domain)| domain);
-        self.domains.add(crate::mail::clean(domain), 1);
+        self.domains.add(clean(domain), 1);
     }
 
     /// So many recipients of whom nothing but an intent is written.
@@ -223,13 +240,15 @@ impl Tally {
             lines.push(format!("took {half} (median), {most} (p90), {nearly_all} (p99), {longest} at most"));
         }
         if self.repeats > 0 {
-            lines.push(format!("deferred and tried again: {}", plural(self.repeats, "time")));
+            let codes: Vec<String> =
+                self.repeated.top(3).0.iter().map(|(code, count)| format!("{} × {code}", grouped(*count))).collect();
+            lines.push(format!("deferred and tried again: {} ({})", plural(self.repeats, "time"), codes.join(", ")));
         }
         for (server, breaker) in &self.breakers {
             if breaker.opened > 0 {
                 let why = breaker.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
                 let (times, state) = (plural(breaker.opened, "time"), breaker.state.as_str());
-                lines.push(crate::mail::clean(&format!("breaker of {server}: opened {times}{why}, now {state}")));
+                lines.push(clean(&format!("breaker of {server}: opened {times}{why}, now {state}")));
             }
         }
         if self.slowed > 0 {
@@ -319,6 +338,11 @@ impl Tally {
     }
 }
 
+/// The code of a reply, or where there was none.
+fn label(code: Option<u16>, stage: &str) -> String {
+    code.map_or_else(|| format!("no reply ({})", clean(stage)), |code| code.to_string())
+}
+
 /// All states, in the order in which they are shown.
 pub(super) const STATES: [State; 5] = [State::Accepted, State::Deferred, State::Failed, State::Unknown, State::Skipped];
 
@@ -403,16 +427,16 @@ mod tests {
         assert_eq!(tally.lines(), ["0 recipients"]);
         tally.begin_at(1_000);
         for time in 0..1200 {
-            tally.settled(&seen(1_000 + time, State::Accepted));
+            tally.add(&seen(1_000 + time, State::Accepted));
         }
-        tally.settled(&seen(2_500, State::Skipped));
+        tally.add(&seen(2_500, State::Skipped));
         // An hour between the parts of a run is not worked.
         tally.begin_at(3_600_000);
-        tally.settled(&seen(3_600_000, State::Failed));
-        tally.settled(&seen(3_600_500, State::Failed));
-        tally.settled(&seen(3_600_500, State::Unknown));
+        tally.add(&seen(3_600_000, State::Failed));
+        tally.add(&seen(3_600_500, State::Failed));
+        tally.add(&seen(3_600_500, State::Unknown));
         tally.doubted(2);
-        tally.attempt();
+        tally.repeat(3_600_000, Some(450), "rcpt");
         let server = "x:25".to_owned();
         for (state, why) in [(BreakerState::Open, Some("no\x07 way".to_owned())), (BreakerState::HalfOpen, None)] {
             tally.event(&Event::Breaker { server: server.clone(), state, why });
@@ -427,7 +451,7 @@ mod tests {
                 "  unknown       3   0.2 %",
                 "  skipped       1   0.1 %",
                 "took 37 ms (median), 37 ms (p90), 37 ms (p99), 37 ms at most",
-                "deferred and tried again: 1 time",
+                "deferred and tried again: 1 time (1 × 450)",
                 "breaker of x:25: opened 1 time (no\u{FFFD} way), now half-open",
                 "slowed down by servers: 1 time",
                 "why they were not accepted:",

@@ -209,7 +209,7 @@ fn show(
         let one = told.recv_timeout(TICK);
         for (state, (seen, count)) in State::ALL.into_iter().zip(shown.iter_mut().zip(counts)) {
             let count = count.load(Ordering::Relaxed);
-            progress.settled(state, count - std::mem::replace(seen, count));
+            progress.settled_many(state, count - std::mem::replace(seen, count));
         }
         match one {
             Ok(Shown::Line(line)) => {
