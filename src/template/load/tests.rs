@@ -185,6 +185,27 @@ fn attachments_stay_in_their_folder() {
 }
 
 #[test]
+fn images_of_markdown_and_partials() {
+    let files = [
+        ("t/body.md", "![Logo](img/{{logo}}.png)\n"),
+        ("t/layout.html", "<p>{{lookup this \"logo\"}}</p>{{{body}}}{{> foot}}"),
+        ("t/partials/foot.hbs", "<img src='img/b.png'>"),
+        ("t/img/a.png", "x"),
+        ("t/img/b.png", "y"),
+    ];
+    let rendered = render(&files, json!({"logo": "a"}), None);
+    assert_eq!(
+        rendered.html.as_deref(),
+        Some("<p>a</p><p><img src=\"cid:img-a.png\" alt=\"Logo\" /></p>\n<img src=\"cid:img-b.png\">")
+    );
+    let (_folder, template) = of(&files);
+    let error = template.unwrap().render(&Data::new(json!({"logo": "c"})), None).unwrap_err();
+    assert_eq!(error.to_string(), "t: there is no image 'img/c.png' in the template's folder");
+    fn shared<T: Send + Sync>() {}
+    shared::<Template>();
+}
+
+#[test]
 fn the_digest_is_that_of_everything() {
     let digest = |text: &str| of(&[("t/body.txt", text), ("t/partials/a.txt", "x")]).1.unwrap().digest().to_owned();
     assert_eq!(digest("a").len(), 64);
