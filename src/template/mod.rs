@@ -8,6 +8,7 @@
 //! noted; that list is checked against the columns before anything is sent, and against each row while rendering.
 
 #[cfg(test)]
+#[cfg(test)]
 mod compile;
 mod data;
 mod find;

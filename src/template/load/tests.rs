@@ -185,6 +185,30 @@ fn attachments_stay_in_their_folder() {
 }
 
 #[test]
+fn a_folder_takes_nothing_from_elsewhere() {
+    for (line, expected) in [
+        ("data = { command = \"id\" }", "data: a template's folder runs no command"),
+        ("data = \"../rows.csv\"", "data: "),
+        ("text = \"/etc/passwd\"", "text: /etc/passwd lies outside"),
+        ("html = \"~/x.html\"", "html: "),
+        ("layout = [\"x/../../l.html\"]", "layout: "),
+        ("partials = \"..\"", "partials: "),
+        ("attachments = [\"ok.pdf\", \"/etc/passwd\"]", "attachments: /etc/passwd lies outside"),
+        ("attachments = [\"{{x}}/../../y\"]", "attachments: "),
+        ("folder = \"/etc\"", "folder: "),
+    ] {
+        let errors = errors(&[("t/body.txt", "x"), ("t/template.toml", line)]);
+        assert!(errors[0].contains(&format!("template.toml: {expected}")), "{errors:?}");
+    }
+    let inside = "data = \"rows.csv\"\nlayout = \"l/l.html\"\npartials = \"parts\"\nattachments = \"{{x}}.pdf\"";
+    assert!(
+        of(&[("t/body.txt", "x"), ("t/template.toml", inside), ("t/parts/a.txt", ""), ("t/l/l.html", "{{{body}}}")])
+            .1
+            .is_ok()
+    );
+}
+
+#[test]
 fn images_of_markdown_and_partials() {
     let files = [
         ("t/body.md", "![Logo](img/{{logo}}.png)\n"),
