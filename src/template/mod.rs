@@ -7,8 +7,6 @@
 //! text is followed once, through blocks, block parameters and partials, and each name that the row must have is
 //! noted; that list is checked against the columns before anything is sent, and against each row while rendering.
 
-#[cfg(test)]
-#[cfg(test)]
 mod compile;
 mod data;
 mod find;
