@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{TemplateError, load::read};
@@ -39,9 +39,9 @@ pub fn list(files: &Files) -> Vec<Listed> {
         .filter(|name| !name.starts_with('.'))
         .map(|name| match find(&name, files) {
             Ok(found) => {
-                let path = match (&found.table.origin, files.template(&name)) {
-                    (origin, Some(_)) => origin.to_string(),
-                    (_, None) => found.folder.display().to_string(),
+                let path = match files.template(&name) {
+                    Some(table) => table.origin.to_string(),
+                    None => found.folder.display().to_string(),
                 };
                 Listed { name, path, source: Ok(found.table.data) }
             }
@@ -111,17 +111,49 @@ fn of_folder(folder: PathBuf) -> Result<Found, TemplateError> {
     let name = fs::canonicalize(&folder).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let path = folder.join(TABLE_FILE);
     let table = match read(&path) {
-        Ok(text) => TemplateTable::parse(&path, &text).map_err(|error| match error {
-            ConfigError::Value { origin, what, hint } => {
-                let error = TemplateError::new(origin.to_string(), what);
-                hint.iter().fold(error, TemplateError::hint)
-            }
-            other => TemplateError::new(path.display().to_string(), other.to_string()),
-        })?,
+        Ok(text) => {
+            let table = TemplateTable::parse(&path, &text).map_err(|error| match error {
+                ConfigError::Value { origin, what, hint } => {
+                    let error = TemplateError::new(origin.to_string(), what);
+                    hint.iter().fold(error, TemplateError::hint)
+                }
+                other => TemplateError::new(path.display().to_string(), other.to_string()),
+            })?;
+            confined(&table, &folder).map_err(|(key, what)| {
+                TemplateError::new(path.display().to_string(), format!("{key}: {what}"))
+                    .hint("the configuration may say that: [templates.NAME] with folder = \"…\"")
+            })?;
+            table
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => TemplateTable::empty(Origin::File(folder.clone(), 1)),
         Err(error) => return Err(TemplateError::unreadable(path.display().to_string(), error.to_string())),
     };
     Ok(Found { name: name.unwrap_or_else(|| folder.display().to_string()), folder, is_folder: true, table })
+}
+
+/// A folder may come from anybody: what it says about itself runs no command, and takes no file from elsewhere.
+fn confined(table: &TemplateTable, folder: &Path) -> Result<(), (&'static str, String)> {
+    let is_inside = |path: &Path| {
+        let inner = path.strip_prefix(folder);
+        inner.is_ok_and(|inner| inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)))
+    };
+    if table.folder.is_some() {
+        return Err(("folder", "this is the folder already".to_owned()));
+    }
+    let data = match &table.data {
+        Some(DataSource::Command(_)) => return Err(("data", "a template's folder runs no command".to_owned())),
+        Some(DataSource::File(path)) => Some(path),
+        Some(DataSource::Web(_)) | None => None,
+    };
+    let attachments: Vec<PathBuf> = table.attachments.iter().map(|file| folder.join(file)).collect();
+    let paths =
+        [("text", &table.text), ("html", &table.html), ("markdown", &table.markdown), ("partials", &table.partials)];
+    let named = paths.iter().filter_map(|(key, path)| Some((*key, path.as_ref()?)));
+    let layout = table.layout.iter().map(|path| ("layout", path));
+    let attached = attachments.iter().map(|path| ("attachments", path));
+    let outside =
+        named.chain(layout).chain(attached).chain(data.map(|path| ("data", path))).find(|(_, path)| !is_inside(path));
+    outside.map_or(Ok(()), |(key, path)| Err((key, format!("{} lies outside the template's folder", path.display()))))
 }
 
 /// What the configuration says about a folder holds above what the folder says.

@@ -93,12 +93,13 @@ impl Loader<'_> {
         let text_shelf = shelf(no_escape, &["hbs", "md", "txt"]);
         let source_shelf = shelf(no_escape, &["hbs", "txt", "md"]);
         let markdown_shelf = shelf(escape_markdown, &["hbs", "txt", "md"]);
-        self.markup.extend(
-            partials
-                .iter()
-                .filter(|(_, extension, ..)| extension == "html")
-                .map(|(.., label, text)| (label.clone(), text.clone())),
-        );
+        for (_, extension, label, text) in &partials {
+            match extension.as_str() {
+                "html" | "hbs" => self.markup.push((label.clone(), text.clone())),
+                "md" => self.markdown_images(label, text),
+                _ => {}
+            }
+        }
 
         let subject = match &table.subject {
             Some(text) => {
@@ -125,7 +126,7 @@ impl Loader<'_> {
             {
                 markdown.push(language, Markdown { text, html });
             }
-            self.markup.push((label, if source.contains("![") { "<img>".to_owned() } else { source }));
+            self.markdown_images(&label, &source);
         }
         let html_layout = self.layout("html", Kind::Html, &html_shelf);
         let text_layout = self.layout("txt", Kind::Text, &text_shelf);
@@ -193,6 +194,12 @@ impl Loader<'_> {
             }
         }
         phrases
+    }
+
+    /// Markdown shows images, or has HTML in it; which files those are is seen in what becomes of it.
+    fn markdown_images(&mut self, label: &str, source: &str) {
+        let text = if source.contains("![") { "<img>" } else { source };
+        self.markup.push((label.to_owned(), text.to_owned()));
     }
 
     /// How errors name a file.

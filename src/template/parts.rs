@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, path::PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     Data, Names, Phrase, TemplateError,
@@ -239,13 +239,17 @@ impl Template {
     }
 }
 
-/// A layout with the body in it. It sees the values that it uses, nothing else is copied.
+/// A layout with the body in it. It sees the values that it uses; the others are not copied.
 fn laid_out(layout: &Phrase, data: &Data, body: String) -> Result<String, TemplateError> {
-    let names = layout.uses().iter().map(|used| used.name.as_str()).chain(["locale"]);
-    let mut values: Map<String, Value> =
-        names.filter_map(|name| Some((name.to_owned(), data.get(name)?.clone()))).collect();
-    values.insert(BODY.to_owned(), body.into());
-    layout.render(&Data::exact(values))
+    let mut data = match layout.takes_row() {
+        true => data.clone(),
+        false => {
+            let names = layout.uses().iter().map(|used| used.name.as_str()).chain(["locale"]);
+            Data::exact(names.filter_map(|name| Some((name.to_owned(), data.get(name)?.clone()))).collect())
+        }
+    };
+    data.set(BODY, body.into());
+    layout.render(&data)
 }
 
 /// Escapes a value in Markdown, so that it can neither become markup nor HTML: references stand for themselves in

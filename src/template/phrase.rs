@@ -34,6 +34,8 @@ enum Body {
         shelf: Arc<Shelf>,
         /// Names that a row must have.
         uses: Vec<Use>,
+        /// It uses the row as a whole, too.
+        takes_row: bool,
         /// Octets of the last result: the next is about as long.
         size: AtomicUsize,
     },
@@ -57,8 +59,8 @@ impl Phrase {
         // Backslashes have a meaning before braces only.
         let body = if text.contains("{{") {
             let template = Box::new(compile(name, text)?);
-            let uses = uses(name, &template, shelf)?;
-            Body::Compiled { template, shelf: Arc::clone(shelf), uses, size: AtomicUsize::new(text.len()) }
+            let (uses, takes_row) = uses(name, &template, shelf)?;
+            Body::Compiled { template, shelf: Arc::clone(shelf), uses, takes_row, size: AtomicUsize::new(text.len()) }
         } else {
             Body::Literal(text.to_owned())
         };
@@ -71,6 +73,11 @@ impl Phrase {
             Body::Literal(text) => Some(text),
             Body::Compiled { .. } => None,
         }
+    }
+
+    /// Whether it uses the row as a whole.
+    pub(super) fn takes_row(&self) -> bool {
+        matches!(self.body, Body::Compiled { takes_row: true, .. })
     }
 
     /// Whether the result begins with what was typed, and not with a value.
@@ -114,7 +121,7 @@ impl Phrase {
     pub fn render(&self, data: &Data) -> Result<String, TemplateError> {
         let (template, shelf, uses, size) = match &self.body {
             Body::Literal(text) => return Ok(text.clone()),
-            Body::Compiled { template, shelf, uses, size } => (template, shelf, uses, size),
+            Body::Compiled { template, shelf, uses, size, .. } => (template, shelf, uses, size),
         };
         if let Some(missing) = uses.iter().find(|used| data.get(&used.name).is_none()) {
             return Err(TemplateError::new(&missing.place, format!("there is no '{}' here", missing.name)));
@@ -356,6 +363,17 @@ mod tests {
     }
 
     proptest! {
+        /// A reader of the HTML gets every value back, and no value makes an element or ends an attribute.
+        #[test]
+        fn values_in_html_are_text(value in "[!-~äü€]{1,60}") {
+            let html = phrase("<p title=\"{{x}}\" class='{{x}}'>{{x}}</p>", Kind::Html).unwrap();
+            let html = html.render(&Data::new(json!({"x": value.clone()}))).unwrap();
+            let text = html2text::config::plain().string_from_read(html.as_bytes(), 200).unwrap();
+            prop_assert_eq!(text.trim_end(), value);
+            let marks = |c: &str| html.matches(c).count();
+            prop_assert_eq!((marks("<"), marks("\""), marks("'")), (2, 2, 2), "{}", html);
+        }
+
         /// Whatever is typed as a template, compiling it ends, without a panic.
         #[test]
         fn hostile_templates_end(pieces in proptest::collection::vec(prop_oneof![

@@ -23,11 +23,12 @@ const MAX_ELEMENTS: usize = 100_000;
 /// What stands for the content of a block that a partial is called with.
 const PARTIAL_BLOCK: &str = "@partial-block";
 
-/// Returns the names of the row that `template` uses, each once, with the place of its first use.
+/// Returns the names of the row that `template` uses, each once, with the place of its first use; and whether it uses
+/// the row as a whole.
 ///
 /// # Errors
 /// Helpers and partials that do not exist, wrong arguments, partials without end.
-pub(super) fn uses(label: &str, template: &Template, shelf: &Shelf) -> Result<Vec<Use>, TemplateError> {
+pub(super) fn uses(label: &str, template: &Template, shelf: &Shelf) -> Result<(Vec<Use>, bool), TemplateError> {
     let mut walk = Walk {
         shelf,
         label: label.to_owned(),
@@ -37,9 +38,10 @@ pub(super) fn uses(label: &str, template: &Template, shelf: &Shelf) -> Result<Ve
         including: Vec::new(),
         elements: 0,
         uses: Vec::new(),
+        takes_row: false,
     };
     walk.template(template)?;
-    Ok(walk.uses)
+    Ok((walk.uses, walk.takes_row))
 }
 
 /// What names mean at a place.
@@ -64,6 +66,7 @@ struct Walk<'a> {
     including: Vec<String>,
     elements: usize,
     uses: Vec<Use>,
+    takes_row: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -232,7 +235,10 @@ impl<'a> Walk<'a> {
             }
             Path::Relative((segments, raw)) => {
                 let ups = segments.iter().take_while(|segment| matches!(segment, PathSeg::Ruled(_))).count();
-                let Some(PathSeg::Named(name)) = segments.get(ups) else { return Ok(()) };
+                let Some(PathSeg::Named(name)) = segments.get(ups) else {
+                    self.takes_row |= self.is_row(path);
+                    return Ok(());
+                };
                 let is_root = raw.starts_with("@root");
                 // A block parameter is known in all blocks within its own.
                 if !is_root && self.scopes.iter().any(|scope| scope.names.contains(&name.as_str())) {

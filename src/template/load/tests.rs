@@ -185,6 +185,51 @@ fn attachments_stay_in_their_folder() {
 }
 
 #[test]
+fn a_folder_takes_nothing_from_elsewhere() {
+    for (line, expected) in [
+        ("data = { command = \"id\" }", "data: a template's folder runs no command"),
+        ("data = \"../rows.csv\"", "data: "),
+        ("text = \"/etc/passwd\"", "text: /etc/passwd lies outside"),
+        ("html = \"~/x.html\"", "html: "),
+        ("layout = [\"x/../../l.html\"]", "layout: "),
+        ("partials = \"..\"", "partials: "),
+        ("attachments = [\"ok.pdf\", \"/etc/passwd\"]", "attachments: /etc/passwd lies outside"),
+        ("attachments = [\"{{x}}/../../y\"]", "attachments: "),
+        ("folder = \"/etc\"", "folder: "),
+    ] {
+        let errors = errors(&[("t/body.txt", "x"), ("t/template.toml", line)]);
+        assert!(errors[0].contains(&format!("template.toml: {expected}")), "{errors:?}");
+    }
+    let inside = "data = \"rows.csv\"\nlayout = \"l/l.html\"\npartials = \"parts\"\nattachments = \"{{x}}.pdf\"";
+    assert!(
+        of(&[("t/body.txt", "x"), ("t/template.toml", inside), ("t/parts/a.txt", ""), ("t/l/l.html", "{{{body}}}")])
+            .1
+            .is_ok()
+    );
+}
+
+#[test]
+fn images_of_markdown_and_partials() {
+    let files = [
+        ("t/body.md", "![Logo](img/{{logo}}.png)\n"),
+        ("t/layout.html", "<p>{{lookup this \"logo\"}}</p>{{{body}}}{{> foot}}"),
+        ("t/partials/foot.hbs", "<img src='img/b.png'>"),
+        ("t/img/a.png", "x"),
+        ("t/img/b.png", "y"),
+    ];
+    let rendered = render(&files, json!({"logo": "a"}), None);
+    assert_eq!(
+        rendered.html.as_deref(),
+        Some("<p>a</p><p><img src=\"cid:img-a.png\" alt=\"Logo\" /></p>\n<img src=\"cid:img-b.png\">")
+    );
+    let (_folder, template) = of(&files);
+    let error = template.unwrap().render(&Data::new(json!({"logo": "c"})), None).unwrap_err();
+    assert_eq!(error.to_string(), "t: there is no image 'img/c.png' in the template's folder");
+    fn shared<T: Send + Sync>() {}
+    shared::<Template>();
+}
+
+#[test]
 fn the_digest_is_that_of_everything() {
     let digest = |text: &str| of(&[("t/body.txt", text), ("t/partials/a.txt", "x")]).1.unwrap().digest().to_owned();
     assert_eq!(digest("a").len(), 64);
