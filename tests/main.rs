@@ -9,6 +9,7 @@ mod composing;
 mod conversation;
 mod doors;
 mod engine;
+mod fallback;
 mod importing;
 mod login;
 mod oauth;

@@ -398,12 +398,17 @@ impl Drop for Permit<'_> {
 }
 
 impl Sessions {
-    /// Whether another session is of use: nobody waits for work, and the first, if it is being opened, is open.
+    /// Whether another session is of use: nobody waits for work, and not too many are being opened. That is one until
+    /// one is open, and then as many as are: no server likes a thousand at once.
     pub fn wants_another(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) == 0
-            && self.has_room()
-            && (self.live.load(Ordering::Relaxed) == 0 || self.is_proven.load(Ordering::Relaxed))
+        let opening = self.opening.load(Ordering::Relaxed);
+        let open = self.live.load(Ordering::Relaxed) - opening;
+        let most = if self.is_proven.load(Ordering::Relaxed) { open.max(Self::OPENING) } else { 1 };
+        self.waiting.load(Ordering::Relaxed) == 0 && self.has_room() && opening < most
     }
+
+    /// Sessions that may be opened at once where the login is known to be good.
+    const OPENING: usize = 4;
 
     fn has_room(&self) -> bool {
         self.live.load(Ordering::Relaxed) < self.most.load(Ordering::Relaxed)

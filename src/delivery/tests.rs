@@ -285,3 +285,30 @@ async fn a_full_channel_loses_no_event() {
     assert!(timeout(SECOND, pull.pull()).await.is_err());
     assert_eq!(bench.told(), ["open"]);
 }
+
+#[tokio::test]
+async fn sessions_are_opened_as_they_are_needed() {
+    let bench = Bench::new(|outlet| outlet.pool.max_connections = 20);
+    let sessions = &bench.lane.sessions;
+    assert!(sessions.wants_another());
+    let mut first = lane::Live::new(bench.lane.clone());
+    assert!(!sessions.wants_another(), "its login may be refused");
+    first.open();
+    let waiting = sessions.wait();
+    assert!(!sessions.wants_another(), "somebody is there");
+    drop(waiting);
+    let open_all = |count: usize| {
+        let mut all: Vec<_> = std::iter::repeat_with(|| lane::Live::new(bench.lane.clone())).take(count).collect();
+        assert!(!sessions.wants_another(), "enough are being opened");
+        all.iter_mut().for_each(lane::Live::open);
+        assert!(sessions.wants_another());
+        all
+    };
+    let all = [open_all(4), open_all(5)];
+    let refused = lane::Live::new(bench.lane.clone());
+    assert_eq!((sessions.has_others(), sessions.take_no_more()), (true, 10));
+    drop(refused);
+    assert!(!sessions.wants_another(), "the server takes no more");
+    drop(all);
+    assert!(sessions.wants_another());
+}
