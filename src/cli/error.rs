@@ -5,6 +5,7 @@ use std::io;
 use super::Exit;
 use crate::{
     config::{ConfigError, Origin},
+    ledger::LedgerError,
     mail::{AddressError, Stage, Trouble, clean},
     message::ComposeError,
     rows::RowsError,
@@ -122,6 +123,32 @@ impl From<RowsError> for CliError {
     fn from(error: RowsError) -> Self {
         let exit = if error.is_unreadable { Exit::NoInput } else { Exit::Data };
         error.hints.into_iter().fold(Self::new(exit, error.what), Self::hint)
+    }
+}
+
+impl From<LedgerError> for CliError {
+    fn from(error: LedgerError) -> Self {
+        let what = error.to_string();
+        match error {
+            LedgerError::Exists(_) => Self::usage(what)
+                .hint("go on with it: the same command with --resume")
+                .hint("or begin another: --report with another file"),
+            LedgerError::Locked(_) => {
+                Self::new(Exit::TryAgain, what).hint("look at it while it runs: mailsend report FILE")
+            }
+            LedgerError::Changed { .. } => Self::new(Exit::Data, what)
+                .hint("what is final stays as it is; to go on with the rest all the same: --resume --force")
+                .hint("or begin another run: without --resume, and --report with another file"),
+            LedgerError::Invalid { .. } => Self::new(Exit::Data, what),
+            LedgerError::File { path, error } => {
+                let exit = match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::WriteZero => Exit::Io,
+                    _ => Exit::CannotCreate,
+                };
+                Self::new(exit, format!("{} cannot be used as a ledger", path.display())).source(error)
+            }
+            LedgerError::NoPlace => Self::new(Exit::Configuration, what).hint("name a file for it: --report run.jsonl"),
+        }
     }
 }
 

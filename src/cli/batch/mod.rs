@@ -182,6 +182,8 @@ struct Plan {
     profile: Profile,
     ledger: Book,
     found: Preflight,
+    /// Whether the rows can be read again from where they came.
+    is_file: bool,
 }
 
 /// Where the ledger is, and whether it is open already.
@@ -228,7 +230,6 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     let profile = resolve(&request, &context.files, &context.environment)?;
     let mut stdin = Stdin::default();
     let template = args.message.template.as_deref().map(|name| template::load(name, &context.files)).transpose()?;
-    let origin = origin(args, template.as_ref(), &mut stdin)?;
     let (path, is_named) = match args.report.target() {
         Some(Target::File(path)) if !is_csv(&path, &args.report) => (Some(path), true),
         _ => (None, false),
@@ -250,7 +251,13 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         copy: fresh.with_extension("rows"),
         environment: context.environment.clone(),
     };
-    let table = Table::open(&origin, &options)?;
+    let origin = origin(args, template.as_ref(), &mut stdin)?;
+    let is_file = matches!(origin, Origin::File(_));
+    // What could be read only once was kept by the run that is gone on with.
+    let table = match options.kept_copy().filter(|_| args.run.resume && !is_file) {
+        Some(copy) => Table::open(&Origin::File(copy), &Options { charset: None, format: None, ..options })?,
+        None => Table::open(&origin, &options)?,
+    };
     table.warnings().iter().filter(|_| !context.is_quiet).for_each(|warning| ui::tell(&format!("warning: {warning}")));
     let made = recipe::recipe(args, context, &profile, table.columns(), template, &mut stdin)?;
     let facts = Facts { source: table.digest().to_owned(), template: made.digest };
@@ -271,7 +278,7 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     };
     let mut batch = Batch::new(table, made.recipe, choice, past);
     let found = if args.run.preview.is_some() { Preflight::default() } else { batch.preflight() };
-    Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found })
+    Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found, is_file })
 }
 
 /// Where the rows come from.
@@ -303,15 +310,15 @@ fn is_csv(path: &Path, report: &ReportArgs) -> bool {
 }
 
 fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
-    let Plan { mut batch, profile, ledger: book, found } = plan;
-    // What cannot be read twice must be there for who goes on.
-    let copy = batch.keep_rows()?;
+    let Plan { mut batch, profile, ledger: book, found, is_file } = plan;
     let outlets = outlets(&profile, &args.place, context)?;
     crate::delivery::make_room_for(profile.pool.max_connections)?;
     let ledger = match book.open {
         Some(ledger) => ledger,
         None => Ledger::create(&book.path, &book.facts)?,
     };
+    // What cannot be read twice must be there for who goes on.
+    let copy = if is_file { None } else { batch.keep_rows()? };
     let manner = Manner {
         retry: profile.retry,
         stop_after_failures: Some(args.run.stop_after_failures).filter(|limit| *limit > 0),

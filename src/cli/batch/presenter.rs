@@ -56,8 +56,7 @@ impl Presenter {
             }
             _ => None,
         };
-        let mut tally = Tally::default();
-        tally.begin();
+        let tally = Tally::new();
         let counts: Arc<[AtomicU64; State::ALL.len()]> = Arc::default();
         let waiting: Arc<AtomicU64> = Arc::default();
         let (telling, told) = mpsc::channel();
@@ -85,7 +84,7 @@ impl Presenter {
         match told {
             BatchTold::Settled(record) => {
                 let outcome = record.outcome;
-                self.tally.outcome(outcome);
+                self.tally.settled(record);
                 self.counts[outcome.state as usize].fetch_add(1, Ordering::Relaxed);
                 if let Some(records) = &mut self.records {
                     records.write(record);
@@ -101,13 +100,14 @@ impl Presenter {
                 }
             }
             BatchTold::Deferred(record) => {
-                self.tally.attempt();
+                self.tally.deferred(record);
                 if self.is_verbose {
                     let line = paint(&human_line(record.outcome), record.outcome.state, self.has_colour);
                     self.line(format!("row {}: {line}, attempt {}", record.row.unwrap_or_default(), record.attempts));
                 }
             }
             BatchTold::Bad(row, why) => {
+                self.tally.skipped();
                 self.counts[State::Skipped as usize].fetch_add(1, Ordering::Relaxed);
                 self.line(format!("row {row}: not sent: {}", clean(why)));
             }

@@ -499,6 +499,17 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
         }
         // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt.
         let Some(open) = self.open.remove(&id) else { return };
+        let facts = Facts {
+            id,
+            row: open.ticket.row,
+            message_id: open.message_id.clone(),
+            from: open.from.clone(),
+            attempts: open.ticket.attempts,
+        };
+        // They were refused for now: the intent of this transaction is not theirs.
+        for (outcome, route) in &overflow {
+            self.defer(&facts, outcome, route);
+        }
         let rest = overflow.iter().map(|(outcome, _)| outcome.recipient.clone()).collect();
         let ticket = Ticket { attempts: open.ticket.attempts - 1, open: Some(rest), ..open.ticket.clone() };
         self.to_reserve.push(ticket);
