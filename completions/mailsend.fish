@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mailsend_global_optspecs
-    string join \n to= c/cc= b/bcc= s/subject= r/from= f/envelope-from= reply-to= body= html= markdown= a/attach= inline= H/header= raw= dsn-notify= dsn-return= envid= mdn message-id= date= in-reply-to= references= priority= dry-run eml= E/skip-empty p/profile= server= user= password-command= password-file= password-fd= o= retry= timeout= report= format= progress= C/config= q/quiet v/verbose trace h/help V/version
+    string join \n to= c/cc= b/bcc= s/subject= r/from= f/envelope-from= reply-to= body= html= markdown= a/attach= inline= H/header= template= set= verp unsubscribe= dsn-notify= dsn-return= envid= mdn message-id= date= in-reply-to= references= priority= raw= data= dry-run eml= E/skip-empty p/profile= server= user= password-command= password-file= password-fd= o= retry= timeout= report= format= progress= C/config= q/quiet v/verbose trace h/help V/version
 end
 
 function __fish_mailsend_needs_command
@@ -37,7 +37,9 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -l markdown -d 'Markdown
 complete -c mailsend -n "__fish_mailsend_needs_command" -s a -l attach -d 'Attach a file: \'FILE;name=n.pdf;type=application/pdf\'' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -l inline -d 'An image that the HTML shows as cid:logo: \'FILE;cid=logo\'' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -s H -l header -d 'Any header field: \'X: y\'' -r
-complete -c mailsend -n "__fish_mailsend_needs_command" -l raw -d 'An existing message; recipients from options, else from its header' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l template -d 'Make the message of this template: a name or a folder' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l set -d 'Give a name of the template a value: \'NAME=VALUE\'' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l unsubscribe -d 'Web address that unsubscribes with one click (RFC 8058): https only' -r -f
 complete -c mailsend -n "__fish_mailsend_needs_command" -l dsn-notify -d 'Ask for delivery reports: success, failure, delay (a list), or never' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -l dsn-return -d 'What a report returns: the full message, or its hdrs' -r -f -a "full\t'The whole message'
 hdrs\t'Its header'"
@@ -49,6 +51,8 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -l references -d 'Messag
 complete -c mailsend -n "__fish_mailsend_needs_command" -l priority -d 'How urgent it is' -r -f -a "high\t'Urgent'
 normal\t'As every other'
 low\t'It can wait'"
+complete -c mailsend -n "__fish_mailsend_needs_command" -l raw -d 'An existing message; recipients from options, else from its header' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l data -d 'Values for the template: a JSON file, a web address, or -' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -l eml -d 'Write the message to FILE, - for standard output; send nothing' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -s p -l profile -d 'Use this profile of the configuration' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -l server -d 'Use this server instead of a profile' -r -f
@@ -69,6 +73,7 @@ lines\t'A line for every tenth'
 json\t'A JSON object for every tenth'
 none\t'Nothing'"
 complete -c mailsend -n "__fish_mailsend_needs_command" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l verp -d 'Give every recipient a return path of its own: list+ada=example.com@you.example (VERP)'
 complete -c mailsend -n "__fish_mailsend_needs_command" -l mdn -d 'Ask the reader for a receipt'
 complete -c mailsend -n "__fish_mailsend_needs_command" -l dry-run -d 'Print what would be sent, and to whom; send nothing'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s E -l skip-empty -d 'Without text and file send nothing, and be content'
@@ -77,11 +82,95 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -s v -l verbose -d 'Say 
 complete -c mailsend -n "__fish_mailsend_needs_command" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s V -l version -d 'Print version'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "batch" -d 'Send a message for each row of a table'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "report" -d 'Show what a batch came to, from its ledger or from records'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, import, remove or check profiles'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "template" -d 'List, check or render templates'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "login" -d 'Store the password or the tokens of a profile'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove what is stored for a profile'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "completions" -d 'Print completions for a shell'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a manual page'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l to -d 'Recipients: an address, a list, or @FILE with one per line' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s c -l cc -d 'Recipients of a copy' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s b -l bcc -d 'Recipients whom no one sees' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s s -l subject -d 'Subject' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s r -l from -d 'Sender; the profile\'s by default' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s f -l envelope-from -d 'Return path; the sender\'s address by default, <> for none' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l reply-to -d 'Where replies go' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l body -d 'Text: as it is, @FILE, or - for standard input; \'\' for none' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l html -d 'HTML; without --body a text is made of it' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l markdown -d 'Markdown: sent as text and as HTML' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s a -l attach -d 'Attach a file: \'FILE;name=n.pdf;type=application/pdf\'' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l inline -d 'An image that the HTML shows as cid:logo: \'FILE;cid=logo\'' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s H -l header -d 'Any header field: \'X: y\'' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l template -d 'Make the message of this template: a name or a folder' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l set -d 'Give a name of the template a value: \'NAME=VALUE\'' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l unsubscribe -d 'Web address that unsubscribes with one click (RFC 8058): https only' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l dsn-notify -d 'Ask for delivery reports: success, failure, delay (a list), or never' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l dsn-return -d 'What a report returns: the full message, or its hdrs' -r -f -a "full\t'The whole message'
+hdrs\t'Its header'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l envid -d 'Name of this sending in reports: letters, digits, dot and hyphen' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l message-id -d 'Message-ID: <left@right>' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l date -d 'Date: as in mail, as 2026-11-23T10:00:00+01:00, or as @SECONDS' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l in-reply-to -d 'Message-ID of the message that this one replies to' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l references -d 'Message-IDs of the conversation so far' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l priority -d 'How urgent it is' -r -f -a "high\t'Urgent'
+normal\t'As every other'
+low\t'It can wait'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l input-format -d 'How the table is written: csv, tsv, jsonl or json' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l delimiter -d 'What stands between cells: a character, or tab' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l encoding -d 'Encoding of the table, such as windows-1252' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l first -d 'Only the first N rows' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l rows -d 'Only these rows: 17,20-25 (the first below the header is 1)' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l exclude -d 'Nobody of this file: an address or @domain per line' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l to-column -d 'The column with the recipients' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l redirect-to -d 'Send everything to this address instead' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l preview -d 'Print the first N messages as they would be sent; send nothing' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l concurrency -d 'Connections at once (pool.max-connections)' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l rate -d 'At most so many recipients: 10/s, 500/h (rate.limit)' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l stop-after-failures -d 'Stop after so many messages in a row that were refused with the same code; 0 for never' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l failed -d 'Write the rows that failed, are deferred or bad to FILE, with their errors' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s p -l profile -d 'Use this profile of the configuration' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l server -d 'Use this server instead of a profile' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l user -d 'Log in as this user' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l password-command -d 'Take the password from the output of this shell command' -r -f -a "(__fish_complete_command)"
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l password-file -d 'Take the password from this file, which only its owner may read' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l password-fd -d 'Take the password from this open file descriptor' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s o -d 'Set any key of a profile for this call, such as -o tls.ca-file=ca.pem' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l retry -d 'Try again up to N times what was deferred' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l timeout -d 'Limit for connecting, greeting, each command and each block of the message' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l report -d 'Write a record for every recipient to FILE, or to standard output (-)' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l format -d 'Format of the records; without --report they go to standard output' -r -f -a "human\t'A line for people'
+json\t'A JSON object per line'
+csv\t'Comma-separated values'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l progress -d 'Show how far the message has left' -r -f -a "auto\t'A bar on a terminal, nothing elsewhere'
+bar\t'A bar'
+lines\t'A line for every tenth'
+json\t'A JSON object for every tenth'
+none\t'Nothing'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l verp -d 'Give every recipient a return path of its own: list+ada=example.com@you.example (VERP)'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l mdn -d 'Ask the reader for a receipt'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l unique -d 'Each address once, the first time it comes'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l skip-bad-rows -d 'Send the good rows when some are bad'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l dry-run -d 'Check everything and say what would be sent; send nothing'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s y -l yes -d 'Send without a question'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l resume -d 'Go on with a run that was broken off: send what is not settled'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l resend-unknown -d 'With --resume, also send what may have arrived already'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l force -d 'With --resume, even if the table or the message has changed'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l html -d 'Write a page with plots to FILE, - for standard output' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l list -d 'Print a line for everybody who ended so; with --json the records' -r -f -a "accepted\t'A server took responsibility'
+deferred\t'Not now'
+failed\t'Refused for good'
+unknown\t'Nobody can know'
+skipped\t'Not to be sent'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l open -d 'Show the page in the browser'
+complete -c mailsend -n "__fish_mailsend_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "list" -d 'List the profiles'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and not __fish_seen_subcommand_from list show add import remove default check" -f -a "show" -d 'Show the keys of a profile and where each was set'
@@ -153,6 +242,34 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_se
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand profile; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and not __fish_seen_subcommand_from list check render" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and not __fish_seen_subcommand_from list check render" -f -a "list" -d 'List the templates of the configuration: name, place, source of the data'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and not __fish_seen_subcommand_from list check render" -f -a "check" -d 'Compile templates, and list the names that they use'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and not __fish_seen_subcommand_from list check render" -f -a "render" -d 'Render a template, and show it or write it into files; nothing is sent'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from list" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from list" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from check" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from check" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from check" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l data -d 'Take the values from this JSON file, or from standard input (-): an object, or a list of objects' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l set -d 'Give a value; it holds above those of --data' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l row -d 'Take this object of the list, counted from 1' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l locale -d 'Render for readers of this language and country, such as de or zh-TW' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -s o -l output -d 'Write TEMPLATE.eml, .html and .txt into this folder; \'-\' prints subject and text, as without any output' -r -f -a "(__fish_complete_directories)"
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l eml -d 'Write the whole message to FILE, or to standard output (-)' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l open -d 'Open the HTML, or the text if there is none, in a browser'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand template; and __fish_seen_subcommand_from render" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l oauth -d 'Log in at google, microsoft or a custom provider; the profile keeps that' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -l client-id -d 'The client id that the provider has registered for you' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand login" -s o -d 'Set any key of the profile, such as -o oauth.tenant=example.com; with --oauth the profile keeps it' -r

@@ -12,9 +12,10 @@ use super::{Cli, CliError, Exit, printed, ui};
 use crate::config::{KEYS, SECRETS_KEYS};
 
 const COMMANDS_TEXT: &str = include_str!("text/mailsend.txt");
+const BATCH_TEXT: &str = include_str!("text/batch.txt");
 const CONFIG_TEXT: &str = include_str!("text/config.txt");
 /// Headings of options that every command shares; the page explains them once.
-const SHARED: [&str; 2] = ["Where", "Common"];
+const SHARED: [&str; 4] = ["Message", "Where", "Report", "Common"];
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -31,7 +32,7 @@ pub struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Read it: mailsend man | man -l -")]
 pub struct ManArgs {
-    /// The page: mailsend(1), or mailsend-config(5)
+    /// The page: mailsend(1), mailsend-batch(7) or mailsend-config(5)
     #[arg(default_value = "mailsend")]
     page: Page,
 }
@@ -41,6 +42,8 @@ pub struct ManArgs {
 enum Page {
     /// The command
     Mailsend,
+    /// Tables, templates and the ledger
+    Batch,
     /// The configuration
     Config,
 }
@@ -56,6 +59,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<Exit, CliError> {
 pub fn man(args: &ManArgs) -> Result<Exit, CliError> {
     let page = match args.page {
         Page::Mailsend => command_page(),
+        Page::Batch => batch_page(),
         Page::Config => config_page(),
     };
     printed(ui::print(&page))
@@ -78,6 +82,13 @@ fn command_page() -> String {
         page.push_str(&leaf);
     }
     page.push_str(&roff(after));
+    page
+}
+
+fn batch_page() -> String {
+    let mut page = head("MAILSEND-BATCH", 7);
+    page.push_str(".SH NAME\nmailsend\\-batch \\- a message for each row of a table\n");
+    page.push_str(&roff(BATCH_TEXT));
     page
 }
 
@@ -206,8 +217,11 @@ mod tests {
     #[test]
     fn docs_are_current() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut files =
-            vec![("man/mailsend.1".to_owned(), command_page()), ("man/mailsend-config.5".to_owned(), config_page())];
+        let mut files = vec![
+            ("man/mailsend.1".to_owned(), command_page()),
+            ("man/mailsend-batch.7".to_owned(), batch_page()),
+            ("man/mailsend-config.5".to_owned(), config_page()),
+        ];
         for (shell, name) in [
             (Shell::Bash, "mailsend.bash"),
             (Shell::Zsh, "_mailsend"),

@@ -97,6 +97,9 @@ Examples:
   HTML with an image, text made of it
     mailsend a@example.com -s News --html @news.html --inline 'logo.png;cid=logo'
 
+  A message for each row of a table; again with --resume after whatever has ended it
+    mailsend batch people.csv -s 'Hello {{name}}' --body @letter.txt --report run.jsonl
+
   See what would be sent
     mailsend --to a@example.com -s Hello --body Hi --dry-run --eml -
 

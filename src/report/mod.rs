@@ -81,15 +81,16 @@ impl Records {
                 (Box::new(file), if is_csv { Format::Csv } else { Format::Json }, is_empty)
             }
         };
-        let format = format.unwrap_or(default);
-        Ok(Self {
-            out,
-            format,
-            needs_names: is_empty && format == Format::Csv,
-            target,
-            error: None,
-            clock: Clock::default(),
-        })
+        let mut records = Self::through(out, format.unwrap_or(default));
+        records.needs_names &= is_empty;
+        records.target = target;
+        Ok(records)
+    }
+
+    /// Writes into `out`, on its way to standard output.
+    pub fn through(out: Box<dyn Write + Send>, format: Format) -> Self {
+        let needs_names = format == Format::Csv;
+        Self { out, format, needs_names, target: Target::Stdout, error: None, clock: Clock::default() }
     }
 
     /// Writes one record, whole, at once.

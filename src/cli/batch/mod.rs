@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     config::{DataSource, Profile, Request, resolve},
+    delivery::make_room_for,
     feed::{Batch, Choice, End, Manner, Preflight, Verdict},
     ledger::{self, Facts, Ledger, LedgerError, Past},
     mail::State,
@@ -312,7 +313,7 @@ fn is_csv(path: &Path, report: &ReportArgs) -> bool {
 fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
     let Plan { mut batch, profile, ledger: book, found, is_file } = plan;
     let outlets = outlets(&profile, &args.place, context)?;
-    crate::delivery::make_room_for(profile.pool.max_connections)?;
+    make_room_for(outlets.iter().map(|outlet| outlet.pool.max_connections).sum())?;
     let ledger = match book.open {
         Some(ledger) => ledger,
         None => Ledger::create(&book.path, &book.facts)?,
@@ -325,7 +326,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         skips_bad: args.rows.skip_bad_rows,
         wants_trace: context.wants_trace,
     };
-    let mut presenter = Presenter::start(&args.report, context, found.recipients)?;
+    let mut presenter = Presenter::start(&args.report, context, found.told())?;
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let verdict = runtime.block_on(async {

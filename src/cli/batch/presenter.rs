@@ -1,6 +1,7 @@
 //! Shows a batch while it goes, on a thread of its own: whoever reads slowly does not hold the conversation.
 
 use std::{
+    io::{self, Write},
     path::Path,
     sync::{
         Arc,
@@ -19,7 +20,7 @@ use crate::{
     },
     feed::{BatchTold, End, Verdict},
     mail::{Event, State, clean},
-    report::{BatchProgress, Records, Tally, Target, human_line, is_attended, paint},
+    report::{BatchProgress, Format, Records, Tally, Target, human_line, is_attended, paint},
 };
 
 /// Lines that wait to be shown; further ones are counted only, and stand in the ledger.
@@ -34,21 +35,46 @@ pub(super) struct Presenter {
     waiting: Arc<AtomicU64>,
     dropped: u64,
     records: Option<Records>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<io::Result<()>>,
     is_quiet: bool,
     is_verbose: bool,
     has_colour: bool,
 }
 
 enum Shown {
+    /// A record for standard output.
+    Record(Vec<u8>),
     Line(String),
     Event(Event),
 }
 
+/// Records on their way to standard output: whoever reads it may be slow, and misses none.
+struct Out {
+    telling: mpsc::Sender<Shown>,
+    line: Vec<u8>,
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let line = std::mem::take(&mut self.line);
+        self.telling.send(Shown::Record(line)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
 impl Presenter {
     pub fn start(report: &ReportArgs, context: &Context, total: u64) -> Result<Self, CliError> {
+        let (telling, told) = mpsc::channel();
         let records = match report.target() {
-            Some(target @ (Target::Stdout | Target::File(_))) if is_extra(&target, report) => {
+            Some(Target::Stdout) => {
+                let out = Out { telling: telling.clone(), line: Vec::new() };
+                Some(Records::through(Box::new(out), report.format().unwrap_or(Format::Human)))
+            }
+            Some(target @ Target::File(_)) if is_extra(&target, report) => {
                 Some(Records::open(target.clone(), report.format()).map_err(|error| {
                     CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing"))
                         .source(error)
@@ -59,7 +85,6 @@ impl Presenter {
         let tally = Tally::new();
         let counts: Arc<[AtomicU64; State::ALL.len()]> = Arc::default();
         let waiting: Arc<AtomicU64> = Arc::default();
-        let (telling, told) = mpsc::channel();
         let mode = report.progress();
         let thread = thread::spawn({
             let (counts, waiting) = (counts.clone(), waiting.clone());
@@ -137,9 +162,12 @@ impl Presenter {
     /// Says how it has ended.
     pub fn finish(self, verdict: &Verdict, ledger: &Path, is_named: bool, exit: Exit) -> Result<Exit, CliError> {
         drop(self.telling);
-        if self.thread.join().is_err() {
-            return Err(CliError::new(Exit::Internal, "the batch could not be shown"));
-        }
+        let records = self.records.and_then(Records::finish);
+        let records = match (self.thread.join(), records) {
+            (Err(_), _) => return Err(CliError::new(Exit::Internal, "the batch could not be shown")),
+            (Ok(Err(error)), None) => Some((Target::Stdout, error)),
+            (_, records) => records,
+        };
         if self.dropped > 0 {
             ui::tell(&format!("{} more lines are in the ledger only", self.dropped));
         }
@@ -151,7 +179,7 @@ impl Presenter {
         if !is_named && (is_told || exit != Exit::Success) {
             ui::tell(&format!("ledger: {path}"));
         }
-        if let Some((target, error)) = self.records.and_then(Records::finish) {
+        if let Some((target, error)) = records {
             let exit = if exit == Exit::Success { Exit::Io } else { exit };
             return Err(CliError::new(exit, format!("--report {target}: the records are not complete")).source(error));
         }
@@ -176,7 +204,7 @@ impl Presenter {
             }
             Some(End::Ledger(error)) => {
                 Err(CliError::new(exit, format!("{path} cannot be written; nothing more was sent"))
-                    .source(std::io::Error::new(error.kind(), error.to_string()))
+                    .source(io::Error::new(error.kind(), error.to_string()))
                     .hint("make room, then go on: the same command with --resume"))
             }
             Some(End::Stopped) | None => {
@@ -203,7 +231,8 @@ fn show(
     counts: &[AtomicU64; State::ALL.len()],
     waiting: &AtomicU64,
     told: &mpsc::Receiver<Shown>,
-) {
+) -> io::Result<()> {
+    let mut result = Ok(());
     let mut shown = [0; State::ALL.len()];
     loop {
         let one = told.recv_timeout(TICK);
@@ -212,6 +241,9 @@ fn show(
             progress.settled_many(state, count - std::mem::replace(seen, count));
         }
         match one {
+            // A reader that has gone ends the printing, nothing else.
+            Ok(Shown::Record(line)) if result.is_ok() => result = ui::print_bytes(&line),
+            Ok(Shown::Record(_)) => {}
             Ok(Shown::Line(line)) => {
                 waiting.fetch_sub(1, Ordering::Relaxed);
                 progress.print(&line);
@@ -222,4 +254,5 @@ fn show(
         }
     }
     progress.finish();
+    result
 }

@@ -37,6 +37,8 @@ const UP: usize = 128;
 const DOWN: usize = 4096;
 /// Letters held here at most, beside those that come back.
 const HELD: usize = 256;
+/// Rows that wait for another attempt, or for the turn of their domain, before no further ones are begun.
+const WAITING: usize = 200_000;
 /// Outcomes are on the disk after this time.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -191,7 +193,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             self.hand_up(&up, &mut parked);
             self.sync();
             let wake = self.wake();
-            let takes = !self.is_stopping() && self.held.len() + self.outbox.len() < HELD;
+            let takes = self.takes_more();
             tokio::select! {
                 biased;
                 count = steps.recv_many(&mut got, DOWN) => match count {
@@ -205,7 +207,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                 one = made.recv(), if takes => match one {
                     Some(one) => {
                         self.made(one);
-                        while self.held.len() + self.outbox.len() < HELD && let Ok(one) = made.try_recv() {
+                        while self.takes_more() && let Ok(one) = made.try_recv() {
                             self.made(one);
                         }
                     }
@@ -241,6 +243,12 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             && self.due.is_empty()
             && self.to_reserve.is_empty()
             && self.syncing.as_ref().is_none_or(|syncing| syncing.tickets.is_empty())
+    }
+
+    /// Whether anything that is made has its place here. What comes again always has: others have left it.
+    fn takes_more(&self) -> bool {
+        let is_flooded = self.due.len() >= WAITING && !self.is_read;
+        !self.is_stopping() && !is_flooded && self.held.len() + self.outbox.len() < HELD
     }
 
     /// Ends the batch; what is under way comes to its end.
@@ -420,7 +428,10 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             let trouble = outcome.trouble.as_ref().filter(|_| !may_change(&outcome)).cloned();
             let is_left = has_ended || trouble.as_ref().is_some_and(|trouble| trouble.cause != Cause::Protocol);
             let retry = &self.manner.retry;
-            let first = *open.ticket.first.get_or_insert_with(|| Instant::now() - outcome.elapsed);
+            let first = *open.ticket.first.get_or_insert_with(|| {
+                let now = Instant::now();
+                now.checked_sub(outcome.elapsed).unwrap_or(now)
+            });
             let pause = *open.pause.get_or_insert_with(|| {
                 let pause = retry.pause_after(facts.attempts, random())?;
                 (first.elapsed() + pause <= retry.max_time).then_some(pause)

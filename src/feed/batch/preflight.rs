@@ -50,6 +50,13 @@ pub struct Preflight {
     pub largest: u64,
 }
 
+impl Preflight {
+    /// Recipients of whom the caller will be told.
+    pub fn told(&self) -> u64 {
+        self.recipients + self.duplicates + self.excluded + self.unknown
+    }
+}
+
 #[derive(Default)]
 struct Findings {
     sums: Preflight,
