@@ -2,7 +2,6 @@
 
 use std::{fs, io, io::Read, path::Path, sync::Arc};
 
-use handlebars::{html_escape, no_escape};
 use ring::digest::{Context as Digest, SHA256};
 
 use super::{
@@ -10,8 +9,8 @@ use super::{
     find::{Found, find},
     helpers,
     images::Images,
-    parts::{Markdown, escape_markdown},
-    shelf::Shelf,
+    parts::Markdown,
+    shelf::{Escape, Shelf},
     variants::{Variants, files},
 };
 use crate::config::Files;
@@ -74,7 +73,7 @@ impl Loader<'_> {
         let found = self.found;
         let table = &found.table;
         let partials = self.partials();
-        let mut shelf = |escape: fn(&str) -> String, extensions: &[&str]| {
+        let mut shelf = |escape: Escape, extensions: &[&str]| {
             let mut shelf = Shelf::empty(escape, table.locale.as_deref().unwrap_or(helpers::DEFAULT_LOCALE));
             // Of two with the same name the one that fits better is added last, and replaces the other.
             for wanted in extensions {
@@ -89,10 +88,10 @@ impl Loader<'_> {
             }
             Arc::new(shelf)
         };
-        let html_shelf = shelf(html_escape, &["hbs", "html"]);
-        let text_shelf = shelf(no_escape, &["hbs", "md", "txt"]);
-        let source_shelf = shelf(no_escape, &["hbs", "txt", "md"]);
-        let markdown_shelf = shelf(escape_markdown, &["hbs", "txt", "md"]);
+        let html_shelf = shelf(Escape::Html, &["hbs", "html"]);
+        let text_shelf = shelf(Escape::None, &["hbs", "md", "txt"]);
+        let source_shelf = shelf(Escape::None, &["hbs", "txt", "md"]);
+        let markdown_shelf = shelf(Escape::Markdown, &["hbs", "txt", "md"]);
         for (_, extension, label, text) in &partials {
             match extension.as_str() {
                 "html" | "hbs" => self.markup.push((label.clone(), text.clone())),

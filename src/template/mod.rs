@@ -16,6 +16,7 @@ mod load;
 mod names;
 mod parts;
 mod phrase;
+mod plain;
 mod shelf;
 mod style;
 mod variants;

@@ -12,7 +12,7 @@ use handlebars::{
     Output, RenderContext, RenderError, RenderErrorReason as Reason, Renderable, Template, template::TemplateElement,
 };
 
-use super::{Data, Kind, Names, TemplateError, compile::compile, names::Use, shelf::Shelf, walk::uses};
+use super::{Data, Kind, Names, TemplateError, compile::compile, names::Use, plain, shelf::Shelf, walk::uses};
 
 /// A longer text is the work of a loop that its author did not mean.
 const MAX_RENDERED: usize = 64 * 1024 * 1024;
@@ -31,6 +31,8 @@ enum Body {
     Literal(String),
     Compiled {
         template: Box<Template>,
+        /// The same, if it is simple.
+        pieces: Option<Vec<plain::Piece>>,
         shelf: Arc<Shelf>,
         /// Names that a row must have.
         uses: Vec<Use>,
@@ -60,7 +62,15 @@ impl Phrase {
         let body = if text.contains("{{") {
             let template = Box::new(compile(name, text)?);
             let (uses, takes_row) = uses(name, &template, shelf)?;
-            Body::Compiled { template, shelf: Arc::clone(shelf), uses, takes_row, size: AtomicUsize::new(text.len()) }
+            let pieces = plain::pieces(&template);
+            Body::Compiled {
+                template,
+                pieces,
+                shelf: Arc::clone(shelf),
+                uses,
+                takes_row,
+                size: AtomicUsize::new(text.len()),
+            }
         } else {
             Body::Literal(text.to_owned())
         };
@@ -119,9 +129,9 @@ impl Phrase {
     /// # Errors
     /// A name that this row does not have, a line end where none may be.
     pub fn render(&self, data: &Data) -> Result<String, TemplateError> {
-        let (template, shelf, uses, size) = match &self.body {
+        let (template, pieces, shelf, uses, size) = match &self.body {
             Body::Literal(text) => return Ok(text.clone()),
-            Body::Compiled { template, shelf, uses, size, .. } => (template, shelf, uses, size),
+            Body::Compiled { template, pieces, shelf, uses, size, .. } => (template, pieces, shelf, uses, size),
         };
         if let Some(missing) = uses.iter().find(|used| data.get(&used.name).is_none()) {
             return Err(TemplateError::new(&missing.place, format!("there is no '{}' here", missing.name)));
@@ -129,10 +139,12 @@ impl Phrase {
         // Somewhat more than the last time: no two rows have the same length.
         let expected = size.load(Ordering::Relaxed);
         let mut text = Text(String::with_capacity(expected + expected / 8 + 64));
-        let mut context = RenderContext::new(None);
-        template
-            .render(shelf.registry(), data.context(), &mut context, &mut text)
-            .map_err(|error| self.render_error(&error, shelf))?;
+        match pieces {
+            Some(pieces) => plain::write(pieces, data, shelf, &mut text.0),
+            None => template
+                .render(shelf.registry(), data.context(), &mut RenderContext::new(None), &mut text)
+                .map_err(|error| self.render_error(&error, shelf))?,
+        }
         size.store(text.0.len(), Ordering::Relaxed);
         if self.kind == Kind::Line {
             check_line(&self.name, &text.0).map_err(|error| self.blame(error, data))?;
@@ -372,6 +384,27 @@ mod tests {
             prop_assert_eq!(text.trim_end(), value);
             let marks = |c: &str| html.matches(c).count();
             prop_assert_eq!((marks("<"), marks("\""), marks("'")), (2, 2, 2), "{}", html);
+        }
+
+        /// The short way writes what Handlebars writes.
+        #[test]
+        fn both_ways_are_one(pieces in proptest::collection::vec(prop_oneof![
+            Just("{{a}}"), Just("{{{b}}}"), Just("{{&c}}"), Just("{{./d}}"), Just("{{date}}"), Just("{{#if a}}"), Just("{{/if}}"),
+            Just("{{#unless b}}"), Just("{{/unless}}"), Just("{{else}}"), Just("{{else if c}}"), Just("{{! x }}"), Just(" "),
+            Just("\n"), Just("x"), Just("{{~a~}}"), Just("\\{{a}}"),
+        ], 0..16), a in "[a<'&=]{0,3}", b: bool, c in -1_i64..2) {
+            let text: String = pieces.concat();
+            let data = Data::new(json!({"a": a, "b": b, "c": c, "d": [1, {"x": null}], "date": null}));
+            for kind in [Kind::Html, Kind::Text] {
+                if let Ok(phrase) = phrase(&text, kind)
+                    && let Body::Compiled { template, shelf, pieces, .. } = &phrase.body
+                {
+                    prop_assert!(pieces.is_some(), "{text}");
+                    let mut long = Text(String::new());
+                    template.render(shelf.registry(), data.context(), &mut RenderContext::new(None), &mut long).unwrap();
+                    prop_assert_eq!(phrase.render(&data).unwrap(), long.0);
+                }
+            }
         }
 
         /// Whatever is typed as a template, compiling it ends, without a panic.

@@ -7,18 +7,28 @@ use std::{
 
 use handlebars::{Handlebars, Template, html_escape, no_escape};
 
-use super::{Kind, TemplateError, compile::compile, helpers};
+use super::{Kind, TemplateError, compile::compile, helpers, parts::escape_markdown};
+
+/// What is done to values, so that they are nothing but text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escape {
+    Html,
+    Markdown,
+    None,
+}
 
 /// Helpers and partials for texts of one kind.
 pub(super) struct Shelf {
     registry: Handlebars<'static>,
+    escape: Escape,
     /// The files of the partials.
     labels: HashMap<String, String>,
 }
 
 /// What a text of an option may use: helpers, and no partial.
-static BARE: LazyLock<[Arc<Shelf>; 2]> =
-    LazyLock::new(|| [html_escape, no_escape].map(|escape| Arc::new(Shelf::empty(escape, helpers::DEFAULT_LOCALE))));
+static BARE: LazyLock<[Arc<Shelf>; 2]> = LazyLock::new(|| {
+    [Escape::Html, Escape::None].map(|escape| Arc::new(Shelf::empty(escape, helpers::DEFAULT_LOCALE)))
+});
 
 impl std::fmt::Debug for Shelf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -34,11 +44,15 @@ impl Shelf {
     }
 
     /// One without partials whose helpers write for readers of `locale`.
-    pub fn empty(escape: fn(&str) -> String, locale: &str) -> Self {
+    pub fn empty(escape: Escape, locale: &str) -> Self {
         let mut registry = Handlebars::new();
-        registry.register_escape_fn(escape);
+        registry.register_escape_fn(match escape {
+            Escape::Html => html_escape,
+            Escape::Markdown => escape_markdown,
+            Escape::None => no_escape,
+        });
         helpers::register(&mut registry, locale);
-        Self { registry, labels: HashMap::new() }
+        Self { registry, escape, labels: HashMap::new() }
     }
 
     /// Adds a partial, which errors call `label`.
@@ -48,6 +62,10 @@ impl Shelf {
         self.registry.register_template(name, template);
         self.labels.insert(name.to_owned(), label.to_owned());
         Ok(())
+    }
+
+    pub fn escape(&self) -> Escape {
+        self.escape
     }
 
     pub fn registry(&self) -> &Handlebars<'static> {
