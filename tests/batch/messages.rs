@@ -29,7 +29,7 @@ fn every_option_of_a_message_is_a_template() {
     let more = ["--bcc", "audit+{{n}}@y.example", "-r", "Team {{n}} <team{{n}}@x.example>", "-s", "No. {{n}} – é"];
     let further = ["--reply-to", "re{{n}}@x.example", "-f", "bounce{{n}}@x.example", "--body", "{{who}} & {{word}}"];
     let html = ["--html", "<p>{{who}}</p>", "--set", "word=all", "--message-id", "<{{n}}.x@x.example>"];
-    let fields = ["-H", "X-Number: {{n}}", "--unsubscribe", "https://x.example/u?t={{urlencode token}}"];
+    let fields = ["-H", "X-Number: {{n}}", "--unsubscribe", "https://x.example/u?t={{url-encode token}}"];
     sandbox.run(&[&arguments[..], &more, &further, &html, &fields].concat()).exits(0);
     let taken = sink.taken();
     assert_eq!(taken.len(), 2);
@@ -207,7 +207,7 @@ fn looking_sends_nothing() {
     assert!(!preview.contains("No. 3"), "{preview}");
     assert!(!sandbox.path("run.jsonl").exists());
     // No state is left behind either.
-    let left = fs::read_dir(sandbox.path(".local/state/mailsend")).map(Iterator::count).unwrap_or_default();
+    let left = fs::read_dir(sandbox.path(".local/state/mailsend/batches")).map(Iterator::count).unwrap_or_default();
     assert_eq!(left, 0);
     assert_eq!(sink.count(), 0);
 }

@@ -74,7 +74,7 @@ fn exclusions_and_redirection() {
     assert_eq!(who(&sink), ["me@x.example"; 3]);
     // The header is as it would be.
     let to: Vec<_> = sink.taken().iter().filter_map(|taken| taken.field("To")).collect();
-    assert!(to.contains(&"eve@y.example, x@z.example".to_owned()), "{to:?}");
+    assert!(to.contains(&"<eve@y.example>, <x@z.example>".to_owned()), "{to:?}");
 }
 
 #[test]
