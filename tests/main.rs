@@ -4,6 +4,7 @@
 mod support;
 
 mod bad_input;
+mod batch;
 mod command_line;
 mod composing;
 mod conversation;

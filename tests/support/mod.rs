@@ -6,6 +6,7 @@ mod proxy;
 pub mod real;
 mod sandbox;
 mod server;
+pub mod sink;
 
 pub use certificates::{Identity, authority};
 pub use proxy::{Manner, Proxy};
