@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::{
-    ProgressMode, is_attended,
+    ProgressMode, Tally, is_attended,
     tally::{STATES, grouped, rounded, spoken},
 };
 use crate::{
@@ -182,20 +182,21 @@ impl BatchProgress {
         }
     }
 
-    /// Says for the last time how far it has come, and takes the bar away. The last JSON object is the `summary`.
+    /// Says for the last time how far it has come, and takes the bar away.
     pub fn finish(&mut self) {
-        let elapsed = self.start.elapsed();
-        match self.mode {
-            ProgressMode::Lines if self.shown_settled < self.counts.total() => self.show(Instant::now()),
-            ProgressMode::Json => {
-                let rate = self.counts.total() as f64 / elapsed.as_secs_f64();
-                self.rate = Some(rate).filter(|rate| rate.is_finite());
-                print(&self.json("summary", elapsed).to_string());
-            }
-            _ => {}
+        if self.mode == ProgressMode::Lines && self.shown_settled < self.counts.total() {
+            self.show(Instant::now());
         }
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
+        }
+    }
+
+    /// Shows what the batch came to: a JSON object among those of the progress, else the lines for people.
+    pub fn summary(&self, tally: &Tally) {
+        match self.mode {
+            ProgressMode::Json => print(&tally.json().to_string()),
+            _ => tally.lines().iter().for_each(|line| self.print(line)),
         }
     }
 }

@@ -158,6 +158,44 @@ fn killed_at_twenty_moments_and_resent_with_data() {
     killed_at_twenty_moments("PIPELINING", true);
 }
 
+/// Messages of one row that each go alone share its intents, and none of them is forgotten.
+#[test]
+fn killed_with_return_paths_of_their_own() {
+    let sandbox = Sandbox::new();
+    let mut dice = Dice::new(7);
+    let sink = Sink::with("PIPELINING, CHUNKING", |moment| match moment.heard {
+        Heard::Mail(_) if moment.connection % 3 == 1 && moment.taken >= 3 => Act::Say("421 4.3.2 later".to_owned()),
+        Heard::Content(_) => {
+            thread::sleep(Duration::from_millis(8));
+            Act::Agree
+        }
+        _ => Act::Agree,
+    });
+    let row = |row: usize| (1..=40).map(|one| person(100 * row + one)).collect::<Vec<_>>().join(", ");
+    let table = (1..=12).fold("to\n".to_owned(), |table, number| format!("{table}\"{}\"\n", row(number)));
+    let file = sandbox.file("people.csv", table);
+    let ledger = sandbox.path("run.jsonl");
+    let url = sink.url();
+    let more = ["--verp", "--report", "run.jsonl", "--resume", "--concurrency", "4", "-o", "pool.pipeline-depth=4"];
+    let arguments = super::batch(&file, &url, &more);
+    for _ in 0..6 {
+        let mut child = start(&sandbox, &arguments);
+        let wanted = length(&ledger) + 20 + dice.below(60);
+        kill_at(&mut child, &ledger, wanted);
+    }
+    // Whatever was in flight is at the server before anything is looked at.
+    thread::sleep(Duration::from_millis(200));
+    let run = sandbox.run(&arguments);
+    assert!([0, 1].contains(&run.code), "{run:#?}");
+    let counts = sink.counts();
+    let twice: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "{twice:?}");
+    for ((row, recipient), end) in ends(&ledger) {
+        assert!(end == "unknown" || counts.contains_key(&recipient), "row {row}: {recipient} is {end}");
+    }
+    assert_eq!(ends(&ledger).len(), 480);
+}
+
 /// A run of which half is done, killed.
 fn half_done(sandbox: &Sandbox, sink: &Sink, rows: usize) {
     let file = sandbox.file("people.csv", people(rows));

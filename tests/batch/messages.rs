@@ -38,7 +38,7 @@ fn every_option_of_a_message_is_a_template() {
     assert_eq!(ada.recipients, ["ada@y.example", "eve@y.example", "audit+1@y.example"]);
     let field = |name: &str| ada.field(name).unwrap_or_else(|| panic!("no {name} in {}", ada.content));
     assert!(field("From").starts_with("Team 1 <team1@x.example>") || field("From").contains("\"Team 1\""));
-    assert_eq!((field("Cc"), field("Reply-To")), ("eve@y.example".to_owned(), "re1@x.example".to_owned()));
+    assert_eq!((field("Cc"), field("Reply-To")), ("<eve@y.example>".to_owned(), "<re1@x.example>".to_owned()));
     assert!(!ada.content.contains("audit"), "{}", ada.content);
     assert_eq!(field("X-Number"), "1");
     assert_eq!(field("Message-ID"), "<1.x@x.example>");
@@ -199,7 +199,8 @@ fn looking_sends_nothing() {
     for line in ["rows        3", "messages    3", "recipients  3"] {
         assert!(dry.contains(line), "{dry}");
     }
-    let arguments = ["batch", &file, "--server", &url, "-r", "s@x.example", "-s", "No. {{n}}", "--body", "Dear {{to}},"];
+    let arguments =
+        ["batch", &file, "--server", &url, "-r", "s@x.example", "-s", "No. {{n}}", "--body", "Dear {{to}},"];
     let preview = sandbox.run(&[&arguments[..], &["--preview", "2"]].concat()).exits(0).stdout;
     for line in ["subject     No. 1\n", "Dear p1@y.example,\n", "to          p2@y.example\n"] {
         assert!(preview.contains(line), "{preview}");

@@ -115,7 +115,11 @@ fn files_that_are_not_there() {
     let file = sandbox.file("people.csv", people(1));
     sandbox.run(&batch(&file, "maildir:box", &["--template", "gone"])).exits(66).says("gone");
     sandbox.run(&batch(&file, "maildir:box", &["--exclude", "gone.txt"])).exits(66).says("gone.txt");
-    sandbox.run(&batch(&file, "maildir:box", &["--to-column", "nn"])).exits(65).says("there is no column 'nn'").says("'n'");
+    sandbox
+        .run(&batch(&file, "maildir:box", &["--to-column", "nn"]))
+        .exits(65)
+        .says("there is no column 'nn'")
+        .says("'n'");
     assert!(!sandbox.path("box").exists());
 }
 

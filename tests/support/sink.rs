@@ -88,7 +88,12 @@ impl Sink {
 
     /// Does what `manner` says.
     pub fn with(offers: &str, manner: impl Fn(&Moment<'_>) -> Act + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::at(0, offers, manner)
+    }
+
+    /// The same on this port.
+    pub fn at(port: u16, offers: &str, manner: impl Fn(&Moment<'_>) -> Act + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let store = Arc::new(Store {
             offers: offers.split(',').map(|offer| offer.trim().to_owned()).filter(|offer| !offer.is_empty()).collect(),

@@ -311,10 +311,10 @@ fn is_csv(path: &Path, report: &ReportArgs) -> bool {
 }
 
 fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
-    let Plan { mut batch, profile, ledger: book, found, is_file } = plan;
+    let Plan { mut batch, profile, ledger: mut book, found, is_file } = plan;
     let outlets = outlets(&profile, &args.place, context)?;
     make_room_for(outlets.iter().map(|outlet| outlet.pool.max_connections).sum())?;
-    let ledger = match book.open {
+    let ledger = match book.open.take() {
         Some(ledger) => ledger,
         None => Ledger::create(&book.path, &book.facts)?,
     };
@@ -326,7 +326,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         skips_bad: args.rows.skip_bad_rows,
         wants_trace: context.wants_trace,
     };
-    let mut presenter = Presenter::start(&args.report, context, found.told())?;
+    let mut presenter = Presenter::start(&args.report, context, found.total)?;
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let verdict = runtime.block_on(async {
@@ -339,11 +339,13 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     if let Some(failed) = &args.run.failed {
         write_failed(failed, batch.table(), &book.path)?;
     }
-    if let Some(copy) = copy.filter(|_| !verdict.has_more) {
+    let copy = copy.filter(|copy| {
         // What is left of it hurts nobody.
-        let _ = fs::remove_file(copy);
-    }
-    let result = presenter.finish(&verdict, &book.path, book.is_named, exit);
+        verdict.has_more || fs::remove_file(copy).is_err()
+    });
+    // Standard input is read only once.
+    let rows = copy.filter(|_| args.source.as_deref() == Some("-"));
+    let result = presenter.finish(&verdict, &book, rows.as_deref(), exit);
     match signal.load(Ordering::Relaxed) {
         0 => result,
         number => {

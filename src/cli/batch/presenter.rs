@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use super::Book;
 use crate::{
     cli::{
         CliError, Exit,
@@ -20,7 +21,7 @@ use crate::{
     },
     feed::{BatchTold, End, Verdict},
     mail::{Event, State, clean},
-    report::{BatchProgress, Format, Records, Tally, Target, human_line, is_attended, paint},
+    report::{BatchProgress, Format, ProgressMode, Records, Tally, Target, human_line, is_attended, paint},
 };
 
 /// Lines that wait to be shown; further ones are counted only, and stand in the ledger.
@@ -35,7 +36,8 @@ pub(super) struct Presenter {
     waiting: Arc<AtomicU64>,
     dropped: u64,
     records: Option<Records>,
-    thread: JoinHandle<io::Result<()>>,
+    thread: JoinHandle<(BatchProgress, io::Result<()>)>,
+    mode: ProgressMode,
     is_quiet: bool,
     is_verbose: bool,
     has_colour: bool,
@@ -98,6 +100,7 @@ impl Presenter {
             dropped: 0,
             records,
             thread,
+            mode,
             is_quiet: context.is_quiet,
             is_verbose: context.is_verbose,
             has_colour: ui::has_colour(),
@@ -159,34 +162,39 @@ impl Presenter {
         let _ = self.telling.send(Shown::Line(line));
     }
 
-    /// Says how it has ended.
-    pub fn finish(self, verdict: &Verdict, ledger: &Path, is_named: bool, exit: Exit) -> Result<Exit, CliError> {
+    /// Says how it has ended, and with which ledger and rows to go on, if these are others than those of the command.
+    pub fn finish(self, verdict: &Verdict, book: &Book, rows: Option<&Path>, exit: Exit) -> Result<Exit, CliError> {
         drop(self.telling);
         let records = self.records.and_then(Records::finish);
-        let records = match (self.thread.join(), records) {
-            (Err(_), _) => return Err(CliError::new(Exit::Internal, "the batch could not be shown")),
-            (Ok(Err(error)), None) => Some((Target::Stdout, error)),
-            (_, records) => records,
+        let Ok((progress, printed)) = self.thread.join() else {
+            return Err(CliError::new(Exit::Internal, "the batch could not be shown"));
+        };
+        let records = match printed {
+            Err(error) if records.is_none() => Some((Target::Stdout, error)),
+            _ => records,
         };
         if self.dropped > 0 {
             ui::tell(&format!("{} more lines are in the ledger only", self.dropped));
         }
         let is_told = !self.is_quiet && (is_attended() || self.is_verbose);
-        if is_told || (exit != Exit::Success && !self.is_quiet) {
-            self.tally.lines().iter().for_each(|line| ui::tell(line));
+        if is_told || (exit != Exit::Success && !self.is_quiet) || self.mode == ProgressMode::Json {
+            progress.summary(&self.tally);
         }
-        let path = ledger.display();
-        if !is_named && (is_told || exit != Exit::Success) {
+        let path = book.path.display();
+        if !book.is_named && (is_told || exit != Exit::Success) {
             ui::tell(&format!("ledger: {path}"));
         }
         if let Some((target, error)) = records {
             let exit = if exit == Exit::Success { Exit::Io } else { exit };
             return Err(CliError::new(exit, format!("--report {target}: the records are not complete")).source(error));
         }
-        let again = match is_named {
-            true => format!("go on later: the same command with --resume (the ledger is {path})"),
-            false => "go on later: the same command with --resume".to_owned(),
-        };
+        let mut again = "go on later: the same command with --resume".to_owned();
+        if let Some(rows) = rows {
+            again.push_str(&format!(", and {} in place of -", rows.display()));
+        }
+        if book.is_named {
+            again.push_str(&format!(" (the ledger is {path})"));
+        }
         match &verdict.end {
             Some(End::Trouble(trouble)) => {
                 let error = CliError::from(trouble.clone());
@@ -231,7 +239,7 @@ fn show(
     counts: &[AtomicU64; State::ALL.len()],
     waiting: &AtomicU64,
     told: &mpsc::Receiver<Shown>,
-) -> io::Result<()> {
+) -> (BatchProgress, io::Result<()>) {
     let mut result = Ok(());
     let mut shown = [0; State::ALL.len()];
     loop {
@@ -254,5 +262,5 @@ fn show(
         }
     }
     progress.finish();
-    result
+    (progress, result)
 }

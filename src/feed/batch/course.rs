@@ -475,11 +475,15 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
         let is_same = self.streak.held.last().is_some_and(|(last, ..)| last.id == facts.id);
         self.streak.messages += u32::from(!is_same);
         let reply = outcome.reply.as_ref().map(ToString::to_string).unwrap_or_default();
+        // Whoever dies before it is known leaves nothing in doubt: the message was not taken.
+        let for_now = Outcome { state: State::Deferred, ..outcome.clone() };
+        self.ledger.attempt(&Self::record(&self.run, &facts, &for_now, route));
         self.streak.held.push((facts, outcome, route.clone()));
         if self.streak.messages >= limit {
             self.verdict.has_more = true;
             for (facts, outcome, route) in std::mem::take(&mut self.streak.held) {
-                self.defer(&facts, &Outcome { state: State::Deferred, ..outcome }, &route);
+                let outcome = Outcome { state: State::Deferred, ..outcome };
+                (self.told)(BatchTold::Deferred(&Self::record(&self.run, &facts, &outcome, &route)));
             }
             self.end(End::Refused(self.streak.messages, reply));
         }
@@ -508,7 +512,8 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             }
             return;
         }
-        // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt.
+        // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt. It is in no doubt until then.
+        self.release(id);
         let Some(open) = self.open.remove(&id) else { return };
         let facts = Facts {
             id,
@@ -538,10 +543,8 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
 
     /// It was not taken: due again, no attempt counted.
     fn later(&mut self, mut submission: Submission, at: Option<Instant>) {
-        let Some(open) = self.open.get_mut(&submission.id) else { return };
-        if std::mem::take(&mut open.has_intent) {
-            self.ledger.release(&[open.ticket.row]);
-        }
+        self.release(submission.id);
+        let Some(open) = self.open.get(&submission.id) else { return };
         submission.has_turn |= at.is_some();
         match at {
             Some(at) if open.deferred.is_empty() && open.overflow.is_empty() => {
@@ -551,6 +554,18 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                 self.retry(Ticket { attempts, open: Some(rest), has_turn: true, ..open.ticket }, at);
             }
             _ => self.outbox.push_front(submission),
+        }
+    }
+
+    /// Takes the intent of a message back for all recipients of its row that have no outcome; not while another message
+    /// of the row is on its way, which has no other intent.
+    fn release(&mut self, id: u64) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let row = open.ticket.row;
+        if std::mem::take(&mut open.has_intent)
+            && !self.open.values().any(|other| other.has_intent && other.ticket.row == row)
+        {
+            self.ledger.release(&[row]);
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Preflight {
     pub bad: u64,
     /// The first of them, by row.
     pub complaints: Vec<RowError>,
+    /// Recipients that the run comes to an end with, sent to or not; a bad row counts as one.
+    pub total: u64,
     /// Octets of the largest message.
     pub largest: u64,
 }
@@ -103,10 +105,17 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Pr
     });
     own.join(all.into_inner().unwrap_or_else(PoisonError::into_inner));
     let mut found = own.sums;
-    let (doubles, recipients) = sieve.learn(own.rows, own.addresses);
-    found.duplicates = doubles + if sieve.choice.is_unique { recipients } else { 0 };
-    found.messages = found.messages.saturating_sub(doubles);
-    found.recipients = found.recipients.saturating_sub(recipients);
+    let doubles = sieve.learn(own.rows, own.addresses);
+    found.duplicates = doubles.count;
+    found.recipients = found.recipients.saturating_sub(doubles.recipients);
+    // A message of its own for each, or one for all of a row.
+    let each_alone = recipe.has_verp && recipe.redirect.is_none();
+    let less = if each_alone { doubles.recipients } else { doubles.messages };
+    found.messages = found.messages.saturating_sub(less);
+    if recipe.redirect.is_some() {
+        found.recipients = found.messages;
+    }
+    found.total = found.recipients + doubles.recipients + found.excluded + found.unknown + found.bad;
     found.complaints = own.complaints.into_values().collect();
     found
 }
@@ -117,10 +126,11 @@ impl Findings {
         let Self { sums, addresses, .. } = self;
         let mut count = 0;
         let letters = recipe.letters(row, ids, stamp, &mut |recipient, receiver| {
+            let fate = sieve.fate(row.number, recipient, receiver);
             if sieve.choice.is_unique {
-                addresses.address(row.number, recipient);
+                addresses.address(row.number, recipient, fate == Fate::Send);
             }
-            match sieve.fate(row.number, recipient, receiver) {
+            match fate {
                 Fate::Send => {
                     count += 1;
                     return true;

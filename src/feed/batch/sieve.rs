@@ -57,6 +57,15 @@ type Hash = [u8; 10];
 #[derive(Debug, Default)]
 struct Firsts(HashMap<Hash, u32>);
 
+/// What would be sent, were it not there before.
+#[derive(Debug, Default)]
+pub(super) struct Doubles {
+    /// Rows, or addresses where each is wanted once.
+    pub count: u64,
+    pub messages: u64,
+    pub recipients: u64,
+}
+
 /// Collects hashes of rows or addresses in 16 bytes each.
 #[derive(Debug, Default)]
 pub(super) struct Marks(Vec<Mark>);
@@ -65,6 +74,7 @@ pub(super) struct Marks(Vec<Mark>);
 struct Mark {
     hash: Hash,
     row: u32,
+    /// Those to be sent to.
     recipients: u16,
 }
 
@@ -73,13 +83,31 @@ impl Sieve {
         Self { choice, past, rows: Firsts::default(), addresses: Firsts::default() }
     }
 
-    /// Takes in what preflight has found out. Returns how many rows are duplicates, with how many recipients.
-    pub fn learn(&mut self, rows: Marks, addresses: Marks) -> (u64, u64) {
-        let mut doubles = (0, 0);
-        (self.rows, doubles.0, doubles.1) = rows.firsts();
-        let unique;
-        (self.addresses, unique, _) = addresses.firsts();
-        (doubles.0, doubles.1 + unique)
+    /// Takes in what preflight has found out. Returns what is not sent because of it.
+    pub fn learn(&mut self, rows: Marks, addresses: Marks) -> Doubles {
+        let mut doubles = Doubles::default();
+        let mut by_row: HashMap<u32, u16> = HashMap::new();
+        self.addresses = addresses.firsts(|mark| {
+            let count = by_row.entry(mark.row).or_default();
+            *count = count.saturating_add(mark.recipients);
+        });
+        if self.choice.is_unique {
+            // The same rows have the same addresses, and are counted with them.
+            let is_double = |mark: &&Mark| {
+                mark.recipients > 0 && by_row.get(&mark.row).is_some_and(|count| *count == mark.recipients)
+            };
+            doubles.messages = rows.0.iter().filter(is_double).count() as u64;
+            doubles.recipients = by_row.values().copied().map(u64::from).sum();
+            doubles.count = doubles.recipients;
+        }
+        self.rows = rows.firsts(|mark| {
+            if !self.choice.is_unique && mark.recipients > 0 {
+                doubles.count += 1;
+                doubles.messages += 1;
+                doubles.recipients += u64::from(mark.recipients);
+            }
+        });
+        doubles
     }
 
     /// The row that is the same as this one and stands before it.
@@ -117,8 +145,8 @@ impl Marks {
         self.push(row_hash(row), row.number, recipients);
     }
 
-    pub fn address(&mut self, row: u64, address: &Address) {
-        self.push(address_hash(address), row, 1);
+    pub fn address(&mut self, row: u64, address: &Address, is_sent_to: bool) {
+        self.push(address_hash(address), row, usize::from(is_sent_to));
     }
 
     fn push(&mut self, hash: Hash, row: u64, recipients: usize) {
@@ -133,20 +161,16 @@ impl Marks {
         self.0.append(&mut other.0);
     }
 
-    /// The firsts, and how many others there are, with how many recipients.
-    fn firsts(mut self) -> (Firsts, u64, u64) {
+    /// The firsts; `double` gets each of the others.
+    fn firsts(mut self, mut double: impl FnMut(&Mark)) -> Firsts {
         self.0.sort_unstable();
         let mut firsts = HashMap::new();
-        let (mut doubles, mut recipients) = (0, 0);
         for same in self.0.chunk_by(|a, b| a.hash == b.hash).filter(|same| same.len() > 1) {
             firsts.insert(same[0].hash, same[0].row);
             // An address may stand in one row twice.
-            for double in same.iter().filter(|mark| mark.row != same[0].row) {
-                doubles += 1;
-                recipients += u64::from(double.recipients);
-            }
+            same.iter().filter(|mark| mark.row != same[0].row).for_each(&mut double);
         }
-        (Firsts(firsts), doubles, recipients)
+        Firsts(firsts)
     }
 }
 
