@@ -190,6 +190,61 @@ fn a_signal_drains() {
     }
 }
 
+/// The second signal does not wait for a server that does not answer; what it has is unknown.
+#[test]
+fn two_signals_stop_at_once() {
+    let sandbox = Sandbox::new();
+    let (sink, holds) = held("PIPELINING");
+    let url = sink.url();
+    let file = sandbox.file("people.csv", people(50));
+    let ledger = sandbox.path("run.jsonl");
+    let child = start(&sandbox, &batch(&file, &url, &["--report", "run.jsonl", "--concurrency", "2"]));
+    until("the first message", || ledger.exists() && !records(&ledger, "intent").is_empty());
+    let pid = rustix::process::Pid::from_child(&child);
+    let begin = std::time::Instant::now();
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it lives");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let run = finish(child);
+    assert_eq!(run.code, -2, "{run:#?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    let unknown = ended(&ledger, "unknown");
+    assert!((1..=2).contains(&unknown) && ended(&ledger, "accepted") == 0, "{run:#?}");
+    holds.store(false, Ordering::SeqCst);
+    until("the messages", || sink.count() == unknown);
+    sandbox.run(&batch(&file, &url, &["--report", "run.jsonl", "--resume"])).exits(1);
+    assert_eq!(sink.counts().len(), 50);
+    assert_eq!(sink.count(), 50);
+}
+
+/// At a terminal nothing is sent before somebody has said so.
+#[test]
+fn a_question_at_a_terminal() {
+    if !crate::support::real::is_here("script (util-linux)", std::path::Path::new("/usr/bin/script").exists()) {
+        return;
+    }
+    let mut sandbox = Sandbox::new();
+    sandbox.env("TERM", "xterm");
+    let sink = Sink::new("");
+    let url = sink.url();
+    sandbox.file("people.csv", people(3));
+    let binary = env!("CARGO_BIN_EXE_mailsend");
+    let at_terminal = |answer: &str, more: &str| {
+        let line = format!("{binary} batch people.csv --server {url} -r s@x.example -s x --body x {more}");
+        sandbox.shell(&format!("{answer} | script -qec '{line}' /dev/null"))
+    };
+    let run = at_terminal("sleep 1; echo n", "");
+    assert!(run.stdout.contains("Send 3 messages now? [y/N]"), "{run:#?}");
+    assert!(run.stdout.contains("recipients  3") && run.stdout.contains("nothing was sent"), "{run:#?}");
+    assert_eq!(sink.count(), 0);
+    at_terminal("(sleep 1; echo y; sleep 2)", "").exits(0);
+    assert_eq!(sink.count(), 3);
+    let run = at_terminal("sleep 2", "--yes");
+    assert!(!run.stdout.contains("[y/N]"), "{run:#?}");
+    assert_eq!(sink.count(), 6);
+}
+
 /// What the ledger notes in between: the rest of a row is in no doubt while it waits, and what a quota may have
 /// refused is neither.
 #[test]
