@@ -5,6 +5,7 @@ use std::{
     fs,
     path::Path,
     process::Child,
+    sync::Mutex,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -194,6 +195,71 @@ fn killed_with_return_paths_of_their_own() {
         assert!(end == "unknown" || counts.contains_key(&recipient), "row {row}: {recipient} is {end}");
     }
     assert_eq!(ends(&ledger).len(), 480);
+}
+
+/// A run that is killed while its server greylists, refuses, hangs up and loses replies.
+#[test]
+fn killed_while_everything_goes_wrong() {
+    const ROWS: usize = 600;
+    let sandbox = Sandbox::new();
+    let mut dice = Dice::new(8);
+    let greeted = Mutex::new(BTreeSet::new());
+    let row_of = |recipient: &str| -> usize {
+        recipient.trim_start_matches('p').split('@').next().and_then(|row| row.parse().ok()).unwrap_or_default()
+    };
+    let sink = Sink::with("PIPELINING, CHUNKING", move |moment| match &moment.heard {
+        Heard::Mail(_) if moment.taken >= 50 => Act::Say("421 4.7.0 enough".to_owned()),
+        Heard::Rcpt(recipient, _) if row_of(recipient) % 11 == 0 => Act::Say("550 5.1.1 unknown".to_owned()),
+        Heard::Rcpt(recipient, _) => {
+            let row = row_of(recipient);
+            match row % 3 == 0 && greeted.lock().expect("no panic").insert(row) {
+                true => Act::Say("451 4.7.1 greylisted".to_owned()),
+                false => Act::Agree,
+            }
+        }
+        Heard::Content(_) => {
+            thread::sleep(Duration::from_millis(5));
+            match (moment.connection % 5, moment.taken) {
+                (2, 7) => Act::HangUp,
+                (4, 9) => Act::Swallow,
+                _ => Act::Agree,
+            }
+        }
+        _ => Act::Agree,
+    });
+    let file = sandbox.file("people.csv", people(ROWS));
+    let ledger = sandbox.path("run.jsonl");
+    let url = sink.url();
+    let quick = ["-o", "retry.initial-delay=50ms", "-o", "breaker.failure-threshold=50", "-o", "pool.pipeline-depth=4"];
+    let more = [&["--report", "run.jsonl", "--resume", "--concurrency", "4"], &quick[..]].concat();
+    let arguments = super::batch(&file, &url, &more);
+    for _ in 0..8 {
+        let mut child = start(&sandbox, &arguments);
+        let wanted = length(&ledger) + 1 + dice.below(200);
+        kill_at(&mut child, &ledger, wanted);
+    }
+    let run = sandbox.run(&arguments).exits(1);
+    // What was in flight when it was killed is there by now, or never will be.
+    let counts = sink.counts();
+    let ends = ends(&ledger);
+    for row in 1..=ROWS {
+        let got = counts.get(&person(row)).copied().unwrap_or_default();
+        let end = ends.get(&(row as u64, person(row))).map_or("none", String::as_str);
+        let is_right = match end {
+            "failed" => row % 11 == 0 && got == 0,
+            "accepted" => row % 11 != 0 && got == 1,
+            // Windows are in doubt as a whole, those in it who are refused with them.
+            "unknown" => got <= 1,
+            _ => false,
+        };
+        assert!(is_right, "row {row} is {end} and came {got} times: {run:#?}");
+    }
+    // Those refused among them are found out; nobody is left without.
+    sandbox.run(&[&arguments[..], &["--resend-unknown"]].concat()).exits(1);
+    for row in 1..=ROWS {
+        let got = sink.counts().get(&person(row)).copied().unwrap_or_default();
+        assert!(if row % 11 == 0 { got == 0 } else { (1..=2).contains(&got) }, "row {row} came {got} times");
+    }
 }
 
 /// A run of which half is done, killed.
