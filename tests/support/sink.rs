@@ -28,7 +28,6 @@ pub struct Sink {
 /// A message, and how it came.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    pub connection: usize,
     pub sender: String,
     pub recipients: Vec<String>,
     /// As text; every composed message is 7-bit.
@@ -230,7 +229,7 @@ impl<'a> Line<'a> {
                     self.open = None;
                     let sender = address(&line);
                     if self.act(Heard::Mail(&sender), "250 2.1.0 Ok")? {
-                        self.open = Some(Taken { connection: self.number, sender, ..Taken::default() });
+                        self.open = Some(Taken { sender, ..Taken::default() });
                     }
                 }
                 "RCPT" => {
