@@ -265,7 +265,7 @@ fn what_waits_is_in_no_doubt() {
     let sandbox = Sandbox::new();
     let (begun, waits) = stalls("421 4.3.2 away");
     let sink = Sink::with("PIPELINING", move |moment| match moment.heard {
-        Heard::Mail(_) if moment.taken == 2 => waits(),
+        Heard::Mail if moment.taken == 2 => waits(),
         Heard::Rcpt(_, 2..) => Act::Say("452 4.5.3 too many".to_owned()),
         _ => Act::Agree,
     });
@@ -307,7 +307,7 @@ fn what_waits_is_in_no_doubt() {
 fn records_beside_the_ledger() {
     let sandbox = Sandbox::new();
     let sink = Sink::with("", |moment| match moment.heard {
-        Heard::Rcpt(recipient, _) if recipient == "p2@y.example" => Act::Say("550 5.1.1 unknown".to_owned()),
+        Heard::Rcpt("p2@y.example", _) => Act::Say("550 5.1.1 unknown".to_owned()),
         _ => Act::Agree,
     });
     let url = sink.url();
@@ -362,4 +362,50 @@ fn progress_as_lines_and_as_events() {
     assert!(run.stderr.lines().any(|line| line.contains("203 of 203")), "{run:#?}");
     let run = sandbox.run(&batch(&file, &url, &["--quiet", "--report", "c.jsonl", "--concurrency", "9"]));
     run.exits(0).silently();
+}
+
+/// The file of failed rows holds what a second batch may mend: the refused, and those whose time has not come.
+#[test]
+fn failed_rows_are_a_table_of_the_same_kind() {
+    let sandbox = Sandbox::new();
+    let sink = Sink::with("PIPELINING", |moment| match moment.heard {
+        Heard::Rcpt("p2@y.example", _) => Act::Say("550 5.1.1 unknown".to_owned()),
+        Heard::Rcpt("p3@y.example", _) => Act::Say("450 4.2.0 full".to_owned()),
+        _ => Act::Agree,
+    });
+    let url = sink.url();
+    let rows = (1..=4).map(|row| format!("{{\"to\":\"{}\",\"n\":{{\"deep\":[{row},\"é\"]}}}}\n", person(row)));
+    sandbox.file("people.jsonl", rows.collect::<String>());
+    let more = ["--report", "run.jsonl", "--failed", "bad.jsonl", "-o", "retry.max-attempts=1"];
+    sandbox.run(&batch("people.jsonl", &url, &more)).exits(75);
+    let bad = fs::read_to_string(sandbox.path("bad.jsonl")).expect("the failed rows");
+    let bad: Vec<serde_json::Value> = bad.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(bad.iter().map(|row| row["n"]["deep"][0].as_u64()).collect::<Vec<_>>(), [Some(2), Some(3)]);
+    assert!(bad[0]["error"].as_str().is_some_and(|error| error.contains("5.1.1 unknown")), "{bad:?}");
+    let calm = Sink::new("");
+    sandbox.run(&batch("bad.jsonl", &calm.url(), &[])).exits(0);
+    assert_eq!(who(&calm), [person(2), person(3)]);
+}
+
+/// A login that never was is nobody's end.
+#[test]
+fn a_first_login_that_is_refused() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("MAILSEND_PASSWORD", "hunter2");
+    let sink = Sink::with("AUTH PLAIN", |moment| match moment.heard {
+        Heard::Login => Act::Say("535 5.7.8 no".to_owned()),
+        _ => Act::Agree,
+    });
+    let url = sink.url();
+    let file = sandbox.file("people.csv", people(3));
+    let more = ["--user", "ada", "-o", "allow-plaintext-auth=true", "--report", "run.jsonl"];
+    let run = sandbox.run(&batch(&file, &url, &more)).exits(77).says("535").says("--resume");
+    assert!(!run.stderr.contains("hunter2"));
+    assert!(ends(&sandbox.path("run.jsonl")).values().all(|end| end == "deferred"), "{run:#?}");
+    let calm = Sink::new("AUTH PLAIN");
+    let arguments = batch(&file, &url, &[&more[..], &["--resume"]].concat());
+    let calm_url = calm.url();
+    let arguments: Vec<&str> = arguments.iter().map(|word| if *word == url { &calm_url } else { *word }).collect();
+    sandbox.run(&arguments).exits(0);
+    assert_eq!(who(&calm), [person(1), person(2), person(3)]);
 }

@@ -40,8 +40,8 @@ pub enum Heard<'a> {
     Connect,
     /// AUTH.
     Login,
-    /// The address in MAIL FROM.
-    Mail(&'a str),
+    /// MAIL FROM.
+    Mail,
     /// The address in RCPT TO, and how many the transaction has already.
     Rcpt(&'a str, usize),
     /// The whole message.
@@ -228,7 +228,7 @@ impl<'a> Line<'a> {
                 "MAIL" => {
                     self.open = None;
                     let sender = address(&line);
-                    if self.act(Heard::Mail(&sender), "250 2.1.0 Ok")? {
+                    if self.act(Heard::Mail, "250 2.1.0 Ok")? {
                         self.open = Some(Taken { sender, ..Taken::default() });
                     }
                 }
