@@ -86,19 +86,8 @@ impl Ledger {
     /// If another run has it, if it is no ledger, or if facts have changed and it is not forced.
     pub fn resume(path: &Path, facts: &Facts, is_forced: bool) -> Result<(Self, Past), LedgerError> {
         let file = open(path)?;
-        let boot = boot();
-        let (mut past, length) = read(path, &file, boot.as_deref())?;
-        let run = match past.run() {
-            "" if length == 0 => Stamp::now().mark(),
-            "" => {
-                return Err(LedgerError::invalid(path, 1, "no run begins here: these are not the records of a batch"));
-            }
-            run => run.to_owned(),
-        };
-        if length > 0 && !is_forced {
-            past_is_of(&past, facts)?;
-        }
-        past.begin(boot.as_deref());
+        let (past, length) = begun(path, &file, facts, is_forced)?;
+        let run = if length == 0 { Stamp::now().mark() } else { past.run().to_owned() };
         Ok((Self::begin(path, file, length, run, facts)?, past))
     }
 
@@ -272,6 +261,32 @@ fn read(path: &Path, file: &File, boot: Option<&str>) -> Result<(Past, u64), Led
             },
         }
     }
+}
+
+/// What [`Ledger::resume`] would go on with: nothing is written, and nobody kept out.
+///
+/// # Errors
+/// If the file cannot be read, is no ledger, or if facts have changed and it is not forced.
+pub fn past(path: &Path, facts: &Facts, is_forced: bool) -> Result<Past, LedgerError> {
+    match File::open(path) {
+        Ok(file) => begun(path, &file, facts, is_forced).map(|(past, _)| past),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Past::default()),
+        Err(error) => Err(LedgerError::file(path, error)),
+    }
+}
+
+/// What a run that goes on with this file finds, with the number of octets that are whole.
+fn begun(path: &Path, file: &File, facts: &Facts, is_forced: bool) -> Result<(Past, u64), LedgerError> {
+    let boot = boot();
+    let (mut past, length) = read(path, file, boot.as_deref())?;
+    if length > 0 && past.run().is_empty() {
+        return Err(LedgerError::invalid(path, 1, "no run begins here: these are not the records of a batch"));
+    }
+    if length > 0 && !is_forced {
+        past_is_of(&past, facts)?;
+    }
+    past.begin(boot.as_deref());
+    Ok((past, length))
 }
 
 fn past_is_of(past: &Past, facts: &Facts) -> Result<(), LedgerError> {

@@ -211,4 +211,14 @@ fn looking_sends_nothing() {
     let left = fs::read_dir(sandbox.path(".local/state/mailsend/batches")).map(Iterator::count).unwrap_or_default();
     assert_eq!(left, 0);
     assert_eq!(sink.count(), 0);
+    // Neither does a look at what is left to be done.
+    let look = ["--dry-run", "--resume", "--report", "run.jsonl"];
+    sandbox.run(&batch(&file, &url, &look)).exits(0);
+    assert!(!sandbox.path("run.jsonl").exists());
+    sandbox.run(&batch(&file, &url, &["--report", "run.jsonl", "--rows", "2"])).exits(0);
+    let before = fs::read(sandbox.path("run.jsonl")).expect("a ledger");
+    let dry = sandbox.run(&batch(&file, &url, &look)).exits(0).stdout;
+    assert!(dry.contains("messages    2\n") && dry.contains("settled     1\n"), "{dry}");
+    assert_eq!(fs::read(sandbox.path("run.jsonl")).expect("a ledger"), before);
+    assert_eq!(sink.count(), 1);
 }

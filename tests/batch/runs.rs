@@ -190,6 +190,61 @@ fn a_signal_drains() {
     }
 }
 
+/// The second signal does not wait for a server that does not answer; what it has is unknown.
+#[test]
+fn two_signals_stop_at_once() {
+    let sandbox = Sandbox::new();
+    let (sink, holds) = held("PIPELINING");
+    let url = sink.url();
+    let file = sandbox.file("people.csv", people(50));
+    let ledger = sandbox.path("run.jsonl");
+    let child = start(&sandbox, &batch(&file, &url, &["--report", "run.jsonl", "--concurrency", "2"]));
+    until("the first message", || ledger.exists() && !records(&ledger, "intent").is_empty());
+    let pid = rustix::process::Pid::from_child(&child);
+    let begin = std::time::Instant::now();
+    for _ in 0..2 {
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it lives");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let run = finish(child);
+    assert_eq!(run.code, -2, "{run:#?}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    let unknown = ended(&ledger, "unknown");
+    assert!((1..=2).contains(&unknown) && ended(&ledger, "accepted") == 0, "{run:#?}");
+    holds.store(false, Ordering::SeqCst);
+    until("the messages", || sink.count() == unknown);
+    sandbox.run(&batch(&file, &url, &["--report", "run.jsonl", "--resume"])).exits(1);
+    assert_eq!(sink.counts().len(), 50);
+    assert_eq!(sink.count(), 50);
+}
+
+/// At a terminal nothing is sent before somebody has said so.
+#[test]
+fn a_question_at_a_terminal() {
+    if !crate::support::real::is_here("script (util-linux)", std::path::Path::new("/usr/bin/script").exists()) {
+        return;
+    }
+    let mut sandbox = Sandbox::new();
+    sandbox.env("TERM", "xterm");
+    let sink = Sink::new("");
+    let url = sink.url();
+    sandbox.file("people.csv", people(3));
+    let binary = env!("CARGO_BIN_EXE_mailsend");
+    let at_terminal = |answer: &str, more: &str| {
+        let line = format!("{binary} batch people.csv --server {url} -r s@x.example -s x --body x {more}");
+        sandbox.shell(&format!("{answer} | script -qec '{line}' /dev/null"))
+    };
+    let run = at_terminal("sleep 1; echo n", "");
+    assert!(run.stdout.contains("Send 3 messages now? [y/N]"), "{run:#?}");
+    assert!(run.stdout.contains("recipients  3") && run.stdout.contains("nothing was sent"), "{run:#?}");
+    assert_eq!(sink.count(), 0);
+    at_terminal("(sleep 1; echo y; sleep 2)", "").exits(0);
+    assert_eq!(sink.count(), 3);
+    let run = at_terminal("sleep 2", "--yes");
+    assert!(!run.stdout.contains("[y/N]"), "{run:#?}");
+    assert_eq!(sink.count(), 6);
+}
+
 /// What the ledger notes in between: the rest of a row is in no doubt while it waits, and what a quota may have
 /// refused is neither.
 #[test]
@@ -210,7 +265,7 @@ fn what_waits_is_in_no_doubt() {
     let sandbox = Sandbox::new();
     let (begun, waits) = stalls("421 4.3.2 away");
     let sink = Sink::with("PIPELINING", move |moment| match moment.heard {
-        Heard::Mail(_) if moment.taken == 2 => waits(),
+        Heard::Mail if moment.taken == 2 => waits(),
         Heard::Rcpt(_, 2..) => Act::Say("452 4.5.3 too many".to_owned()),
         _ => Act::Agree,
     });
@@ -252,7 +307,7 @@ fn what_waits_is_in_no_doubt() {
 fn records_beside_the_ledger() {
     let sandbox = Sandbox::new();
     let sink = Sink::with("", |moment| match moment.heard {
-        Heard::Rcpt(recipient, _) if recipient == "p2@y.example" => Act::Say("550 5.1.1 unknown".to_owned()),
+        Heard::Rcpt("p2@y.example", _) => Act::Say("550 5.1.1 unknown".to_owned()),
         _ => Act::Agree,
     });
     let url = sink.url();
@@ -307,4 +362,50 @@ fn progress_as_lines_and_as_events() {
     assert!(run.stderr.lines().any(|line| line.contains("203 of 203")), "{run:#?}");
     let run = sandbox.run(&batch(&file, &url, &["--quiet", "--report", "c.jsonl", "--concurrency", "9"]));
     run.exits(0).silently();
+}
+
+/// The file of failed rows holds what a second batch may mend: the refused, and those whose time has not come.
+#[test]
+fn failed_rows_are_a_table_of_the_same_kind() {
+    let sandbox = Sandbox::new();
+    let sink = Sink::with("PIPELINING", |moment| match moment.heard {
+        Heard::Rcpt("p2@y.example", _) => Act::Say("550 5.1.1 unknown".to_owned()),
+        Heard::Rcpt("p3@y.example", _) => Act::Say("450 4.2.0 full".to_owned()),
+        _ => Act::Agree,
+    });
+    let url = sink.url();
+    let rows = (1..=4).map(|row| format!("{{\"to\":\"{}\",\"n\":{{\"deep\":[{row},\"é\"]}}}}\n", person(row)));
+    sandbox.file("people.jsonl", rows.collect::<String>());
+    let more = ["--report", "run.jsonl", "--failed", "bad.jsonl", "-o", "retry.max-attempts=1"];
+    sandbox.run(&batch("people.jsonl", &url, &more)).exits(75);
+    let bad = fs::read_to_string(sandbox.path("bad.jsonl")).expect("the failed rows");
+    let bad: Vec<serde_json::Value> = bad.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(bad.iter().map(|row| row["n"]["deep"][0].as_u64()).collect::<Vec<_>>(), [Some(2), Some(3)]);
+    assert!(bad[0]["error"].as_str().is_some_and(|error| error.contains("5.1.1 unknown")), "{bad:?}");
+    let calm = Sink::new("");
+    sandbox.run(&batch("bad.jsonl", &calm.url(), &[])).exits(0);
+    assert_eq!(who(&calm), [person(2), person(3)]);
+}
+
+/// A login that never was is nobody's end.
+#[test]
+fn a_first_login_that_is_refused() {
+    let mut sandbox = Sandbox::new();
+    sandbox.env("MAILSEND_PASSWORD", "hunter2");
+    let sink = Sink::with("AUTH PLAIN", |moment| match moment.heard {
+        Heard::Login => Act::Say("535 5.7.8 no".to_owned()),
+        _ => Act::Agree,
+    });
+    let url = sink.url();
+    let file = sandbox.file("people.csv", people(3));
+    let more = ["--user", "ada", "-o", "allow-plaintext-auth=true", "--report", "run.jsonl"];
+    let run = sandbox.run(&batch(&file, &url, &more)).exits(77).says("535").says("--resume");
+    assert!(!run.stderr.contains("hunter2"));
+    assert!(ends(&sandbox.path("run.jsonl")).values().all(|end| end == "deferred"), "{run:#?}");
+    let calm = Sink::new("AUTH PLAIN");
+    let arguments = batch(&file, &url, &[&more[..], &["--resume"]].concat());
+    let calm_url = calm.url();
+    let arguments: Vec<&str> = arguments.iter().map(|word| if *word == url { &calm_url } else { *word }).collect();
+    sandbox.run(&arguments).exits(0);
+    assert_eq!(who(&calm), [person(1), person(2), person(3)]);
 }

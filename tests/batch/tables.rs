@@ -87,6 +87,10 @@ fn nothing_is_sent_while_a_row_is_bad() {
     let table = format!("{good}bob@y.example,\"3\r\nBcc: spy@y.example\"\n");
     refuse(table.as_bytes(), &["-s", "For {{n}}"], &["row 2", "--subject"]);
     refuse(table.as_bytes(), &["-H", "X-N: {{n}}"], &["row 2", "--header"]);
+    sandbox.file("notice/subject.txt", "For {{n}}");
+    sandbox.file("notice/body.txt", "x");
+    let template = ["batch", "people.csv", "--server", &url, "-r", "s@x.example", "--template", "./notice"];
+    is_refused(sandbox.run(&template), &sink, &["row 2", "subject.txt"]);
     // Cells without end, columns without end, no UTF-8.
     let table = [good.as_bytes(), b"bob@y.example,", &vec![b'x'; 20_000_000], b"\n"].concat();
     refuse(&table, &["-s", "For {{n}}"], &["row 2"]);
@@ -147,4 +151,20 @@ fn the_good_rows_go_and_the_bad_ones_come_back() {
     sandbox.run(&batch("bad.csv", &url, &["--failed", "worse.csv"])).exits(0);
     assert_eq!(who(&sink), ["ada@y.example", "bob@y.example", "cid@y.example", "dot@y.example"]);
     assert_eq!(std::fs::read_to_string(sandbox.path("worse.csv")).expect("a file"), "to,n,error\n");
+}
+
+#[test]
+fn a_template_brings_its_own_table() {
+    let sandbox = Sandbox::new();
+    let sink = Sink::new("");
+    sandbox.config(
+        "[templates.notice]\nsubject = \"For {{n}}\"\ntext = \"notice.txt\"\n\
+         data = { command = \"printf 'to,n\\\\nada@y.example,1\\\\nbob@y.example,2\\\\n'\" }\n",
+    );
+    sandbox.file("notice.txt", "Dear {{to}}\n");
+    let url = sink.url();
+    let arguments = ["batch", "--template", "notice", "--server", &url, "-r", "s@x.example", "--report", "run.jsonl"];
+    sandbox.run(&arguments).exits(0);
+    assert_eq!(who(&sink), WANTED);
+    sandbox.run(&["batch", "--server", &url, "-r", "s@x.example", "--body", "x"]).exits(64).says("no table is named");
 }

@@ -28,7 +28,6 @@ pub struct Sink {
 /// A message, and how it came.
 #[derive(Debug, Clone, Default)]
 pub struct Taken {
-    pub connection: usize,
     pub sender: String,
     pub recipients: Vec<String>,
     /// As text; every composed message is 7-bit.
@@ -41,8 +40,8 @@ pub enum Heard<'a> {
     Connect,
     /// AUTH.
     Login,
-    /// The address in MAIL FROM.
-    Mail(&'a str),
+    /// MAIL FROM.
+    Mail,
     /// The address in RCPT TO, and how many the transaction has already.
     Rcpt(&'a str, usize),
     /// The whole message.
@@ -229,8 +228,8 @@ impl<'a> Line<'a> {
                 "MAIL" => {
                     self.open = None;
                     let sender = address(&line);
-                    if self.act(Heard::Mail(&sender), "250 2.1.0 Ok")? {
-                        self.open = Some(Taken { connection: self.number, sender, ..Taken::default() });
+                    if self.act(Heard::Mail, "250 2.1.0 Ok")? {
+                        self.open = Some(Taken { sender, ..Taken::default() });
                     }
                 }
                 "RCPT" => {

@@ -266,9 +266,11 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         None if args.run.resume => ledger::latest(&folder, &facts).unwrap_or(fresh),
         _ => fresh,
     };
-    let (open, past) = match args.run.resume && args.run.preview.is_none() {
-        true => Ledger::resume(&path, &facts, args.run.force).map(|(ledger, past)| (Some(ledger), past))?,
+    let is_looking = args.run.dry_run || args.run.preview.is_some();
+    let (open, past) = match args.run.resume {
         false => (None, Past::default()),
+        true if is_looking => (None, ledger::past(&path, &facts, args.run.force)?),
+        true => Ledger::resume(&path, &facts, args.run.force).map(|(ledger, past)| (Some(ledger), past))?,
     };
     let choice = Choice {
         numbers: args.rows.rows.clone(),

@@ -348,7 +348,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     fn leave(&mut self, ticket: &Ticket, message_id: &str, recipient: Address, fate: Fate) {
         let (state, why) = match fate {
             Fate::Send | Fate::Done(_) => return,
-            Fate::Unknown => (State::Unknown, "an earlier run was broken off: it may have arrived or not".to_owned()),
+            Fate::Unknown => (State::Unknown, "an earlier run was broken off".to_owned()),
             Fate::Excluded => (State::Skipped, "on the exclusion list".to_owned()),
             Fate::Same(first) => (State::Skipped, format!("the same as row {first}")),
             Fate::Duplicate(first) => (State::Skipped, format!("the same address as in row {first}")),
