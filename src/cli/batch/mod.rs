@@ -185,6 +185,8 @@ struct Plan {
     found: Preflight,
     /// Whether the rows can be read again from where they came.
     is_file: bool,
+    /// The copy that an earlier run has kept, if rows are read from it.
+    kept: Option<PathBuf>,
 }
 
 /// Where the ledger is, and whether it is open already.
@@ -255,7 +257,8 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     let origin = origin(args, template.as_ref(), &mut stdin)?;
     let is_file = matches!(origin, Origin::File(_));
     // What could be read only once was kept by the run that is gone on with.
-    let table = match options.kept_copy().filter(|_| args.run.resume && !is_file) {
+    let kept = options.kept_copy().filter(|_| args.run.resume && !is_file);
+    let table = match kept.clone() {
         Some(copy) => Table::open(&Origin::File(copy), &Options { charset: None, format: None, ..options })?,
         None => Table::open(&origin, &options)?,
     };
@@ -281,7 +284,7 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     };
     let mut batch = Batch::new(table, made.recipe, choice, past);
     let found = if args.run.preview.is_some() { Preflight::default() } else { batch.preflight() };
-    Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found, is_file })
+    Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found, is_file, kept })
 }
 
 /// Where the rows come from.
@@ -313,7 +316,7 @@ fn is_csv(path: &Path, report: &ReportArgs) -> bool {
 }
 
 fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
-    let Plan { mut batch, profile, ledger: mut book, found, is_file } = plan;
+    let Plan { mut batch, profile, ledger: mut book, found, is_file, kept } = plan;
     let outlets = outlets(&profile, &args.place, context)?;
     make_room_for(outlets.iter().map(|outlet| outlet.pool.max_connections).sum())?;
     let ledger = match book.open.take() {
@@ -321,7 +324,10 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         None => Ledger::create(&book.path, &book.facts)?,
     };
     // What cannot be read twice must be there for who goes on.
-    let copy = if is_file { None } else { batch.keep_rows()? };
+    let copy = match kept {
+        None if !is_file => batch.keep_rows()?,
+        kept => kept,
+    };
     let manner = Manner {
         retry: profile.retry,
         stop_after_failures: Some(args.run.stop_after_failures).filter(|limit| *limit > 0),
