@@ -168,18 +168,21 @@ fn killed_at_twenty_moments_and_resent_with_data() {
 fn killed_with_return_paths_of_their_own() {
     let sandbox = Sandbox::new();
     let holds = Arc::new(AtomicBool::new(true));
+    let is_on_its_way = AtomicBool::new(false);
     let sink = Sink::with("PIPELINING, CHUNKING", {
         let holds = holds.clone();
         move |moment| match moment.heard {
             Heard::Content(_) if moment.connection == 0 => {
+                is_on_its_way.store(true, Ordering::SeqCst);
                 while holds.load(Ordering::SeqCst) {
                     thread::sleep(Duration::from_millis(2));
                 }
                 Act::Agree
             }
             Heard::Mail if holds.load(Ordering::SeqCst) && moment.connection > 0 => {
-                // The first window is on its way by now.
-                thread::sleep(Duration::from_millis(300));
+                while holds.load(Ordering::SeqCst) && !is_on_its_way.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(2));
+                }
                 Act::Say("421 4.3.2 later".to_owned())
             }
             _ => Act::Agree,
