@@ -19,7 +19,7 @@
 //! | [`ledger`] | what a batch intended, and what came of it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
 //! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
-//! | [`feed`] | where submissions come from and who is told: one message |
+//! | [`feed`] | where submissions come from and who is told: one message, a batch |
 //! | [`report`] | events to lines for people, records, progress |
 //! | [`cli`] | one file per command, standard input and output, errors, exit codes |
 //!
@@ -32,8 +32,11 @@
 //! `cli` resolves flags, environment and files to a [`config::Profile`], makes a [`message::Draft`] and of it a
 //! [`mail::Submission`]. [`feed::once()`] owns it and its retries; it hands it to [`delivery::deliver`] through one
 //! channel and gets [`mail::Step`]s through another. The engine opens a [`transport::Session`], which pulls further
-//! submissions as long as there are some and the outlet's gate lets them through: a single message is a window of one. Before the last byte of a message
-//! leaves, the session sends `Commit` and waits for the feed's consent; an intent without an outcome is `unknown`.
+//! submissions as long as there are some and the outlet's gate lets them through: a single message is a window of one.
+//! Before the last byte of a message leaves, the session sends `Commit` and waits for the feed's consent; an intent without
+//! an outcome is `unknown`. [`feed::Batch`] reads [`rows`] on a thread of its own and composes them by a [`feed::Recipe`] on
+//! others; it notes in the [`ledger`] what is about to leave and what came of it. What waits for another attempt is the
+//! number of a row, and is composed again.
 //!
 //! [`smtp::Exchange`] decides, without I/O, which bytes may go out and what each reply means for whom;
 //! [`smtp::converse`] moves the bytes. The rules of the wire:
