@@ -4,18 +4,17 @@
 //! machine. The engine runs on this thread, whose processor time is told per message.
 
 #[allow(dead_code)]
+mod peers;
+#[allow(dead_code)]
+mod postfix;
 mod proxy;
 #[allow(dead_code)]
 mod sink;
+mod slow;
 
 use std::{
     env, fs,
-    io::{self, BufRead, BufReader, Write},
-    net::TcpListener,
-    os::unix::fs::MetadataExt,
-    process::{Command, Stdio},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +24,7 @@ use mailsend::{
     mail::{Content, DsnRequest, Envelope, Mailbox, State, Step, Stop, Submission, Submissions},
     transport::Door,
 };
+use postfix::SmtpSink;
 use sink::{Authority, Sink};
 use tokio::{
     runtime::Builder,
@@ -39,9 +39,8 @@ fn main() {
     let authority = Authority::new();
     if is_wanted("cost") {
         let count = 100_000;
-        if let Some((mut sink, port)) = smtp_sink() {
-            show("smtp-sink, PIPELINING, 10 sessions", send(port, count, 10, 1024));
-            sink.kill().expect("smtp-sink ends");
+        if let Some(sink) = SmtpSink::start().expect("processes") {
+            show("smtp-sink, PIPELINING, 10 sessions", send(sink.port, count, 10, 1024));
         }
         let sink = Sink::new(&["PIPELINING"], &authority);
         show("own sink, PIPELINING, 10 sessions", send(sink.port, count, 10, 1024));
@@ -60,7 +59,7 @@ fn main() {
     }
     if is_wanted("many") {
         make_room_for(2_100).expect("room for both ends");
-        show("1000 sessions, each reply after 1 s", send(slow(), 3_000, 1_000, 1024));
+        show("1000 sessions, each reply after 1 s", send(slow::start(), 3_000, 1_000, 1024));
     }
 }
 
@@ -140,56 +139,4 @@ fn send(port: u16, count: u64, sessions: usize, size: usize) -> Spent {
         assert_eq!(accepted, count);
     });
     Spent { count, time: start.elapsed(), processor: processor().saturating_sub(before) }
-}
-
-/// Postfix's sink, if it is here.
-fn smtp_sink() -> Option<(std::process::Child, u16)> {
-    let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-    // Root has to say who it would rather be.
-    let user: &[&str] =
-        if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) { &["-u", "nobody"] } else { &[] };
-    let mut child = Command::new("/usr/sbin/smtp-sink")
-        .args(user)
-        .args([&format!("127.0.0.1:{port}"), "512"])
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if child.try_wait().is_ok_and(|ended| ended.is_some()) {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Some((child, port))
-}
-
-/// A server without extensions that thinks about everything for a second.
-fn slow() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("an address").port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let talk = move || -> io::Result<()> {
-                let mut writer = stream.try_clone()?;
-                writer.write_all(b"220 slow.example\r\n")?;
-                let mut is_content = false;
-                for line in BufReader::new(stream).lines() {
-                    let line = line?;
-                    let reply: &[u8] = match (is_content, line.as_str()) {
-                        (true, ".") => b"250 taken\r\n",
-                        (true, _) => continue,
-                        (false, "DATA") => b"354 go ahead\r\n",
-                        (false, _) => b"250 fine\r\n",
-                    };
-                    is_content = !is_content && line == "DATA";
-                    thread::sleep(Duration::from_secs(1));
-                    writer.write_all(reply)?;
-                }
-                Ok(())
-            };
-            let spawned = thread::Builder::new().stack_size(64 * 1024).spawn(move || drop(talk()));
-            spawned.expect("a thread");
-        }
-    });
-    port
 }

@@ -6,20 +6,21 @@
 
 mod bare;
 mod peers;
+#[allow(dead_code)]
+mod postfix;
 mod proxy;
 mod sink;
 
 use std::{
     env, fs,
     io::{self, Write},
-    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Command, Stdio},
-    thread,
+    process::Command,
     time::Duration,
 };
 
-use peers::{Peers, Task, Tool, find, run, run_watched};
+use peers::{Peers, Task, Tool, run, run_watched};
+use postfix::SmtpSink;
 use sink::{Authority, Sink};
 
 /// What is offered by a server of today, without and with the login over TLS that a provider wants.
@@ -212,43 +213,6 @@ impl Bench {
         fs::remove_file(&path)?;
         assert!(memchr::memmem::find(&message, b"\n.").is_none(), "a line that begins with a dot");
         Ok(message)
-    }
-}
-
-/// Postfix's own sink.
-struct SmtpSink {
-    port: u16,
-    child: std::process::Child,
-}
-
-impl SmtpSink {
-    fn start() -> io::Result<Option<Self>> {
-        let Some(path) = find("smtp-sink") else {
-            println!("Not on this machine: smtp-sink (of Postfix).");
-            return Ok(None);
-        };
-        // Nobody else takes the port in between, it is hoped. As root it wants to know whom to become.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        for user in [&[][..], &["-u", "nobody"]] {
-            let mut command = Command::new(&path);
-            command.args(user).arg(format!("inet:127.0.0.1:{port}")).arg("100");
-            let mut sink = Self { port, child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()? };
-            while sink.child.try_wait()?.is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                    return Ok(Some(sink));
-                }
-                thread::sleep(Duration::from_millis(10));
-            }
-        }
-        println!("smtp-sink (of Postfix) does not start here.");
-        Ok(None)
-    }
-}
-
-impl Drop for SmtpSink {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill().and_then(|()| self.child.wait());
     }
 }
 

@@ -77,6 +77,7 @@ impl Sink {
                     octets: octets.clone(),
                     buffer: vec![0; BUFFER],
                     ahead: 0..0,
+                    replies: Vec::new(),
                 };
                 // Who goes in the middle is missed by the count.
                 thread::spawn(move || drop(talk.run(stream)));
@@ -107,6 +108,7 @@ struct Talk {
     buffer: Vec<u8>,
     /// What of the buffer is read and not used yet.
     ahead: Range<usize>,
+    replies: Vec<u8>,
 }
 
 impl Talk {
@@ -132,24 +134,22 @@ impl Talk {
                     let mut reply = String::from("250-sink.example\r\n");
                     offers.for_each(|offer| reply += &format!("250-{offer}\r\n"));
                     reply += "250 8BITMIME\r\n";
-                    stream.write_all(reply.as_bytes())?;
-                    stream.flush()?;
+                    self.replies.extend_from_slice(reply.as_bytes());
                     continue;
                 }
                 "STARTTLS" => {
-                    stream.write_all(b"220 go ahead\r\n")?;
+                    self.replies.extend_from_slice(b"220 go ahead\r\n");
+                    self.answer(stream)?;
                     return Ok(true);
                 }
                 "AUTH" if words.clone().count() < 2 => {
-                    stream.write_all(b"334 \r\n")?;
-                    stream.flush()?;
+                    self.replies.extend_from_slice(b"334 \r\n");
                     self.line(stream)?;
                     b"235 logged in\r\n"
                 }
                 "AUTH" => b"235 logged in\r\n",
                 "DATA" => {
-                    stream.write_all(b"354 go ahead\r\n")?;
-                    stream.flush()?;
+                    self.replies.extend_from_slice(b"354 go ahead\r\n");
                     self.data(stream)?;
                     self.taken.fetch_add(1, Ordering::SeqCst);
                     b"250 taken\r\n"
@@ -164,23 +164,34 @@ impl Talk {
                 }
                 "QUIT" => {
                     // Who does not wait for it is gone.
-                    let _ = stream.write_all(b"221 bye\r\n").and_then(|()| stream.flush());
+                    self.replies.extend_from_slice(b"221 bye\r\n");
+                    let _ = self.answer(stream);
                     return Ok(false);
                 }
                 _ => b"250 fine\r\n",
             };
-            stream.write_all(reply)?;
-            stream.flush()?;
+            self.replies.extend_from_slice(reply);
         }
         Ok(false)
+    }
+
+    /// Answers everything that has come.
+    fn answer(&mut self, stream: &mut dyn Stream) -> io::Result<()> {
+        if !self.replies.is_empty() {
+            stream.write_all(&self.replies)?;
+            stream.flush()?;
+            self.replies.clear();
+        }
+        Ok(())
     }
 
     fn ahead(&self) -> &[u8] {
         &self.buffer[self.ahead.clone()]
     }
 
-    /// Reads behind what is there; false at the end.
+    /// Reads behind what is there; false at the end. What has come is answered first: all of a group at once.
     fn more(&mut self, stream: &mut dyn Stream) -> io::Result<bool> {
+        self.answer(stream)?;
         self.buffer.copy_within(self.ahead.clone(), 0);
         self.ahead = 0..self.ahead.len();
         let count = stream.read(&mut self.buffer[self.ahead.end..])?;

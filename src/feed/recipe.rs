@@ -283,9 +283,8 @@ impl Recipe {
         }
         self.recipients(row, &data, &mut draft)?;
         self.fields(&data, &mut draft)?;
-        let text = |phrase: &Option<Phrase>| {
-            phrase.as_ref().map(|phrase| phrase.render(&data).map(|text| Text::from(text.as_str()))).transpose()
-        };
+        let text =
+            |phrase: &Option<Phrase>| phrase.as_ref().map(|phrase| phrase.render(&data).map(Text::from)).transpose();
         draft.text = text(&values.text)?;
         draft.html = text(&values.html)?;
         draft.markdown = text(&values.markdown)?;
@@ -417,7 +416,7 @@ impl Values {
 /// # Errors
 /// If a file of the template cannot be read.
 pub fn dress(draft: &mut Draft, rendered: Rendered) -> Result<(), ComposeError> {
-    let text = |text: Option<String>| text.map(|text| Text { bytes: text.into_bytes(), charset: None });
+    let text = |text: Option<String>| text.map(Text::from);
     draft.subject = draft.subject.take().or(rendered.subject);
     if draft.text.is_none() && draft.html.is_none() && draft.markdown.is_none() {
         draft.text = text(rendered.text);

@@ -1,6 +1,6 @@
 //! A draft becomes a message: fields in the usual order, then the tree mixed > related > alternative.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use mail_builder::{
     MessageBuilder, Writer,
@@ -174,8 +174,8 @@ impl Draft {
             .into_iter()
             .flatten()
             .flat_map(Entry::mailboxes)
+            .filter(|mailbox| seen.insert(&mailbox.address))
             .map(|mailbox| mailbox.address.clone())
-            .filter(|address| seen.insert(address.clone()))
             .collect()
     }
 }
@@ -207,9 +207,12 @@ fn id_domain(domain: &str) -> String {
     domain.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).collect()
 }
 
-fn fields(draft: &Draft, stamp: &Stamp, id: &str) -> Result<Vec<(String, HeaderType<'static>)>, ComposeError> {
-    let mut fields: Vec<(String, HeaderType<'static>)> = Vec::new();
-    let mut add = |name: &str, value: HeaderType<'static>| fields.push((name.to_owned(), value));
+/// Names and values, borrowed where they are there already.
+type Fields<'a> = Vec<(&'a str, HeaderType<'a>)>;
+
+fn fields<'a>(draft: &'a Draft, stamp: &'a Stamp, id: &'a str) -> Result<Fields<'a>, ComposeError> {
+    let mut fields: Fields<'a> = Vec::with_capacity(8 + draft.fields.len());
+    let mut add = |name: &'a str, value: HeaderType<'a>| fields.push((name, value));
     add("From", addresses(&[Entry::Mailbox(draft.from.clone())]));
     for (name, entries) in [("To", &draft.to), ("Cc", &draft.cc), ("Reply-To", &draft.reply_to)] {
         if !entries.is_empty() {
@@ -224,17 +227,17 @@ fn fields(draft: &Draft, stamp: &Stamp, id: &str) -> Result<Vec<(String, HeaderT
         check_value("Subject", subject)?;
         add("Subject", unstructured(subject));
     }
-    let raw = |text: &str| HeaderType::from(Raw::new(text.to_owned()));
-    add("Date", raw(draft.date.as_deref().unwrap_or(&stamp.date())));
+    let raw = |text: &'a str| HeaderType::from(Raw::new(text));
+    add("Date", raw(draft.date.as_deref().unwrap_or(stamp.date())));
     add("Message-ID", raw(id));
     if !draft.in_reply_to.is_empty() {
-        add("In-Reply-To", raw(&draft.in_reply_to.join(" ")));
+        add("In-Reply-To", Raw::new(draft.in_reply_to.join(" ")).into());
     }
     // A reply refers to what it replies to (RFC 5322, 3.6.4).
-    let mut references = draft.references.clone();
-    references.extend(draft.in_reply_to.iter().filter(|id| !draft.references.contains(id)).cloned());
+    let mut references: Vec<&str> = draft.references.iter().map(String::as_str).collect();
+    references.extend(draft.in_reply_to.iter().filter(|id| !draft.references.contains(id)).map(String::as_str));
     if !references.is_empty() {
-        add("References", raw(&references.join(" ")));
+        add("References", Raw::new(references.join(" ")).into());
     }
     match draft.priority {
         Some(Priority::High) => {
@@ -255,20 +258,20 @@ fn fields(draft: &Draft, stamp: &Stamp, id: &str) -> Result<Vec<(String, HeaderT
         if is_taken && fields.iter().any(|(name, _)| field.is(name)) {
             return Err(ComposeError::value(&field.name, "it is given twice: as a field and by its option"));
         }
-        fields.push((field.name.clone(), field.header()?));
+        fields.push((&field.name, field.header()?));
     }
     Ok(fields)
 }
 
 fn body(draft: &Draft, stamp: &mut Stamp, assembly: &mut Assembly) -> Result<MimePart<'static>, ComposeError> {
-    let mut text = draft.text.clone();
-    let mut html = draft.html.clone();
+    let mut text = draft.text.as_ref().map(Cow::Borrowed);
+    let mut html = draft.html.as_ref().map(Cow::Borrowed);
     if let Some(markdown) = &draft.markdown {
-        html = Some(html_from_markdown(markdown)?);
-        text = Some(markdown.clone());
+        html = Some(Cow::Owned(html_from_markdown(markdown)?));
+        text = Some(Cow::Borrowed(markdown));
     }
     if let (None, Some(html)) = (&text, &html) {
-        text = Some(text_from_html(html)?);
+        text = Some(Cow::Owned(text_from_html(html)?));
     }
     let mut ids = HashSet::new();
     if let Some(twice) = draft.inline.iter().map(Attachment::content_id).find(|id| !ids.insert(id.clone())) {
@@ -356,6 +359,10 @@ impl Assembly {
 }
 
 impl Writer for Assembly {
+    fn reserve(&mut self, additional: usize) {
+        self.buffer.reserve(additional);
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         let Some(at) = self.waiting.iter().position(|(placeholder, _)| placeholder.as_bytes() == bytes) else {
             self.buffer.extend_from_slice(bytes);

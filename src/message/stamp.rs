@@ -9,38 +9,50 @@ use ring::rand::{SecureRandom, SystemRandom};
 #[derive(Debug)]
 pub struct Stamp {
     now: Zoned,
+    /// The time as RFC 5322 writes it.
+    date: String,
     marks: Marks,
 }
 
+/// Octets of a mark.
+const MARK: usize = 20;
+
 #[derive(Debug)]
 enum Marks {
-    System(SystemRandom),
+    /// Octets of the system that are not used up yet, from many marks' worth that are fetched at once.
+    System(SystemRandom, Vec<u8>),
     Seeded(u64),
 }
 
 impl Stamp {
     /// The present, in the local time zone, and marks that nobody can guess.
     pub fn now() -> Self {
-        Self { now: Timestamp::now().to_zoned(local_zone()), marks: Marks::System(SystemRandom::new()) }
+        let random = Marks::System(SystemRandom::new(), Vec::new());
+        Self::at(Timestamp::now().to_zoned(local_zone()), random)
     }
 
     /// A given second since 1970 in UTC, and marks that follow from `seed`: the same message every time.
     pub fn fixed(seconds: i64, seed: u64) -> Self {
         let now = Timestamp::from_second(seconds).unwrap_or_default().to_zoned(TimeZone::UTC);
-        Self { now, marks: Marks::Seeded(seed) }
+        Self::at(now, Marks::Seeded(seed))
+    }
+
+    fn at(now: Zoned, marks: Marks) -> Self {
+        Self { date: format_date(&now), now, marks }
     }
 
     /// Takes the present time, unless the time is given.
     pub fn renew(&mut self) {
         let now = Timestamp::now();
-        if matches!(self.marks, Marks::System(_)) && now.as_second() != self.seconds() {
+        if matches!(self.marks, Marks::System(..)) && now.as_second() != self.seconds() {
             self.now = now.to_zoned(self.now.time_zone().clone());
+            self.date = format_date(&self.now);
         }
     }
 
     /// The time as RFC 5322 writes it.
-    pub fn date(&self) -> String {
-        format_date(&self.now)
+    pub fn date(&self) -> &str {
+        &self.date
     }
 
     /// The same second as a number, for names.
@@ -51,13 +63,19 @@ impl Stamp {
     /// Returns a mark of 20 characters from 0-9 and a-v, 100 bits of randomness.
     pub fn mark(&mut self) -> String {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-        let mut bytes = [0_u8; 20];
+        let mut bytes = [0_u8; MARK];
         match &mut self.marks {
-            Marks::System(random) => {
-                // A system without randomness cannot do TLS either; the time still tells messages apart.
-                if random.fill(&mut bytes).is_err() {
-                    bytes[..16].copy_from_slice(&self.now.timestamp().as_nanosecond().to_le_bytes());
+            Marks::System(random, left) => {
+                if left.is_empty() {
+                    left.resize(MARK * 16, 0);
+                    // A system without randomness cannot do TLS either; the time still tells messages apart.
+                    if random.fill(left).is_err() {
+                        left.truncate(MARK);
+                        left[..16].copy_from_slice(&self.now.timestamp().as_nanosecond().to_le_bytes());
+                    }
                 }
+                bytes.copy_from_slice(&left[left.len() - MARK..]);
+                left.truncate(left.len() - MARK);
             }
             Marks::Seeded(state) => bytes.iter_mut().for_each(|byte| *byte = (splitmix64(state) >> 56) as u8),
         }

@@ -37,6 +37,12 @@ impl From<&str> for Text {
     }
 }
 
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { bytes: text.into_bytes(), charset: None }
+    }
+}
+
 impl Text {
     /// Whether there is nothing but white space.
     pub fn is_blank(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The course of a batch: letters go up, steps come down, and the ledger knows of everything before it happens.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     future::Future,
@@ -90,17 +91,31 @@ impl Ord for Due {
 struct Streak {
     code: u16,
     messages: u32,
-    held: Vec<(Facts, Outcome, Arc<Route>)>,
+    held: Vec<(Facts<'static>, Outcome, Arc<Route>)>,
 }
 
 /// What a record needs beside the outcome.
-#[derive(Clone)]
-struct Facts {
+struct Facts<'a> {
     id: u64,
     row: u64,
-    message_id: String,
-    from: Option<Address>,
+    message_id: Cow<'a, str>,
+    from: Option<Cow<'a, Address>>,
     attempts: u32,
+}
+
+impl Open {
+    fn facts(&self, id: u64) -> Facts<'_> {
+        let (message_id, from) = (Cow::Borrowed(self.message_id.as_str()), self.from.as_ref().map(Cow::Borrowed));
+        Facts { id, row: self.ticket.row, message_id, from, attempts: self.ticket.attempts }
+    }
+}
+
+impl Facts<'_> {
+    fn into_owned(self) -> Facts<'static> {
+        let message_id = Cow::Owned(self.message_id.into_owned());
+        let from = self.from.map(|from| Cow::Owned(from.into_owned()));
+        Facts { id: self.id, row: self.row, message_id, from, attempts: self.attempts }
+    }
 }
 
 pub(super) struct Course<T> {
@@ -176,7 +191,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
 
     pub async fn run(
         mut self,
-        mut made: mpsc::Receiver<Made>,
+        mut made: mpsc::Receiver<Vec<Made>>,
         outlets: Vec<Outlet>,
         mut wish: watch::Receiver<Stop>,
     ) -> Verdict {
@@ -205,10 +220,10 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                     self.synced(synced.unwrap_or_else(|error| Err(io::Error::other(error))));
                 }
                 one = made.recv(), if takes => match one {
-                    Some(one) => {
-                        self.made(one);
-                        while self.takes_more() && let Ok(one) = made.try_recv() {
-                            self.made(one);
+                    Some(chunk) => {
+                        chunk.into_iter().for_each(|one| self.made(one));
+                        while self.takes_more() && let Ok(chunk) = made.try_recv() {
+                            chunk.into_iter().for_each(|one| self.made(one));
                         }
                     }
                     // The press ends only with the feed: it has met a defect.
@@ -364,7 +379,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             dsn: None,
             elapsed: Duration::ZERO,
         };
-        let facts = Facts { id: 0, row: ticket.row, message_id: message_id.to_owned(), from: None, attempts: 0 };
+        let facts = Facts { id: 0, row: ticket.row, message_id: message_id.into(), from: None, attempts: 0 };
         self.settle(&facts, &outcome, &Arc::new(Route { profile: None, server: String::new() }));
     }
 
@@ -400,29 +415,21 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     }
 
     fn settled(&mut self, id: u64, route: &Arc<Route>, outcomes: Vec<Outcome>) {
+        let Some(mut open) = self.open.remove(&id) else { return };
         for outcome in outcomes {
-            let Some(open) = self.open.get_mut(&id) else { return };
             open.waiting = open.waiting.saturating_sub(1);
             open.has_accepted |= outcome.state == State::Accepted;
             if is_one_too_many(&outcome) {
                 open.overflow.push((outcome, route.clone()));
                 continue;
             }
-            self.sort(id, outcome, route);
+            self.sort(id, &mut open, outcome, route);
         }
-        self.close(id);
+        self.close(id, open);
     }
 
     /// Decides what an outcome means: the end, another attempt, or the end of all.
-    fn sort(&mut self, id: u64, outcome: Outcome, route: &Arc<Route>) {
-        let Some(open) = self.open.get_mut(&id) else { return };
-        let facts = Facts {
-            id,
-            row: open.ticket.row,
-            message_id: open.message_id.clone(),
-            from: open.from.clone(),
-            attempts: open.ticket.attempts,
-        };
+    fn sort(&mut self, id: u64, open: &mut Open, outcome: Outcome, route: &Arc<Route>) {
         if outcome.state == State::Deferred {
             let has_ended = *self.stop.borrow() != Stop::No;
             let trouble = outcome.trouble.as_ref().filter(|_| !may_change(&outcome)).cloned();
@@ -433,22 +440,22 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                 now.checked_sub(outcome.elapsed).unwrap_or(now)
             });
             let pause = *open.pause.get_or_insert_with(|| {
-                let pause = retry.pause_after(facts.attempts, random())?;
+                let pause = retry.pause_after(open.ticket.attempts, random())?;
                 (first.elapsed() + pause <= retry.max_time).then_some(pause)
             });
             if is_left {
                 // Nobody's fault, and not this recipient's last word: the next run tries again.
                 self.verdict.has_more = true;
-                self.defer(&facts, &outcome, route);
+                self.defer(&open.facts(id), &outcome, route);
                 if let Some(trouble) = trouble.filter(|trouble| trouble.cause != Cause::Stopped) {
                     self.end(End::Trouble(trouble));
                 }
             } else if pause.is_some() && may_change(&outcome) {
                 open.deferred.push(outcome.recipient.clone());
-                self.defer(&facts, &outcome, route);
+                self.defer(&open.facts(id), &outcome, route);
             } else {
                 self.verdict.has_more = true;
-                self.settle(&facts, &outcome, route);
+                self.settle(&open.facts(id), &outcome, route);
             }
             return;
         }
@@ -456,18 +463,20 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             outcome.state == State::Failed && matches!(outcome.stage, Stage::Mail | Stage::Data | Stage::Final)
         });
         match (refusal, self.manner.stop_after_failures) {
-            (Some(reply), Some(limit)) => self.refused(reply.code, limit, facts, outcome.clone(), route),
+            (Some(reply), Some(limit)) => {
+                self.refused(reply.code, limit, open.facts(id).into_owned(), outcome.clone(), route);
+            }
             _ => {
                 if outcome.state == State::Accepted {
                     self.release_streak();
                 }
-                self.settle(&facts, &outcome, route);
+                self.settle(&open.facts(id), &outcome, route);
             }
         }
     }
 
     /// A message was refused as such. Many in a row are a quota, and none of them has failed for good.
-    fn refused(&mut self, code: u16, limit: u32, facts: Facts, outcome: Outcome, route: &Arc<Route>) {
+    fn refused(&mut self, code: u16, limit: u32, facts: Facts<'static>, outcome: Outcome, route: &Arc<Route>) {
         if self.streak.code != code {
             self.release_streak();
             self.streak.code = code;
@@ -497,15 +506,17 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     }
 
     /// Takes a message off whose recipients are all settled for this attempt, and lets it come again if it has to.
-    fn close(&mut self, id: u64) {
-        let Some(open) = self.open.get_mut(&id).filter(|open| open.waiting == 0) else { return };
+    fn close(&mut self, id: u64, mut open: Open) {
+        if open.waiting > 0 {
+            self.open.insert(id, open);
+            return;
+        }
         let overflow = std::mem::take(&mut open.overflow);
         let goes_on = open.has_accepted && !overflow.is_empty();
         if !goes_on {
             for (outcome, route) in overflow {
-                self.sort(id, outcome, &route);
+                self.sort(id, &mut open, outcome, &route);
             }
-            let Some(open) = self.open.remove(&id) else { return };
             if let (Some(Some(pause)), false) = (open.pause, open.deferred.is_empty()) {
                 let ticket = Ticket { open: Some(open.deferred.into()), has_turn: false, ..open.ticket };
                 self.retry(ticket, Instant::now() + pause);
@@ -515,13 +526,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
         // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt. It is in no doubt until then.
         self.release(id);
         let Some(open) = self.open.remove(&id) else { return };
-        let facts = Facts {
-            id,
-            row: open.ticket.row,
-            message_id: open.message_id.clone(),
-            from: open.from.clone(),
-            attempts: open.ticket.attempts,
-        };
+        let facts = open.facts(id);
         // They were refused for now: the intent of this transaction is not theirs.
         for (outcome, route) in &overflow {
             self.defer(&facts, outcome, route);
@@ -585,13 +590,13 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
 
     // ---- the ledger
 
-    fn record<'a>(run: &'a str, facts: &'a Facts, outcome: &'a Outcome, route: &'a Route) -> Record<'a> {
-        let (row, message_id, from) = (Some(facts.row), facts.message_id.as_str(), facts.from.as_ref());
+    fn record<'a>(run: &'a str, facts: &'a Facts<'_>, outcome: &'a Outcome, route: &'a Route) -> Record<'a> {
+        let (row, message_id, from) = (Some(facts.row), &*facts.message_id, facts.from.as_deref());
         Record { run, row, message_id, from, outcome, route, attempts: facts.attempts }
     }
 
     /// A recipient has ended for this run.
-    fn settle(&mut self, facts: &Facts, outcome: &Outcome, route: &Arc<Route>) {
+    fn settle(&mut self, facts: &Facts<'_>, outcome: &Outcome, route: &Arc<Route>) {
         let record = Self::record(&self.run, facts, outcome, route);
         self.ledger.outcome(&record);
         self.verdict.counts[outcome.state as usize] += 1;
@@ -599,7 +604,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     }
 
     /// A recipient is deferred, and this is not the last word.
-    fn defer(&mut self, facts: &Facts, outcome: &Outcome, route: &Arc<Route>) {
+    fn defer(&mut self, facts: &Facts<'_>, outcome: &Outcome, route: &Arc<Route>) {
         let record = Self::record(&self.run, facts, outcome, route);
         self.ledger.attempt(&record);
         (self.told)(BatchTold::Deferred(&record));

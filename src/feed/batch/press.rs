@@ -21,6 +21,9 @@ const BLOCK: usize = 200;
 /// Rows that go to a composing thread together.
 const CHUNK: usize = 16;
 
+/// Chunks of letters that wait for the feed.
+const READY: usize = 4;
+
 /// What comes from the press.
 pub(super) enum Made {
     /// These rows come next; none is sent before that is noted and synced.
@@ -102,9 +105,9 @@ pub(super) fn press(
     recipe: &Arc<Recipe>,
     sieve: &Arc<Sieve>,
     ids: &RowIds,
-) -> (mpsc::Receiver<Made>, sync::Sender<Ticket>) {
+) -> (mpsc::Receiver<Vec<Made>>, sync::Sender<Ticket>) {
     let composers = thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2).min(8);
-    let (made, results) = mpsc::channel(64);
+    let (made, results) = mpsc::channel(READY);
     let (again, tickets) = sync::channel();
     let (jobs, taken) = async_channel::bounded::<Vec<Job>>(2 * composers);
     let reader = table.reader();
@@ -123,10 +126,10 @@ pub(super) fn press(
             let mut stamp = Stamp::now();
             while let Ok(jobs) = taken.recv_blocking() {
                 stamp.renew();
-                for (ticket, row) in jobs {
-                    if made.blocking_send(composed(ticket, row, &recipe, &sieve, &ids, &mut stamp)).is_err() {
-                        return;
-                    }
+                let composed = |(ticket, row)| composed(ticket, row, &recipe, &sieve, &ids, &mut stamp);
+                // Whoever is woken for one letter takes the others of its chunk, too.
+                if made.blocking_send(jobs.into_iter().map(composed).collect()).is_err() {
+                    return;
                 }
             }
         });
@@ -138,7 +141,7 @@ pub(super) fn press(
 fn read(
     mut selection: Selection<'_>,
     jobs: &async_channel::Sender<Vec<Job>>,
-    made: &mpsc::Sender<Made>,
+    made: &mpsc::Sender<Vec<Made>>,
     tickets: &sync::Receiver<Ticket>,
 ) -> Option<()> {
     let mut is_end = false;
@@ -154,7 +157,7 @@ fn read(
         }
         is_end = block.len() < BLOCK;
         if !block.is_empty() {
-            made.blocking_send(Made::Block(block.iter().map(|(ticket, _)| ticket.row).collect())).ok()?;
+            made.blocking_send(vec![Made::Block(block.iter().map(|(ticket, _)| ticket.row).collect())]).ok()?;
         }
         let mut block = block.into_iter().peekable();
         while block.peek().is_some() {
@@ -165,7 +168,7 @@ fn read(
             jobs.send_blocking(block.by_ref().take(CHUNK).collect()).ok()?;
         }
     }
-    made.blocking_send(Made::End).ok()?;
+    made.blocking_send(vec![Made::End]).ok()?;
     while let Ok(ticket) = tickets.recv() {
         let mut chunk = Vec::new();
         for ticket in [ticket].into_iter().chain(tickets.try_iter().take(CHUNK - 1)) {
