@@ -183,13 +183,26 @@ impl FileValue {
         // Who fills the table must not get at other files.
         let whole = |path: &Path| fs::canonicalize(path).map_err(|error| unreadable(path, &error));
         let (file, root) = (whole(place)?, whole(&self.root)?);
-        if !file.starts_with(&root) {
+        let below = file.strip_prefix(&root).ok().filter(|_| root.parent().is_some());
+        let Some(below) = below else {
             let what = format!("{}: '{}' lies outside of {}", self.option, clean(&path), self.root.display());
             return Err(Complaint(what));
+        };
+        // What programs keep for themselves is nobody's attachment: keys, passwords, configuration.
+        if below.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b".")) {
+            return Err(Complaint(format!(
+                "{}: '{}' is a hidden file, or in a hidden folder",
+                self.option,
+                clean(&path)
+            )));
         }
+        let name = match &self.name {
+            Some(name) => Some(name.render(data)?),
+            None => place.file_name().map(|name| name.to_string_lossy().into_owned()),
+        };
         let spec = AttachmentSpec {
-            input: Input::Path(place.to_owned()),
-            name: self.name.as_ref().map(|name| name.render(data)).transpose()?,
+            input: Input::Path(file),
+            name,
             ..self.marks.clone()
         };
         Ok(Some(spec.open(&self.option)?))

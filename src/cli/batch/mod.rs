@@ -344,9 +344,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     // A thread that still reads, writes or waits for a keyring is not waited for.
     runtime.shutdown_background();
     let exit = exit_of(&verdict, &found);
-    if let Some(failed) = &args.run.failed {
-        write_failed(failed, batch.table(), &book.path)?;
-    }
+    let failed = args.run.failed.as_ref().map_or(Ok(()), |failed| write_failed(failed, batch.table(), &book.path));
     let copy = copy.filter(|copy| {
         // What is left of it hurts nobody.
         verdict.has_more || fs::remove_file(copy).is_err()
@@ -354,6 +352,17 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     // Standard input is read only once.
     let rows = copy.filter(|_| args.source.as_deref() == Some("-"));
     let result = presenter.finish(&verdict, &book, rows.as_deref(), exit);
+    let result = match (result, failed) {
+        // How the run has ended says more, and is told in any case.
+        (Ok(exit), Err(error)) => {
+            Err(CliError { exit: if exit == Exit::Success { error.exit } else { exit }, ..error })
+        }
+        (Err(end), Err(error)) => {
+            ui::show(&error);
+            Err(end)
+        }
+        (result, Ok(())) => result,
+    };
     match signal.load(Ordering::Relaxed) {
         0 => result,
         number => {

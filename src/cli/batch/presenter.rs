@@ -134,7 +134,8 @@ impl Presenter {
                     self.line(format!("row {}: {line}, attempt {}", record.row.unwrap_or_default(), record.attempts));
                 }
             }
-            BatchTold::Bad(row, why) => {
+            BatchTold::Left(row, why) => self.line(format!("row {row}: not sent now: {}", clean(why))),
+            BatchTold::Skipped(row, why) => {
                 self.tally.skipped();
                 self.counts[State::Skipped as usize].fetch_add(1, Ordering::Relaxed);
                 self.line(format!("row {row}: not sent: {}", clean(why)));

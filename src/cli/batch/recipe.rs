@@ -7,7 +7,7 @@ use crate::{
     cli::{CliError, Exit, args::Context, message::PriorityArg, send::compose::default_sender, stdin::Stdin},
     config::Profile,
     feed::{FileValue, Recipe, ReturnPath, Values},
-    mail::{Address, Mailbox, parse_list},
+    mail::{Address, Mailbox, clean, parse_list},
     message::{AttachmentSpec, Draft, Field, Input, message_id, message_ids, parse_date},
     rows::Layout,
     template::{Kind, Phrase, Template},
@@ -38,6 +38,7 @@ pub(super) fn recipe(
         Some(None) => profile.from.clone().map_or_else(|| mailbox("--from", "nobody@localhost"), Ok)?,
         None => default_sender(context, profile)?,
     };
+    maker.note("sender", &sender.to_string());
     let mut base = Draft::new(sender);
     let mut values = Values { from: from.filter(|phrase| phrase.literal().is_none()), ..Values::default() };
 
@@ -61,6 +62,10 @@ pub(super) fn recipe(
         },
         None => base.reply_to.clone_from(&profile.reply_to),
     }
+    for entry in &base.reply_to {
+        entry.mailboxes().iter().for_each(|mailbox| maker.note("Reply-To", &mailbox.to_string()));
+    }
+    maker.note("null sender", if profile.has_null_sender { "1" } else { "" });
     let mut return_path = if profile.has_null_sender { ReturnPath::Null } else { ReturnPath::Sender };
     if let Some(phrase) = maker.phrase("--envelope-from", &message.envelope_from)? {
         match phrase.literal() {
@@ -76,6 +81,7 @@ pub(super) fn recipe(
         true => Layout::find(columns, args.to_column.as_deref())?,
         false => Layout::beside(columns)?,
     };
+    maker.note("--to-column", layout.to.as_deref().unwrap_or_default());
     maker.files("--attach", &message.attach, &mut base.attachments, &mut values.attach)?;
     maker.files("--inline", &message.inline, &mut base.inline, &mut values.inline)?;
     if let Some(column) = &layout.attach {
@@ -99,6 +105,10 @@ pub(super) fn recipe(
     base.wants_read_receipt = message.mdn;
     for header in &message.header {
         let phrase = maker.one("--header", header, Kind::Line)?;
+        if header.split(':').next().is_some_and(|name| name.contains("{{")) {
+            return Err(CliError::usage(format!("--header: '{}' has a name that depends on the row", clean(header)))
+                .hint("write the field's name as it is: -H 'X-Name: {{value}}'"));
+        }
         match phrase.literal() {
             Some(literal) => base.add_field(Field::parse(literal)?)?,
             None => values.headers.push(phrase),
@@ -113,12 +123,14 @@ pub(super) fn recipe(
     for (name, value) in &set {
         maker.note(name, &value.to_string());
     }
+    let dsn = message.dsn()?;
+    maker.note("wishes", &format!("{:?} {:?} {} {}", dsn, message.priority, message.mdn, message.verp));
     let redirect = args.redirect_to.as_ref().map(|address| mailbox("--redirect-to", address)).transpose()?;
     let redirect: Option<Address> = redirect.map(|mailbox| mailbox.address);
     maker.note("--redirect-to", redirect.as_ref().map_or("", AsRef::as_ref));
     let digest = maker.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let has_verp = message.verp;
-    let recipe = Recipe { base, values, layout, template, set, dsn: message.dsn()?, return_path, redirect, has_verp };
+    let recipe = Recipe { base, values, layout, template, set, dsn, return_path, redirect, has_verp };
     recipe.check(columns)?;
     Ok(Made { recipe, digest })
 }

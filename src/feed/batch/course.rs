@@ -130,6 +130,10 @@ pub(super) struct Course<T> {
     /// Rows that the press has and that have not come.
     in_press: u64,
     is_read: bool,
+    /// Messages of a row that have an intent and no answer.
+    in_doubt: HashMap<u64, u32>,
+    /// Rows without any that have had one, to be noted.
+    answered: Vec<u64>,
     /// Letters whose rows are not reserved yet.
     held: VecDeque<(u64, Submission)>,
     outbox: VecDeque<Submission>,
@@ -156,6 +160,11 @@ struct Syncing {
     tickets: Vec<Ticket>,
 }
 
+/// Nothing is made any more, though something should be.
+fn no_more() -> End {
+    End::Trouble(Trouble::new(Stage::Compose, Cause::Internal, "no more messages are made"))
+}
+
 /// A submission that waits for a place in the channel.
 type Parked = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -172,6 +181,8 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             next_id: 0,
             in_press: 0,
             is_read: false,
+            in_doubt: HashMap::new(),
+            answered: Vec::new(),
             held: VecDeque::new(),
             outbox: VecDeque::new(),
             due: BinaryHeap::new(),
@@ -227,7 +238,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                         }
                     }
                     // The press ends only with the feed: it has met a defect.
-                    None => self.end(End::Trouble(Trouble::new(Stage::Compose, Cause::Internal, "no more messages are made"))),
+                    None => self.end(no_more()),
                 },
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
                 _ = tick.tick() => self.tick(),
@@ -304,6 +315,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                 self.noted = rows.last().copied().unwrap_or_default();
             }
             Made::End => self.is_read = true,
+            Made::Defect => self.end(no_more()),
             Made::Letters(ticket, letters, left) => {
                 self.in_press -= 1;
                 for (recipient, fate) in left {
@@ -347,7 +359,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                 }
                 // It could be made before: a file has gone. The next run may find it again.
                 self.verdict.has_more = true;
-                (self.told)(BatchTold::Bad(ticket.row, &error.what));
+                (self.told)(BatchTold::Left(ticket.row, &error.what));
             }
         }
     }
@@ -356,7 +368,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     fn skip(&mut self, ticket: &Ticket, why: &str) {
         self.ledger.skipped(ticket.row, why);
         self.verdict.counts[State::Skipped as usize] += 1;
-        (self.told)(BatchTold::Bad(ticket.row, why));
+        (self.told)(BatchTold::Skipped(ticket.row, why));
     }
 
     /// A recipient that is not sent to.
@@ -394,9 +406,12 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                     for id in ids {
                         if let Some(open) = self.open.get_mut(&id) {
                             open.has_intent = true;
+                            *self.in_doubt.entry(open.ticket.row).or_default() += 1;
                             rows.push(open.ticket.row);
                         }
                     }
+                    // What was answered before is not what is intended now.
+                    self.note_answered();
                     self.ledger.intent(&rows);
                     acks.push(ack);
                 }
@@ -405,6 +420,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                 Step::Event(event) => self.event(event),
             }
         }
+        self.note_answered();
         // Nothing leaves of which the ledger does not know; without consent it does not leave.
         if self.write() {
             for ack in acks {
@@ -459,8 +475,11 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             }
             return;
         }
-        let refusal = outcome.reply.as_ref().filter(|_| {
-            outcome.state == State::Failed && matches!(outcome.stage, Stage::Mail | Stage::Data | Stage::Final)
+        let refusal = outcome.reply.as_ref().filter(|reply| {
+            // An address or a mailbox is one recipient's own (RFC 3463, 3.2 and 3.3), as LMTP tells it after the content.
+            let is_own = reply.enhanced().is_some_and(|status| matches!(status.subject, 1 | 2));
+            let is_of_message = matches!(outcome.stage, Stage::Mail | Stage::Data | Stage::Final);
+            outcome.state == State::Failed && is_of_message && !is_own
         });
         match (refusal, self.manner.stop_after_failures) {
             (Some(reply), Some(limit)) => {
@@ -481,7 +500,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             self.release_streak();
             self.streak.code = code;
         }
-        let is_same = self.streak.held.last().is_some_and(|(last, ..)| last.id == facts.id);
+        let is_same = self.streak.held.iter().any(|(held, ..)| held.id == facts.id);
         self.streak.messages += u32::from(!is_same);
         let reply = outcome.reply.as_ref().map(ToString::to_string).unwrap_or_default();
         // Whoever dies before it is known leaves nothing in doubt: the message was not taken.
@@ -511,6 +530,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             self.open.insert(id, open);
             return;
         }
+        self.certain(&mut open);
         let overflow = std::mem::take(&mut open.overflow);
         let goes_on = open.has_accepted && !overflow.is_empty();
         if !goes_on {
@@ -523,9 +543,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             }
             return;
         }
-        // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt. It is in no doubt until then.
-        self.release(id);
-        let Some(open) = self.open.remove(&id) else { return };
+        // RFC 5321, 4.5.3.1.10: the rest in another transaction of the same attempt.
         let facts = open.facts(id);
         // They were refused for now: the intent of this transaction is not theirs.
         for (outcome, route) in &overflow {
@@ -548,29 +566,42 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
 
     /// It was not taken: due again, no attempt counted.
     fn later(&mut self, mut submission: Submission, at: Option<Instant>) {
-        self.release(submission.id);
-        let Some(open) = self.open.get(&submission.id) else { return };
+        let Some(mut open) = self.open.remove(&submission.id) else { return };
+        self.certain(&mut open);
         submission.has_turn |= at.is_some();
         match at {
             Some(at) if open.deferred.is_empty() && open.overflow.is_empty() => {
-                let Some(open) = self.open.remove(&submission.id) else { return };
                 let rest = submission.envelope.to().into();
                 let attempts = open.ticket.attempts - 1;
                 self.retry(Ticket { attempts, open: Some(rest), has_turn: true, ..open.ticket }, at);
             }
-            _ => self.outbox.push_front(submission),
+            _ => {
+                self.open.insert(submission.id, open);
+                self.outbox.push_front(submission);
+            }
         }
     }
 
-    /// Takes the intent of a message back for all recipients of its row that have no outcome; not while another message
-    /// of the row is on its way, which has no other intent.
-    fn release(&mut self, id: u64) {
-        let Some(open) = self.open.get_mut(&id) else { return };
+    /// A message is in doubt no more: it was answered, or not taken. If no other message of its row is, the intent is taken
+    /// back for all recipients of the row that have no final outcome.
+    fn certain(&mut self, open: &mut Open) {
         let row = open.ticket.row;
-        if std::mem::take(&mut open.has_intent)
-            && !self.open.values().any(|other| other.has_intent && other.ticket.row == row)
-        {
-            self.ledger.release(&[row]);
+        if !std::mem::take(&mut open.has_intent) {
+            return;
+        }
+        if let Some(messages) = self.in_doubt.get_mut(&row) {
+            *messages -= 1;
+            if *messages == 0 {
+                self.in_doubt.remove(&row);
+                self.answered.push(row);
+            }
+        }
+    }
+
+    fn note_answered(&mut self) {
+        if !self.answered.is_empty() {
+            self.ledger.release(&self.answered);
+            self.answered.clear();
         }
     }
 

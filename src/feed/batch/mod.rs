@@ -56,8 +56,10 @@ pub enum BatchTold<'a> {
     Settled(&'a Record<'a>),
     /// A recipient is deferred and will be tried again.
     Deferred(&'a Record<'a>),
-    /// A row is not sent as a whole; its number, and why.
-    Bad(u64, &'a str),
+    /// A row cannot be sent and is skipped; its number, and why.
+    Skipped(u64, &'a str),
+    /// A row could be sent before and cannot any more; the next run may find it again.
+    Left(u64, &'a str),
     /// Something to show.
     Event(Event),
 }

@@ -53,9 +53,16 @@ pub struct Preflight {
 }
 
 impl Preflight {
-    /// Recipients of whom the caller will be told.
-    pub fn told(&self) -> u64 {
-        self.recipients + self.duplicates + self.excluded + self.unknown
+    fn add(&mut self, more: &Self) {
+        self.rows += more.rows;
+        self.messages += more.messages;
+        self.recipients += more.recipients;
+        self.excluded += more.excluded;
+        self.done += more.done;
+        self.failed += more.failed;
+        self.unknown += more.unknown;
+        self.bad += more.bad;
+        self.largest = self.largest.max(more.largest);
     }
 }
 
@@ -78,15 +85,18 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Pr
     let looked_at: &Sieve = sieve;
     thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| {
+            let (chunks, all, ids) = (chunks.clone(), &all, &ids);
+            scope.spawn(move || {
                 let mut findings = Findings::default();
                 let mut stamp = Stamp::now();
                 while let Ok(rows) = chunks.recv_blocking() {
-                    rows.iter().for_each(|row| findings.row(row, recipe, looked_at, &ids, &mut stamp));
+                    rows.iter().for_each(|row| findings.row(row, recipe, looked_at, ids, &mut stamp));
                 }
                 all.lock().unwrap_or_else(PoisonError::into_inner).join(findings);
             });
         }
+        // If all of them have met a defect, nothing can be sent to them any more, and the scope passes it on.
+        drop(chunks);
         let mut chunk = Vec::with_capacity(CHUNK);
         for row in &mut selection {
             match row {
@@ -99,7 +109,7 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Pr
                 break;
             }
         }
-        // They end when all is read; none has gone before.
+        // They end when all is read.
         let _ = sender.send_blocking(chunk);
         sender.close();
     });
@@ -123,35 +133,33 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Pr
 impl Findings {
     fn row(&mut self, row: &Row, recipe: &Recipe, sieve: &Sieve, ids: &RowIds, stamp: &mut Stamp) {
         self.sums.rows += 1;
-        let Self { sums, addresses, .. } = self;
-        let mut count = 0;
+        let mut found = Preflight::default();
+        let mut addresses = Vec::new();
         let letters = recipe.letters(row, ids, stamp, &mut |recipient, receiver| {
-            let fate = sieve.fate(row.number, recipient, receiver);
+            let fate = sieve.fate(row.number, recipient, receiver, &[]);
             if sieve.choice.is_unique {
-                addresses.address(row.number, recipient, fate == Fate::Send);
+                addresses.push((recipient.clone(), fate == Fate::Send));
             }
             match fate {
-                Fate::Send => {
-                    count += 1;
-                    return true;
-                }
+                Fate::Send => found.recipients += 1,
                 Fate::Done(state) => {
-                    sums.done += 1;
-                    sums.failed += u64::from(state == State::Failed);
+                    found.done += 1;
+                    found.failed += u64::from(state == State::Failed);
                 }
-                Fate::Unknown => sums.unknown += 1,
-                Fate::Excluded => sums.excluded += 1,
+                Fate::Unknown => found.unknown += 1,
+                Fate::Excluded => found.excluded += 1,
                 Fate::Duplicate(_) | Fate::Same(_) => {}
             }
-            false
+            fate == Fate::Send
         });
         match letters {
             Ok(letters) => {
-                sums.messages += letters.all.len() as u64;
-                sums.recipients += count as u64;
-                let largest = letters.all.iter().map(|letter| letter.content.len()).max();
-                sums.largest = sums.largest.max(largest.unwrap_or_default());
-                self.rows.row(row, count);
+                found.messages = letters.all.len() as u64;
+                found.largest = letters.all.iter().map(|letter| letter.content.len()).max().unwrap_or_default();
+                self.rows.row(row, usize::try_from(found.recipients).unwrap_or(usize::MAX));
+                // A row that is bad takes no address from another.
+                addresses.iter().for_each(|(address, is_sent)| self.addresses.address(row.number, address, *is_sent));
+                self.sums.add(&found);
             }
             Err(error) => self.complain(error),
         }
@@ -166,16 +174,7 @@ impl Findings {
     }
 
     fn join(&mut self, other: Self) {
-        let (sums, more) = (&mut self.sums, other.sums);
-        sums.rows += more.rows;
-        sums.messages += more.messages;
-        sums.recipients += more.recipients;
-        sums.excluded += more.excluded;
-        sums.done += more.done;
-        sums.failed += more.failed;
-        sums.unknown += more.unknown;
-        sums.bad += more.bad;
-        sums.largest = sums.largest.max(more.largest);
+        self.sums.add(&other.sums);
         self.complaints.extend(other.complaints);
         while self.complaints.len() > SHOWN {
             self.complaints.pop_last();

@@ -2,6 +2,7 @@
 
 use std::{
     num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc as sync},
     thread,
 };
@@ -34,6 +35,8 @@ pub(super) enum Made {
     Bad(Ticket, RowError),
     /// All rows were read once.
     End,
+    /// A composing thread has met a defect, and told it.
+    Defect,
 }
 
 /// A row on its way, or waiting for its next attempt.
@@ -127,8 +130,14 @@ pub(super) fn press(
             while let Ok(jobs) = taken.recv_blocking() {
                 stamp.renew();
                 let composed = |(ticket, row)| composed(ticket, row, &recipe, &sieve, &ids, &mut stamp);
+                let chunk = AssertUnwindSafe(|| jobs.into_iter().map(composed).collect());
+                // The feed must not wait for what a defect has taken away.
+                let (chunk, is_defect) = match catch_unwind(chunk) {
+                    Ok(chunk) => (chunk, false),
+                    Err(_) => (vec![Made::Defect], true),
+                };
                 // Whoever is woken for one letter takes the others of its chunk, too.
-                if made.blocking_send(jobs.into_iter().map(composed).collect()).is_err() {
+                if made.blocking_send(chunk).is_err() || is_defect {
                     return;
                 }
             }
@@ -192,14 +201,16 @@ fn composed(
         Ok(row) => row,
         Err(error) => return Made::Bad(ticket, error),
     };
-    let same = sieve.same_row(&row);
+    let twins = sieve.twins(&row);
     let mut left = Vec::new();
     let letters = recipe.letters(&row, ids, stamp, &mut |recipient, receiver| match &ticket.open {
         Some(open) => open.contains(receiver),
-        None => match same.map_or_else(|| sieve.fate(row.number, recipient, receiver), Fate::Same) {
+        None => match sieve.fate(row.number, recipient, receiver, twins) {
             Fate::Send => true,
             fate => {
-                left.push((receiver.clone(), fate));
+                // What is in doubt went to the receiver; who is left out is the recipient.
+                let whom = if fate == Fate::Unknown { receiver } else { recipient };
+                left.push((whom.clone(), fate));
                 false
             }
         },

@@ -31,8 +31,8 @@ pub struct Choice {
 pub(super) struct Sieve {
     pub choice: Choice,
     pub past: Past,
-    rows: Firsts,
-    addresses: Firsts,
+    rows: Repeated,
+    addresses: Repeated,
 }
 
 /// What is to be done for a recipient of a row.
@@ -53,9 +53,9 @@ pub(super) enum Fate {
 /// A hash of 80 bits: of 1,000,000 different rows two have the same with a probability of 4 in 10^13.
 type Hash = [u8; 10];
 
-/// Where each of those that are there more than once stands first.
+/// Where each of those stands that are there more than once.
 #[derive(Debug, Default)]
-struct Firsts(HashMap<Hash, u32>);
+struct Repeated(HashMap<Hash, Box<[u32]>>);
 
 /// What would be sent, were it not there before.
 #[derive(Debug, Default)]
@@ -80,14 +80,14 @@ struct Mark {
 
 impl Sieve {
     pub fn new(choice: Choice, past: Past) -> Self {
-        Self { choice, past, rows: Firsts::default(), addresses: Firsts::default() }
+        Self { choice, past, rows: Repeated::default(), addresses: Repeated::default() }
     }
 
     /// Takes in what preflight has found out. Returns what is not sent because of it.
     pub fn learn(&mut self, rows: Marks, addresses: Marks) -> Doubles {
         let mut doubles = Doubles::default();
         let mut by_row: HashMap<u32, u16> = HashMap::new();
-        self.addresses = addresses.firsts(|mark| {
+        self.addresses = addresses.repeated(|mark| {
             let count = by_row.entry(mark.row).or_default();
             *count = count.saturating_add(mark.recipients);
         });
@@ -100,7 +100,7 @@ impl Sieve {
             doubles.recipients = by_row.values().copied().map(u64::from).sum();
             doubles.count = doubles.recipients;
         }
-        self.rows = rows.firsts(|mark| {
+        self.rows = rows.repeated(|mark| {
             if !self.choice.is_unique && mark.recipients > 0 {
                 doubles.count += 1;
                 doubles.messages += 1;
@@ -110,33 +110,45 @@ impl Sieve {
         doubles
     }
 
-    /// The row that is the same as this one and stands before it.
-    pub fn same_row(&self, row: &Row) -> Option<u64> {
-        self.rows.before(row.number, || row_hash(row))
+    /// All rows that are the same as this one, itself included; none, if there are no others.
+    pub fn twins(&self, row: &Row) -> &[u32] {
+        self.rows.rows(|| row_hash(row))
     }
 
-    pub fn fate(&self, row: u64, recipient: &Address, receiver: &Address) -> Fate {
+    /// What is settled stays so; then comes who is not to get anything, then who gets it already.
+    pub fn fate(&self, row: u64, recipient: &Address, receiver: &Address, twins: &[u32]) -> Fate {
+        match self.past.of(row, receiver) {
+            None | Some(State::Deferred) => {}
+            Some(State::Unknown) if self.choice.resends_unknown => {}
+            Some(State::Unknown) => return Fate::Unknown,
+            Some(state) => return Fate::Done(state),
+        }
         if self.choice.exclusions.as_ref().is_some_and(|exclusions| exclusions.contains(recipient)) {
             return Fate::Excluded;
         }
-        if let Some(first) = self.addresses.before(row, || address_hash(recipient)) {
-            return Fate::Duplicate(first);
+        if let Some(first) = self.other(row, receiver, twins) {
+            return Fate::Same(first);
         }
-        match self.past.of(row, receiver) {
-            None | Some(State::Deferred) => Fate::Send,
-            Some(State::Unknown) if self.choice.resends_unknown => Fate::Send,
-            Some(State::Unknown) => Fate::Unknown,
-            Some(state) => Fate::Done(state),
+        match self.other(row, receiver, self.addresses.rows(|| address_hash(recipient))) {
+            Some(first) => Fate::Duplicate(first),
+            None => Fate::Send,
         }
+    }
+
+    /// The one of these rows that the receiver gets or has got it by, if that is not this one.
+    fn other(&self, row: u64, receiver: &Address, rows: &[u32]) -> Option<u64> {
+        let mut rows = rows.iter().map(|other| u64::from(*other));
+        let has = |other: u64| self.past.of(other, receiver) == Some(State::Accepted);
+        rows.find(|&other| other < row || (other > row && has(other)))
     }
 }
 
-impl Firsts {
-    fn before(&self, row: u64, hash: impl FnOnce() -> Hash) -> Option<u64> {
+impl Repeated {
+    fn rows(&self, hash: impl FnOnce() -> Hash) -> &[u32] {
         if self.0.is_empty() {
-            return None;
+            return &[];
         }
-        self.0.get(&hash()).map(|first| u64::from(*first)).filter(|first| *first < row)
+        self.0.get(&hash()).map_or(&[], |rows| rows)
     }
 }
 
@@ -161,16 +173,16 @@ impl Marks {
         self.0.append(&mut other.0);
     }
 
-    /// The firsts; `double` gets each of the others.
-    fn firsts(mut self, mut double: impl FnMut(&Mark)) -> Firsts {
+    /// Those that are there more than once; `double` gets each but the first.
+    fn repeated(mut self, mut double: impl FnMut(&Mark)) -> Repeated {
         self.0.sort_unstable();
-        let mut firsts = HashMap::new();
+        let mut repeated = HashMap::new();
         for same in self.0.chunk_by(|a, b| a.hash == b.hash).filter(|same| same.len() > 1) {
-            firsts.insert(same[0].hash, same[0].row);
+            repeated.insert(same[0].hash, same.iter().map(|mark| mark.row).collect());
             // An address may stand in one row twice.
             same.iter().filter(|mark| mark.row != same[0].row).for_each(&mut double);
         }
-        Firsts(firsts)
+        Repeated(repeated)
     }
 }
 
