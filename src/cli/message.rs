@@ -73,7 +73,8 @@ pub struct MessageArgs {
 
     /// Make the message of this template: a name or a folder
     ///
-    /// See mailsend template. Options win over its parts; its names are the columns, and what --set and --data give.
+    /// See mailsend template. Options win over its parts. Its names are the columns of a batch, what --data gives to a single
+    /// message, and above both what --set gives.
     #[arg(long, value_name = "NAME", value_hint = ValueHint::AnyPath)]
     pub template: Option<String>,
 

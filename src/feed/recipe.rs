@@ -179,6 +179,9 @@ impl FileValue {
         if path.is_empty() && self.may_be_empty {
             return Ok(None);
         }
+        if path.is_empty() {
+            return Err(Complaint(format!("{}: the name of the file is empty", self.option)));
+        }
         let place = Path::new(&path);
         // Who fills the table must not get at other files.
         let whole = |path: &Path| fs::canonicalize(path).map_err(|error| unreadable(path, &error));
@@ -196,15 +199,15 @@ impl FileValue {
                 clean(&path)
             )));
         }
+        // A pipe would be waited for.
+        if !file.is_file() {
+            return Err(Complaint(format!("{}: '{}' is no regular file", self.option, clean(&path))));
+        }
         let name = match &self.name {
             Some(name) => Some(name.render(data)?),
             None => place.file_name().map(|name| name.to_string_lossy().into_owned()),
         };
-        let spec = AttachmentSpec {
-            input: Input::Path(file),
-            name,
-            ..self.marks.clone()
-        };
+        let spec = AttachmentSpec { input: Input::Path(file), name, ..self.marks.clone() };
         Ok(Some(spec.open(&self.option)?))
     }
 }

@@ -179,3 +179,50 @@ fn only_the_deferred_come_again() {
     let wanted = wanted.map(|(recipient, state, attempts)| (recipient.to_owned(), (state.to_owned(), attempts)));
     assert_eq!(outcomes, BTreeMap::from(wanted));
 }
+
+/// Whoever was refused for now is sent to by the next run, though others of the same message have it.
+#[test]
+fn nobody_is_in_doubt_who_was_answered() {
+    for offers in ["", "PIPELINING", "PIPELINING, CHUNKING"] {
+        let sandbox = Sandbox::new();
+        let is_grey = std::sync::atomic::AtomicBool::new(true);
+        let sink = Sink::with(offers, move |moment| match moment.heard {
+            Heard::Rcpt("grey@y.example", _) if is_grey.swap(false, std::sync::atomic::Ordering::SeqCst) => {
+                say("450 4.2.0 not now")
+            }
+            Heard::Rcpt("typo@y.example", _) => say("550 5.1.1 unknown"),
+            _ => Act::Agree,
+        });
+        let url = sink.url();
+        sandbox.file("people.csv", "to,n\n\"ada@y.example, grey@y.example\",1\ntypo@y.example,2\n");
+        let more = ["--report", "run.jsonl", "-o", "retry.max-attempts=1"];
+        sandbox.run(&batch("people.csv", &url, &more)).exits(75);
+        let resume = [&more[..], &["--resume"]].concat();
+        sandbox.run(&batch("people.csv", &url, &resume)).exits(1);
+        assert_eq!(who(&sink), ["ada@y.example", "grey@y.example"], "{offers}");
+        // An address that was mended is another recipient.
+        sandbox.file("people.csv", "to,n\n\"ada@y.example, grey@y.example\",1\nright@y.example,2\n");
+        let force = [&resume[..], &["--force"]].concat();
+        sandbox.run(&batch("people.csv", &url, &force)).exits(0);
+        assert_eq!(who(&sink), ["ada@y.example", "grey@y.example", "right@y.example"], "{offers}");
+    }
+}
+
+/// What a server has accepted stays so, whatever is left out later.
+#[test]
+fn what_is_settled_stays_settled() {
+    let sandbox = Sandbox::new();
+    let sink = Sink::new("PIPELINING");
+    let url = sink.url();
+    let file = sandbox.file("people.csv", "to\nada@y.example\nbob@y.example\nbob@y.example\n");
+    sandbox.file("out.txt", "ada@y.example\n");
+    let ledger = sandbox.path("run.jsonl");
+    sandbox.run(&batch(&file, &url, &["--report", "run.jsonl", "--rows", "1,3"])).exits(0);
+    sandbox.run(&batch(&file, &url, &["--report", "run.jsonl", "--resume", "--exclude", "out.txt"])).exits(0);
+    // The second row is the same as the third, which bob has got already.
+    assert_eq!(who(&sink), ["ada@y.example", "bob@y.example"]);
+    let wanted = [(1, "accepted"), (2, "skipped"), (3, "accepted")];
+    let found = ends(&ledger);
+    let found: Vec<(u64, &str)> = found.iter().map(|((row, _), end)| (*row, end.as_str())).collect();
+    assert_eq!(found, wanted);
+}

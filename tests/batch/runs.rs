@@ -54,8 +54,8 @@ fn a_ledger_is_not_written_over() {
     let file = sandbox.file("people.csv", people(3));
     let arguments = batch(&file, &url, &["--report", "run.jsonl"]);
     let resume = [&arguments[..], &["--resume"]].concat();
-    // Where there is none, going on is beginning.
-    sandbox.run(&resume).exits(0).silently();
+    // Where there is none, going on is beginning, and is said to be: the name may be misspelt.
+    sandbox.run(&resume).exits(0).says("no run to go on with in run.jsonl");
     assert_eq!(sink.count(), 3);
     let mode = fs::metadata(sandbox.path("run.jsonl")).expect("a ledger").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);

@@ -136,7 +136,7 @@ fn the_good_rows_go_and_the_bad_ones_come_back() {
     let ledger = sandbox.path("run.jsonl");
     let run = sandbox
         .run(&batch(&file, &url, &["--report", "run.jsonl", "--skip-bad-rows", "--failed", "bad.csv"]))
-        .exits(0)
+        .exits(1)
         .says("row 2");
     assert_eq!(who(&sink), WANTED, "{run:#?}");
     let skipped: Vec<_> =

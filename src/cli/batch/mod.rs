@@ -127,7 +127,7 @@ struct RunArgs {
     #[arg(long, value_name = "N")]
     preview: Option<usize>,
 
-    /// Send without a question
+    /// Send without the question that is asked at a terminal
     #[arg(short, long)]
     yes: bool,
 
@@ -155,11 +155,14 @@ struct RunArgs {
 
     /// Stop after so many messages in a row that were refused with the same code; 0 for never
     ///
-    /// They mean a quota, not bad addresses.
+    /// Refused as messages, after MAIL or the content: that means a quota. Refused recipients do not count.
     #[arg(long, value_name = "N", default_value_t = 5)]
     stop_after_failures: u32,
 
     /// Write the rows that failed, are deferred or bad to FILE, with their errors
+    ///
+    /// Mend them and send that file as a batch of its own, or go on with --resume: not both, for both would send to who is
+    /// deferred.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     failed: Option<PathBuf>,
 }
@@ -204,7 +207,7 @@ pub fn batch(args: BatchArgs) -> Result<Exit, CliError> {
     let plan = plan(&args, &context)?;
     let overview = Overview { plan: &plan.found, profile: &plan.profile, bad_are_skipped: args.rows.skip_bad_rows };
     if let Some(count) = args.run.preview {
-        return printed(ui::print(&overview::preview(&plan.batch.drafts(count))?));
+        return printed(ui::print(&overview::preview(&plan.batch.drafts(count), args.redirect_to.as_deref())?));
     }
     overview.complain()?;
     if args.run.dry_run {
@@ -245,6 +248,13 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     {
         return Err(LedgerError::Exists(path.clone()).into());
     }
+    if let Some(failed) = &args.run.failed
+        && !args.run.resume
+        && fs::metadata(failed).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
+    {
+        return Err(CliError::usage(format!("--failed {} is there already", failed.display()))
+            .hint("name another file, or take this one away"));
+    }
     let folder = ledger::folder(&context.environment)?;
     let fresh = path.clone().unwrap_or_else(|| ledger::fresh(&folder));
     let options = Options {
@@ -269,6 +279,9 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         None if args.run.resume => ledger::latest(&folder, &facts).unwrap_or(fresh),
         _ => fresh,
     };
+    if args.run.resume && !context.is_quiet && fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
+        ui::tell(&format!("no run to go on with in {}: it begins", path.display()));
+    }
     let is_looking = args.run.dry_run || args.run.preview.is_some();
     let (open, past) = match args.run.resume {
         false => (None, Past::default()),
@@ -282,8 +295,12 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         is_unique: args.rows.unique,
         resends_unknown: args.run.resend_unknown,
     };
+    let is_chosen = choice.numbers.is_some();
     let mut batch = Batch::new(table, made.recipe, choice, past);
     let found = if args.run.preview.is_some() { Preflight::default() } else { batch.preflight() };
+    if is_chosen && args.run.preview.is_none() && found.rows == 0 && found.bad == 0 && !context.is_quiet {
+        ui::tell("the table has none of the rows of --rows");
+    }
     Ok(Plan { batch, profile, ledger: Book { path, facts, open, is_named }, found, is_file, kept })
 }
 
@@ -383,7 +400,7 @@ fn exit_of(verdict: &Verdict, found: &Preflight) -> Exit {
         Some(End::Trouble(trouble)) => Exit::of_trouble(trouble),
         Some(End::Ledger(_)) => Exit::Io,
         _ if verdict.has_more => Exit::TryAgain,
-        _ if count(State::Failed) + count(State::Unknown) + found.failed > 0 => Exit::Partial,
+        _ if count(State::Failed) + count(State::Unknown) + found.failed + found.bad > 0 => Exit::Partial,
         _ => Exit::Success,
     }
 }

@@ -32,7 +32,7 @@ impl Overview<'_> {
             lines.push(format!("and {more} more"));
         }
         if self.bad_are_skipped && !first.is_final {
-            lines.iter().for_each(|line| ui::tell(&format!("skipped: {}", clean(line))));
+            // Each is told when its turn comes.
             return Ok(());
         }
         let rows = if plan.bad == 1 { "a row cannot be sent" } else { "rows cannot be sent" };
@@ -103,7 +103,7 @@ fn count(number: u64, noun: &str) -> String {
 ///
 /// # Errors
 /// If one cannot be made.
-pub(super) fn preview(drafts: &[Result<(u64, Draft), RowError>]) -> Result<String, CliError> {
+pub(super) fn preview(drafts: &[Result<(u64, Draft), RowError>], redirect: Option<&str>) -> Result<String, CliError> {
     let mut text = String::new();
     for draft in drafts {
         let (row, draft) = draft.as_ref().map_err(|error| CliError::new(Exit::Data, error.to_string()))?;
@@ -115,8 +115,14 @@ pub(super) fn preview(drafts: &[Result<(u64, Draft), RowError>]) -> Result<Strin
                 line(name, &mailbox.to_string());
             }
         }
+        if let Some(redirect) = redirect {
+            line("sent to", redirect);
+        }
         if let Some(subject) = &draft.subject {
             line("subject", subject);
+        }
+        for field in &draft.fields {
+            line("field", &format!("{}: {}", field.name, field.value));
         }
         for part in parts(draft) {
             line("part", &part);

@@ -38,6 +38,7 @@ pub(super) struct Presenter {
     records: Option<Records>,
     thread: JoinHandle<(BatchProgress, io::Result<()>)>,
     mode: ProgressMode,
+    total: u64,
     is_quiet: bool,
     is_verbose: bool,
     has_colour: bool,
@@ -101,6 +102,7 @@ impl Presenter {
             records,
             thread,
             mode,
+            total,
             is_quiet: context.is_quiet,
             is_verbose: context.is_verbose,
             has_colour: ui::has_colour(),
@@ -180,6 +182,10 @@ impl Presenter {
         let is_told = !self.is_quiet && (is_attended() || self.is_verbose);
         if is_told || (exit != Exit::Success && !self.is_quiet) || self.mode == ProgressMode::Json {
             progress.summary(&self.tally);
+        }
+        let left = self.total.saturating_sub(verdict.counts.iter().sum());
+        if verdict.has_more && left > 0 && !self.is_quiet {
+            ui::tell(&format!("not settled: {left} of {}", self.total));
         }
         let path = book.path.display();
         if !book.is_named && (is_told || exit != Exit::Success) {

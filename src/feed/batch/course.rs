@@ -1,5 +1,8 @@
 //! The course of a batch: letters go up, steps come down, and the ledger knows of everything before it happens.
 
+mod due;
+mod notes;
+
 use std::{
     borrow::Cow,
     cmp::Reverse,
@@ -17,6 +20,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+use self::due::Due;
 use super::{
     BatchTold, End, Manner, Verdict,
     press::{Made, Ticket},
@@ -25,7 +29,7 @@ use super::{
 use crate::{
     delivery::{Outlet, Work, deliver},
     feed::once::{is_one_too_many, may_change, random, rethrow},
-    ledger::{Ledger, Record},
+    ledger::Ledger,
     mail::{
         Address, BreakerState, Cause, DsnRequest, Event, Outcome, Route, Stage, State, Step, Stop, Submission,
         Submissions, Trouble,
@@ -57,33 +61,6 @@ struct Open {
     /// Before the next attempt, if one follows; decided with the first deferred recipient.
     pause: Option<Option<Duration>>,
     has_intent: bool,
-}
-
-/// A ticket whose time comes.
-struct Due {
-    at: Instant,
-    number: u64,
-    ticket: Ticket,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.number) == (other.at, other.number)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
-    }
 }
 
 /// Messages in a row that were refused with the same code: their outcomes wait until it is known what they mean.
@@ -617,131 +594,5 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             };
         }
         (self.told)(BatchTold::Event(event));
-    }
-
-    // ---- the ledger
-
-    fn record<'a>(run: &'a str, facts: &'a Facts<'_>, outcome: &'a Outcome, route: &'a Route) -> Record<'a> {
-        let (row, message_id, from) = (Some(facts.row), &*facts.message_id, facts.from.as_deref());
-        Record { run, row, message_id, from, outcome, route, attempts: facts.attempts }
-    }
-
-    /// A recipient has ended for this run.
-    fn settle(&mut self, facts: &Facts<'_>, outcome: &Outcome, route: &Arc<Route>) {
-        let record = Self::record(&self.run, facts, outcome, route);
-        self.ledger.outcome(&record);
-        self.verdict.counts[outcome.state as usize] += 1;
-        (self.told)(BatchTold::Settled(&record));
-    }
-
-    /// A recipient is deferred, and this is not the last word.
-    fn defer(&mut self, facts: &Facts<'_>, outcome: &Outcome, route: &Arc<Route>) {
-        let record = Self::record(&self.run, facts, outcome, route);
-        self.ledger.attempt(&record);
-        (self.told)(BatchTold::Deferred(&record));
-    }
-
-    /// Writes what was noted; false, and the end of the batch, if that is not possible.
-    fn write(&mut self) -> bool {
-        if !self.ledger.has_notes() {
-            return true;
-        }
-        match self.ledger.write() {
-            Ok(()) => {
-                self.is_dirty = true;
-                true
-            }
-            Err(error) => {
-                self.verdict.has_more = true;
-                self.end(End::Ledger(error));
-                false
-            }
-        }
-    }
-
-    /// Syncs what waits for it, unless that is under way.
-    fn sync(&mut self) {
-        if self.syncing.is_some() || (self.noted <= self.reserved && self.to_reserve.is_empty()) || !self.write() {
-            return;
-        }
-        self.start_sync();
-    }
-
-    fn start_sync(&mut self) {
-        self.is_dirty = false;
-        let tickets = std::mem::take(&mut self.to_reserve);
-        let task = match self.ledger.file() {
-            Ok(file) => tokio::task::spawn_blocking(move || file.sync_data()),
-            Err(error) => tokio::spawn(async move { Err(error) }),
-        };
-        self.syncing = Some(Syncing { task, reserved: self.noted, tickets });
-    }
-
-    fn synced(&mut self, result: io::Result<()>) {
-        let Some(syncing) = self.syncing.take() else { return };
-        if let Err(error) = result {
-            self.verdict.has_more |= !syncing.tickets.is_empty();
-            return self.end(End::Ledger(error));
-        }
-        self.reserved = syncing.reserved;
-        for ticket in syncing.tickets {
-            self.in_press += 1;
-            // If the press has gone, its end of the letters tells.
-            let _ = self.again.send(ticket);
-        }
-    }
-
-    // ---- the clock
-
-    fn wake(&self) -> Option<Instant> {
-        if self.is_stopping() {
-            return None;
-        }
-        let due = self.due.peek().map(|Reverse(due)| due.at);
-        let dark = self.dark_since.and_then(|since| since.checked_add(self.manner.retry.max_time));
-        [due, dark].into_iter().flatten().min()
-    }
-
-    fn woken(&mut self) {
-        let now = Instant::now();
-        let mut rows = Vec::new();
-        while let Some(Reverse(due)) = self.due.peek().filter(|Reverse(due)| due.at <= now) {
-            rows.push(due.ticket.row);
-            if let Some(Reverse(due)) = self.due.pop() {
-                self.to_reserve.push(due.ticket);
-            }
-        }
-        if !rows.is_empty() {
-            self.ledger.reserve(&rows);
-        }
-        if self.dark_since.is_some_and(|since| now - since >= self.manner.retry.max_time) {
-            self.end(End::Unreachable(self.manner.retry.max_time));
-        }
-    }
-
-    fn tick(&mut self) {
-        if self.is_dirty && self.syncing.is_none() && self.write() {
-            self.start_sync();
-        }
-    }
-
-    async fn finish(mut self) -> Verdict {
-        self.release_streak();
-        self.verdict.has_more |= !self.is_read
-            || self.in_press > 0
-            || !(self.open.is_empty() && self.due.is_empty() && self.to_reserve.is_empty() && self.held.is_empty());
-        if let Some(syncing) = self.syncing.take() {
-            self.verdict.has_more |= !syncing.tickets.is_empty();
-            // The last one says whether all is well.
-            let _ = syncing.task.await;
-        }
-        if self.write() {
-            let file = self.ledger.file();
-            let synced = tokio::task::spawn_blocking(move || file.and_then(|file| file.sync_data())).await;
-            if let Err(error) = synced.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                self.end(End::Ledger(error));
-            }
-        }
-        self.verdict
     }
 }
