@@ -356,8 +356,8 @@ fn message(rendered: &Rendered, context: &Context, recipient: Option<String>) ->
         let spec = AttachmentSpec { input, name: None, media_type: None, cid: Some(content_id.clone()), charset: None };
         draft.inline.push(spec.open("image")?);
     }
-    for file in &rendered.attachments {
-        draft.attachments.push(AttachmentSpec::parse(file).open("attachments")?);
+    for spec in &rendered.attachments {
+        draft.attachments.push(spec.open("attachments")?);
     }
     let message = compose(&draft, &mut send::stamp(context, &profile, true)?)?;
     let blocks = Blocks::new(&message.content).collect::<Result<Vec<_>, _>>();

@@ -443,8 +443,8 @@ pub fn dress(draft: &mut Draft, rendered: Rendered) -> Result<(), ComposeError> 
             draft.inline.push(spec.open("image of the template")?);
         }
     }
-    for file in rendered.attachments {
-        draft.attachments.push(AttachmentSpec::parse(&file).open("attachment of the template")?);
+    for spec in rendered.attachments {
+        draft.attachments.push(spec.open("attachment of the template")?);
     }
     Ok(())
 }

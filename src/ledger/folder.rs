@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Facts, LedgerError, Lines, Text};
+use super::{Facts, LedgerError, Line, Lines, Text};
 use crate::{config::Environment, message::Stamp, secret::private};
 
 const ENDING: &str = "jsonl";
@@ -31,6 +31,20 @@ pub fn fresh(folder: &Path) -> PathBuf {
 /// The ledger in the folder that was written to last, of those whose run began with these facts. What cannot be read is
 /// passed over.
 pub fn latest(folder: &Path, facts: &Facts) -> Option<PathBuf> {
+    newest(folder, |line| is(&line.source, &facts.source) && is(&line.template, &facts.template))
+}
+
+/// The same of those whose table came from this name, whatever was in it: what is meant where none has the same facts.
+pub fn latest_of(folder: &Path, name: &str) -> Option<PathBuf> {
+    newest(folder, |line| !name.is_empty() && is(&line.name, name))
+}
+
+fn is(text: &Option<Text<'_>>, wanted: &str) -> bool {
+    text.as_ref().is_some_and(|text| text.as_str() == wanted)
+}
+
+/// The ledger that was written to last, of those with such a first line.
+fn newest(folder: &Path, is_wanted: impl Fn(&Line<'_>) -> bool) -> Option<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| {
@@ -40,14 +54,11 @@ pub fn latest(folder: &Path, facts: &Facts) -> Option<PathBuf> {
         })
         .collect();
     found.sort();
-    found.into_iter().rev().map(|(_, path)| path).find(|path| began_with(path, facts).unwrap_or(false))
-}
-
-fn began_with(path: &Path, facts: &Facts) -> Option<bool> {
-    let mut lines = Lines::new(BufReader::new(File::open(path).ok()?));
-    let line = lines.next_line().ok()??;
-    let is = |text: &Option<Text<'_>>, fact: &str| text.as_ref().is_some_and(|text| text.as_str() == fact);
-    Some(is(&line.source, &facts.source) && is(&line.template, &facts.template))
+    let begins_so = |path: &PathBuf| {
+        let file = File::open(path).ok()?;
+        Some(is_wanted(&Lines::new(BufReader::new(file)).next_line().ok()??))
+    };
+    found.into_iter().rev().map(|(_, path)| path).find(|path| begins_so(path).unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -56,7 +67,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     fn facts(source: &str) -> Facts {
-        Facts { source: source.to_owned(), template: "t".to_owned() }
+        Facts { source: source.to_owned(), template: "t".to_owned(), name: format!("{source}.csv") }
     }
 
     #[test]
@@ -84,6 +95,11 @@ mod tests {
         assert_eq!(latest(&folder, &facts("a")).as_ref(), Some(&paths[1]));
         assert_eq!(latest(&folder, &facts("b")).as_ref(), Some(&paths[3]));
         assert_eq!(latest(&folder, &facts("c")), None);
+        // The same table with other rows or another template.
+        assert_eq!(latest_of(&folder, "a.csv").as_ref(), Some(&paths[1]));
+        assert_eq!(latest_of(&folder, "c.csv"), None);
+        Ledger::create(&fresh(&folder), &Facts { name: String::new(), ..facts("d") }).unwrap();
+        assert_eq!(latest_of(&folder, ""), None);
     }
 
     fn past(seconds: u64) -> SystemTime {

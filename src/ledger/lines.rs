@@ -15,8 +15,11 @@ use serde::{
 use super::VERSION;
 use crate::mail::State;
 
-/// Rows that one line may name; a run reserves far fewer at once.
-pub(super) const MAX_ROWS: usize = 1 << 20;
+/// Rows that one line may name.
+const MAX_ROWS: u64 = 1 << 20;
+
+/// Rows that are written into one line: however scattered they are, it has about 200 kB at most.
+pub(super) const MAX_WRITTEN_ROWS: usize = 10_000;
 
 /// A reply has 64 KiB at most, and JSON may write six octets for one.
 const MAX_LINE: u64 = 1 << 20;
@@ -57,6 +60,8 @@ pub struct Line<'a> {
     pub source: Option<Text<'a>>,
     /// Digest of template and options.
     pub template: Option<Text<'a>>,
+    /// Where the table comes from.
+    pub name: Option<Text<'a>>,
     /// Mark of the time since the system has started.
     pub boot: Option<Text<'a>>,
     /// Rows, as `1-3,7`.
@@ -166,7 +171,7 @@ impl<'a> Line<'a> {
     /// With a clause for people, also where they are too many.
     pub(super) fn named_rows(&self) -> Result<Vec<RangeInclusive<u64>>, String> {
         let text = self.rows.as_ref().map(Text::as_str).unwrap_or_default();
-        let mut left = MAX_ROWS as u64;
+        let mut left = MAX_ROWS;
         text.split(',')
             .map(|part| {
                 let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -30,7 +30,7 @@ use std::{
 };
 
 pub use errors::{Errors, errors};
-pub use folder::{folder, fresh, latest};
+pub use folder::{folder, fresh, latest, latest_of};
 pub use lines::{Kind, Line, Lines, NoLine, Text};
 pub use past::{Counts, Past};
 pub use record::{Clock, Record};
@@ -45,12 +45,14 @@ use crate::{
 const VERSION: u32 = 1;
 
 /// What makes a run the same run: its rows and its message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// Digest of the table.
     pub source: String,
     /// Digest of template and options.
     pub template: String,
+    /// Where the table comes from, as text; empty if nobody knows. It tells what is meant, and may change.
+    pub name: String,
 }
 
 /// A ledger that is written to; nobody else can while it is open.
@@ -102,6 +104,7 @@ impl Ledger {
             "run": ledger.run,
             "source": facts.source,
             "template": facts.template,
+            "name": Some(&facts.name).filter(|name| !name.is_empty()),
             "boot": boot(),
             "version": env!("CARGO_PKG_VERSION"),
         });
@@ -156,7 +159,10 @@ impl Ledger {
     }
 
     fn note_rows(&mut self, kind: &str, rows: &[u64]) {
-        for rows in rows.chunks(lines::MAX_ROWS) {
+        let mut sorted = rows.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        for rows in sorted.chunks(lines::MAX_WRITTEN_ROWS) {
             for part in ["{\"v\":1,\"type\":\"", kind, "\",\"rows\":\""] {
                 self.noted.extend_from_slice(part.as_bytes());
             }

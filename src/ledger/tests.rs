@@ -9,7 +9,7 @@ use super::{
 use crate::mail::{Mailbox, State};
 
 fn facts() -> Facts {
-    Facts { source: "s1".to_owned(), template: "t1".to_owned() }
+    Facts { source: "s1".to_owned(), template: "t1".to_owned(), name: "people.csv".to_owned() }
 }
 
 fn address(text: &str) -> crate::mail::Address {
@@ -78,6 +78,7 @@ fn a_run_in_its_lines() {
     let lines: Vec<&str> = text.lines().collect();
     let line: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
     assert_eq!((line["source"].as_str(), line["template"].as_str()), (Some("s1"), Some("t1")));
+    assert_eq!(line["name"], "people.csv");
     assert_eq!((line["run"].as_str(), line["boot"].as_str()), (Some(run.as_str()), boot().as_deref()));
     assert_eq!(lines[1], "{\"v\":1,\"type\":\"reserve\",\"rows\":\"1-5,7\"}");
     assert_eq!(lines[2], "{\"v\":1,\"type\":\"intent\",\"rows\":\"1,3\"}");
@@ -124,12 +125,12 @@ fn what_has_changed_is_named_and_may_be_forced() {
     for (source, template, what) in
         [("s2", "t1", "the source has"), ("s1", "t2", "the template or"), ("s2", "t2", "and")]
     {
-        let facts = Facts { source: source.to_owned(), template: template.to_owned() };
+        let facts = Facts { source: source.to_owned(), template: template.to_owned(), ..facts() };
         let error = Ledger::resume(&place.path(), &facts, false).unwrap_err();
         assert!(matches!(&error, LedgerError::Changed { what: said } if said.contains(what)), "{error}");
     }
     assert_eq!(place.text(), before);
-    let other = Facts { source: "s2".to_owned(), template: "t1".to_owned() };
+    let other = Facts { source: "s2".to_owned(), name: "other.csv".to_owned(), ..facts() };
     Ledger::resume(&place.path(), &other, true).unwrap();
     Ledger::resume(&place.path(), &other, false).unwrap();
     assert!(Ledger::resume(&place.path(), &facts(), false).is_err());
@@ -163,6 +164,40 @@ fn what_is_no_ledger_is_left_alone() {
     let error = Ledger::create(place.0.path(), &facts()).unwrap_err();
     assert!(error.to_string().contains("no regular file"), "{error}");
     assert!(matches!(Ledger::create(Path::new("/no/such/x"), &facts()), Err(LedgerError::File { .. })));
+}
+
+#[test]
+fn many_scattered_rows_come_back() {
+    let place = Place::new();
+    let mut ledger = Ledger::create(&place.path(), &facts()).unwrap();
+    // No two follow each other, none comes in order, and some come twice.
+    let rows: Vec<u64> = (0..200_000).rev().map(|row| 1_000_000 + 2 * row).chain([1_000_000, 7]).collect();
+    ledger.intent(&rows);
+    ledger.write().unwrap();
+    drop(ledger);
+    assert!(place.text().lines().skip(1).all(|line| line.len() < 100_000 && line.contains("intent")));
+    assert_eq!(past(&place.path(), None).unnamed().count(), 200_001);
+}
+
+#[test]
+fn errors_are_read_again_where_they_stand() {
+    let place = Place::new();
+    let mut ledger = Ledger::create(&place.path(), &facts()).unwrap();
+    for row in [3, 2] {
+        settle(&mut ledger, row, "b@x.example", State::Deferred, false);
+        settle(&mut ledger, row, "a@x.example", State::Failed, true);
+        settle(&mut ledger, row, "c@x.example", State::Accepted, true);
+    }
+    settle(&mut ledger, 2, "b@x.example", State::Accepted, true);
+    ledger.skipped(4, "there is no recipient");
+    ledger.write().unwrap();
+    let mut errors = errors(&place.path()).unwrap();
+    let said = "2.0.0 Ok: queued as 4F2";
+    assert_eq!(errors.take(1), None);
+    assert_eq!(errors.take(3), Some(format!("b@x.example: 250 {said}; a@x.example: 250 {said}")));
+    assert_eq!(errors.take(2), Some(format!("a@x.example: 250 {said}")));
+    assert_eq!(errors.take(2), None);
+    assert_eq!(errors.take(4).as_deref(), Some("there is no recipient"));
 }
 
 #[test]

@@ -133,6 +133,7 @@ fn seen<'a>(line: &'a Line<'_>, state: State, time: u64) -> Seen<'a> {
         code: line.code,
         text: said(line),
         elapsed_ms: line.elapsed_ms.unwrap_or(0),
+        attempts: line.attempts,
     }
 }
 

@@ -75,6 +75,15 @@ pub(super) struct Seen<'a> {
     /// What was said, or what went wrong.
     pub text: &'a str,
     pub elapsed_ms: u64,
+    /// Attempts made, where that is written.
+    pub attempts: Option<u32>,
+}
+
+impl Seen<'_> {
+    /// An unknown that was only found in the ledger, and nothing done about it.
+    fn is_left_alone(&self) -> bool {
+        self.state == State::Unknown && self.stage == "final" && self.elapsed_ms == 0 && self.attempts == Some(0)
+    }
 }
 
 impl Tally {
@@ -115,6 +124,7 @@ impl Tally {
             code: outcome.reply.as_ref().map(|reply| reply.code),
             text: &text,
             elapsed_ms: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
+            attempts: Some(record.attempts),
         });
     }
 
@@ -141,9 +151,11 @@ impl Tally {
         if seen.state == State::Skipped {
             return;
         }
-        self.settled_in_time += 1;
-        self.latency.add(seen.elapsed_ms);
-        self.timeline.add(seen.time, seen.state);
+        if !seen.is_left_alone() {
+            self.settled_in_time += 1;
+            self.latency.add(seen.elapsed_ms);
+            self.timeline.add(seen.time, seen.state);
+        }
         if seen.state == State::Accepted {
             return;
         }
@@ -418,6 +430,7 @@ mod tests {
             code: (state != State::Unknown).then_some(550),
             text: "5.1.1 <b@y.example>\x1b[2J was not found",
             elapsed_ms: 37,
+            attempts: Some(1),
         }
     }
 
@@ -464,6 +477,21 @@ mod tests {
         assert_eq!((json["accepted"].as_u64(), json["recipients"].as_u64()), (Some(1200), Some(1206)));
         assert_eq!(json["domains"], json!([{ "domain": "y.example", "count": 3 }]));
         assert_eq!(json["timeline"]["start"], "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn what_was_left_alone_took_no_time() {
+        let mut tally = Tally::default();
+        tally.begin_at(1_000);
+        tally.add(&seen(1_500, State::Accepted));
+        tally.add(&seen(2_000, State::Accepted));
+        let left = Seen { stage: "final", elapsed_ms: 0, attempts: Some(0), ..seen(2_000, State::Unknown) };
+        (0..9).for_each(|_| tally.add(&left));
+        assert_eq!((tally.counts().unknown, tally.latency().count(), tally.rate()), (9, 2, Some(2.0)));
+        assert_eq!(tally.latency().percentile(0.5), 37);
+        // One that was sent and lost has a time.
+        tally.add(&Seen { attempts: Some(1), ..left });
+        assert_eq!(tally.latency().count(), 3);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{TemplateError, load::read};
+use super::{TemplateError, attached, load::read};
 use crate::config::{ConfigError, DataSource, Files, Origin, TemplateTable, nearest};
 
 /// What a folder may say about itself.
@@ -58,6 +58,21 @@ pub(super) struct Found {
     /// Every file that has the name of a part is one.
     pub is_folder: bool,
     pub table: TemplateTable,
+    /// What of the table is said by the configuration: its files may lie anywhere.
+    pub given: Option<TemplateTable>,
+}
+
+impl Found {
+    /// Whether the configuration says this.
+    pub fn is_given(&self, says: impl FnOnce(&TemplateTable) -> bool) -> bool {
+        self.given.as_ref().is_some_and(says)
+    }
+}
+
+/// Whether a link leads from this path in the folder to a place outside of it. What is not there leads nowhere.
+pub(super) fn leads_out(path: &Path, folder: &Path) -> bool {
+    let (Ok(file), Ok(folder)) = (fs::canonicalize(path), fs::canonicalize(folder)) else { return false };
+    !file.starts_with(folder)
 }
 
 pub(super) fn find(name: &str, files: &Files) -> Result<Found, TemplateError> {
@@ -78,7 +93,8 @@ pub(super) fn find(name: &str, files: &Files) -> Result<Found, TemplateError> {
             _ => PathBuf::new(),
         };
         let Some(folder) = table.folder.clone() else {
-            return Ok(Found { name: name.to_owned(), folder: beside, is_folder: false, table: table.clone() });
+            let (table, given) = (table.clone(), Some(table.clone()));
+            return Ok(Found { name: name.to_owned(), folder: beside, is_folder: false, table, given });
         };
         if !folder.is_dir() {
             let what = format!("there is no folder {}", folder.display());
@@ -87,6 +103,7 @@ pub(super) fn find(name: &str, files: &Files) -> Result<Found, TemplateError> {
         let mut found = of_folder(folder)?;
         found.name = name.to_owned();
         found.table = overlaid(found.table, table.clone());
+        found.given = Some(table.clone());
         return Ok(found);
     }
     let places: Vec<PathBuf> = files.template_folders().map(|place| place.join(name)).collect();
@@ -110,6 +127,10 @@ pub(super) fn find(name: &str, files: &Files) -> Result<Found, TemplateError> {
 fn of_folder(folder: PathBuf) -> Result<Found, TemplateError> {
     let name = fs::canonicalize(&folder).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_owned()));
     let path = folder.join(TABLE_FILE);
+    if leads_out(&path, &folder) {
+        let what = "it is a link that leads out of the template's folder";
+        return Err(TemplateError::new(path.display().to_string(), what));
+    }
     let table = match read(&path) {
         Ok(text) => {
             let table = TemplateTable::parse(&path, &text).map_err(|error| match error {
@@ -128,24 +149,29 @@ fn of_folder(folder: PathBuf) -> Result<Found, TemplateError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => TemplateTable::empty(Origin::File(folder.clone(), 1)),
         Err(error) => return Err(TemplateError::unreadable(path.display().to_string(), error.to_string())),
     };
-    Ok(Found { name: name.unwrap_or_else(|| folder.display().to_string()), folder, is_folder: true, table })
+    let name = name.unwrap_or_else(|| folder.display().to_string());
+    Ok(Found { name, folder, is_folder: true, table, given: None })
 }
 
-/// A folder may come from anybody: what it says about itself runs no command, and takes no file from elsewhere.
+/// A folder may come from anybody: what it says about itself runs no command, asks no server, and takes no
+/// file from elsewhere.
 fn confined(table: &TemplateTable, folder: &Path) -> Result<(), (&'static str, String)> {
     let is_inside = |path: &Path| {
         let inner = path.strip_prefix(folder);
         inner.is_ok_and(|inner| inner.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)))
+            && !leads_out(path, folder)
     };
     if table.folder.is_some() {
         return Err(("folder", "this is the folder already".to_owned()));
     }
     let data = match &table.data {
         Some(DataSource::Command(_)) => return Err(("data", "a template's folder runs no command".to_owned())),
+        Some(DataSource::Web(_)) => return Err(("data", "a template's folder asks no server".to_owned())),
         Some(DataSource::File(path)) => Some(path),
-        Some(DataSource::Web(_)) | None => None,
+        None => None,
     };
-    let attachments: Vec<PathBuf> = table.attachments.iter().map(|file| folder.join(file)).collect();
+    let attachments: Vec<PathBuf> =
+        table.attachments.iter().map(|file| folder.join(attached::split(folder, file).0)).collect();
     let paths =
         [("text", &table.text), ("html", &table.html), ("markdown", &table.markdown), ("partials", &table.partials)];
     let named = paths.iter().filter_map(|(key, path)| Some((*key, path.as_ref()?)));

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::TemplateError;
+use super::{TemplateError, find::leads_out};
 
 /// Folders within the template's folder.
 const MAX_DEPTH: usize = 4;
@@ -22,14 +22,17 @@ pub(super) struct Images(HashMap<String, Image>);
 struct Image {
     content_id: String,
     path: PathBuf,
+    /// A link to a place outside the folder, which is not sent.
+    leads_out: bool,
 }
 
 impl Images {
-    /// Lists the images in `folder`. Which of them are sent is decided by each rendered HTML.
-    pub fn of(folder: &Path) -> io::Result<Self> {
+    /// Lists the images in `root`. Which of them are sent is decided by each rendered HTML. No link leads out of it if
+    /// it is confined.
+    pub fn of(root: &Path, is_confined: bool) -> io::Result<Self> {
         let mut images = Self::default();
         let mut ids = HashSet::new();
-        let mut folders = vec![(folder.to_owned(), String::new(), 0)];
+        let mut folders = vec![(root.to_owned(), String::new(), 0)];
         let mut count = 0;
         while let Some((folder, prefix, depth)) = folders.pop() {
             let mut entries: Vec<_> = fs::read_dir(&folder)?.collect::<Result<_, _>>()?;
@@ -57,7 +60,8 @@ impl Images {
                     while !ids.insert(content_id.clone()) {
                         content_id.insert(0, '-');
                     }
-                    images.0.insert(name, Image { content_id, path: entry.path() });
+                    let leads_out = is_confined && leads_out(&entry.path(), root);
+                    images.0.insert(name, Image { content_id, path: entry.path(), leads_out });
                 }
             }
         }
@@ -89,6 +93,10 @@ impl Images {
                     None => error.hint("an image on the web begins with https://"),
                 }
             })?;
+            if image.leads_out {
+                let what = format!("the image '{file}' is a link that leads out of the template's folder");
+                return Err(TemplateError::new(name, what));
+            }
             out.push_str(&html[copied..from]);
             out.push_str("\"cid:");
             out.push_str(&image.content_id);
@@ -234,7 +242,7 @@ mod tests {
         for name in ["logo.png", "img/a b.jpg", "img-a-b.jpg", "body.html"] {
             fs::write(folder.path().join(name), "x").unwrap();
         }
-        let images = Images::of(folder.path()).unwrap();
+        let images = Images::of(folder.path(), true).unwrap();
         (folder, images)
     }
 

@@ -6,7 +6,8 @@ use ring::digest::{Context as Digest, SHA256};
 
 use super::{
     Kind, Phrase, Template, TemplateError,
-    find::{Found, find},
+    attached::Attached,
+    find::{Found, find, leads_out},
     helpers,
     images::Images,
     parts::Markdown,
@@ -107,19 +108,20 @@ impl Loader<'_> {
                 self.phrases(vec![part], Kind::Line, &text_shelf)
             }
             None => {
-                let mut parts = self.part(None, &["subject"], "txt");
+                let mut parts = self.part(None, false, &["subject"], "txt");
                 parts.iter_mut().for_each(|(_, _, text)| text.truncate(text.trim_end_matches(['\r', '\n']).len()));
                 self.phrases(parts, Kind::Line, &text_shelf)
             }
         };
         let bodies = ["body", found.name.as_str()];
-        let parts = self.part(table.text.as_deref(), &bodies, "txt");
+        let parts = self.part(table.text.as_deref(), found.is_given(|given| given.text.is_some()), &bodies, "txt");
         let text = self.phrases(parts, Kind::Text, &text_shelf);
-        let parts = self.part(table.html.as_deref(), &bodies, "html");
+        let parts = self.part(table.html.as_deref(), found.is_given(|given| given.html.is_some()), &bodies, "html");
         self.markup.extend(parts.iter().map(|(_, label, text)| (label.clone(), text.clone())));
         let html = self.phrases(parts, Kind::Html, &html_shelf);
         let mut markdown = Variants::default();
-        for (language, label, source) in self.part(table.markdown.as_deref(), &bodies, "md") {
+        let is_given = found.is_given(|given| given.markdown.is_some());
+        for (language, label, source) in self.part(table.markdown.as_deref(), is_given, &bodies, "md") {
             if let Some(text) = self.phrase(&label, &source, Kind::Text, &source_shelf)
                 && let Some(html) = self.phrase(&label, &source, Kind::Html, &markdown_shelf)
             {
@@ -129,12 +131,15 @@ impl Loader<'_> {
         }
         let html_layout = self.layout("html", Kind::Html, &html_shelf);
         let text_layout = self.layout("txt", Kind::Text, &text_shelf);
+        let is_confined = found.is_folder && !found.is_given(|given| !given.attachments.is_empty());
         let attachments = table
             .attachments
             .iter()
             .filter_map(|file| {
                 self.digest(b"attachment", file);
-                self.phrase(&format!("{} attachments", table.origin), file, Kind::Line, &text_shelf)
+                let label = format!("{} attachments", table.origin);
+                let attached = Attached::compile(&label, file, &found.folder, is_confined, &text_shelf);
+                attached.map_err(|error| self.errors.push(error)).ok()
             })
             .collect();
         if text.is_empty() && html.is_empty() && markdown.is_empty() && subject.is_empty() && self.errors.is_empty() {
@@ -150,7 +155,6 @@ impl Loader<'_> {
         Some(Template {
             name: found.name.clone(),
             digest: self.digest.clone().finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
-            folder: found.folder.clone(),
             optional: table.optional.clone(),
             locale: table.locale.clone(),
             source: table.data.clone(),
@@ -209,9 +213,14 @@ impl Loader<'_> {
         }
     }
 
-    /// Label and text of a file.
-    fn text(&mut self, path: &Path) -> Option<(String, String)> {
+    /// Label and text of a file, which the configuration names, or which must lie in the template's folder.
+    fn text(&mut self, path: &Path, is_given: bool) -> Option<(String, String)> {
         let label = self.label(path);
+        if !is_given && leads_out(path, &self.found.folder) {
+            let error = TemplateError::new(label, "it is a link that leads out of the template's folder");
+            self.errors.push(error.hint("the configuration may name such a file: [templates.NAME]"));
+            return None;
+        }
         match read(path) {
             Ok(text) => {
                 self.digest(label.as_bytes(), &text);
@@ -229,8 +238,8 @@ impl Loader<'_> {
     }
 
     /// Language, label and text of all files of a part: those of the file that is named, else those in the folder
-    /// that have one of these names.
-    fn part(&mut self, named: Option<&Path>, stems: &[&str], extension: &str) -> Vec<Part> {
+    /// that have one of these names. Files that are given may lie anywhere.
+    fn part(&mut self, named: Option<&Path>, is_given: bool, stems: &[&str], extension: &str) -> Vec<Part> {
         let paths = match named {
             Some(path) => {
                 let paths = files(path);
@@ -252,7 +261,7 @@ impl Loader<'_> {
         paths
             .into_iter()
             .filter_map(|(language, path)| {
-                let (label, text) = self.text(&path)?;
+                let (label, text) = self.text(&path, is_given)?;
                 Some((language, label, text))
             })
             .collect()
@@ -265,7 +274,8 @@ impl Loader<'_> {
         if !named.is_empty() && own.is_none() {
             return layout;
         }
-        for (language, label, text) in self.part(own.as_deref(), &["layout"], extension) {
+        let is_given = self.found.is_given(|given| !given.layout.is_empty());
+        for (language, label, text) in self.part(own.as_deref(), is_given, &["layout"], extension) {
             // The body is a value here: what a block around it would be called with.
             let source =
                 text.replace("{{> @partial-block}}", "{{{body}}}").replace("{{>@partial-block}}", "{{{body}}}");
@@ -296,6 +306,7 @@ impl Loader<'_> {
             (None, true) => found.folder.join("partials"),
             (None, false) => return Vec::new(),
         };
+        let is_given = found.is_given(|given| given.partials.is_some());
         let mut partials = Vec::new();
         let mut folders = vec![(folder, String::new(), 0)];
         while let Some((folder, prefix, depth)) = folders.pop() {
@@ -316,7 +327,7 @@ impl Loader<'_> {
                     }
                 } else if ["hbs", "html", "txt", "md"].contains(&extension)
                     && !stem.starts_with('.')
-                    && let Some((label, text)) = self.text(&path)
+                    && let Some((label, text)) = self.text(&path, is_given)
                 {
                     partials.push((format!("{prefix}{stem}"), extension.to_owned(), label, text));
                 }
@@ -334,7 +345,7 @@ impl Loader<'_> {
         let table = &self.found.table;
         let beside = table.html.as_deref().or(table.markdown.as_deref()).and_then(Path::parent);
         let folder = if self.found.is_folder { &self.found.folder } else { beside.unwrap_or(&self.found.folder) };
-        match Images::of(folder) {
+        match Images::of(folder, self.found.is_folder) {
             Ok(images) => {
                 for (label, text) in &self.markup {
                     self.errors.extend(images.embed(label, text.clone()).err());

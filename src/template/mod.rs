@@ -7,6 +7,7 @@
 //! text is followed once, through blocks, block parameters and partials, and each name that the row must have is
 //! noted; that list is checked against the columns before anything is sent, and against each row while rendering.
 
+mod attached;
 mod compile;
 mod data;
 mod find;

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::{
     Data, Names, Phrase, TemplateError,
+    attached::Attached,
     images::Images,
     style,
     variants::{Variants, fallbacks},
 };
 use crate::{
     config::DataSource,
-    message::{html_fragment, html_page},
+    message::{AttachmentSpec, html_fragment, html_page},
 };
 
 /// What stands for the body in a layout.
@@ -23,8 +24,6 @@ const BODY: &str = "body";
 pub struct Template {
     pub(super) name: String,
     pub(super) digest: String,
-    /// Relative attachments start from it.
-    pub(super) folder: PathBuf,
     pub(super) optional: Vec<String>,
     pub(super) locale: Option<String>,
     pub(super) source: Option<DataSource>,
@@ -34,7 +33,7 @@ pub struct Template {
     pub(super) markdown: Variants<Markdown>,
     pub(super) html_layout: Variants<Phrase>,
     pub(super) text_layout: Variants<Phrase>,
-    pub(super) attachments: Vec<Phrase>,
+    pub(super) attachments: Vec<Attached>,
     pub(super) images: Images,
 }
 
@@ -56,8 +55,8 @@ pub struct Rendered {
     pub html: Option<String>,
     /// Images of the HTML, to be sent inline: Content-ID and file.
     pub images: Vec<(String, PathBuf)>,
-    /// Files to attach, as behind `--attach`; relative paths start from the template's folder already.
-    pub attachments: Vec<String>,
+    /// Files to attach; relative paths start from the template's folder already.
+    pub attachments: Vec<AttachmentSpec>,
 }
 
 impl Template {
@@ -92,7 +91,8 @@ impl Template {
 
     /// All texts; those of layouts with `true`.
     fn phrases(&self) -> impl Iterator<Item = (&Phrase, bool)> {
-        let parts = self.subject.all().chain(self.text.all()).chain(self.html.all()).chain(&self.attachments);
+        let attachments = self.attachments.iter().flat_map(Attached::phrases);
+        let parts = self.subject.all().chain(self.text.all()).chain(self.html.all()).chain(attachments);
         let markdown = self.markdown.all().map(|markdown| &markdown.html);
         let layouts = self.html_layout.all().chain(self.text_layout.all());
         parts.chain(markdown).map(|phrase| (phrase, false)).chain(layouts.map(|phrase| (phrase, true)))
@@ -151,7 +151,7 @@ impl Template {
             (rendered.html, rendered.images) = (Some(html), images);
         }
         for attachment in &self.attachments {
-            rendered.attachments.push(self.attachment(attachment, &data)?);
+            rendered.attachments.push(attachment.render(&data)?);
         }
         Ok(rendered)
     }
@@ -220,22 +220,6 @@ impl Template {
             .map_or_else(|| "nobody's language".to_owned(), |language| format!("the language '{language}'"));
         let error = TemplateError::new(&self.name, format!("it has neither text nor HTML for {wanted}"));
         error.hint(format!("it has: {}; a file without a language is for all others", self.languages().join(", ")))
-    }
-
-    fn attachment(&self, attachment: &Phrase, data: &Data) -> Result<String, TemplateError> {
-        let file = attachment.render(data)?;
-        if attachment.literal().is_none() {
-            let is_climbing = file.split(['/', '\\']).any(|part| part == "..");
-            let is_absolute = PathBuf::from(&file).is_absolute() && !attachment.begins_with_text();
-            if is_climbing || is_absolute {
-                let what = format!("the values make '{file}' of it, which leads out of its folder");
-                return Err(TemplateError::new(attachment.name(), what));
-            }
-        }
-        let path = self.folder.join(&file);
-        path.into_os_string()
-            .into_string()
-            .map_err(|_| TemplateError::new(&self.name, "its folder's name is not UTF-8"))
     }
 }
 

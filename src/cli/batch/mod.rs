@@ -274,7 +274,7 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     };
     table.warnings().iter().filter(|_| !context.is_quiet).for_each(|warning| ui::tell(&format!("warning: {warning}")));
     let made = recipe::recipe(args, context, &profile, table.columns(), template, &mut stdin)?;
-    let facts = Facts { source: table.digest().to_owned(), template: made.digest };
+    let facts = Facts { source: table.digest().to_owned(), template: made.digest, name: String::new() };
     let path = match path {
         None if args.run.resume => ledger::latest(&folder, &facts).unwrap_or(fresh),
         _ => fresh,

@@ -53,7 +53,7 @@ fn a_folder_is_a_template() {
     assert_eq!(rendered.text.as_deref(), Some("Dear A & B!\n-- \nus"));
     assert_eq!(rendered.html.as_deref(), Some("<html>A &amp; B:<p><b>A &amp; B</b></p><img src=\"cid:a.png\"></html>"));
     assert_eq!(rendered.images.len(), 1);
-    assert!(rendered.attachments[0].ends_with("/t/A & B.pdf"), "{:?}", rendered.attachments);
+    assert!(rendered.attachments[0].input.path().ends_with("t/A & B.pdf"), "{:?}", rendered.attachments);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn attachments_stay_in_their_folder() {
     let (_folder, template) = of(&[("t/body.txt", "x"), ("t/template.toml", "attachments = \"in/{{id}}.pdf\"")]);
     let template = template.unwrap();
     let render = |id: &str| template.render(&Data::new(json!({"id": id})), None);
-    assert!(render("7").unwrap().attachments[0].ends_with("/t/in/7.pdf"));
+    assert!(render("7").unwrap().attachments[0].input.path().ends_with("t/in/7.pdf"));
     assert!(render("../../etc/passwd").unwrap_err().to_string().contains("leads out of its folder"));
     let (_folder, template) = of(&[("t/body.txt", "x"), ("t/template.toml", "attachments = \"{{id}}\"")]);
     assert!(template.unwrap().render(&Data::new(json!({"id": "/etc/passwd"})), None).is_err());
@@ -188,6 +188,8 @@ fn attachments_stay_in_their_folder() {
 fn a_folder_takes_nothing_from_elsewhere() {
     for (line, expected) in [
         ("data = { command = \"id\" }", "data: a template's folder runs no command"),
+        ("data = { url = \"http://127.0.0.1:9/x\" }", "data: a template's folder asks no server"),
+        ("data = { url = \"https://x.example/x\" }", "data: a template's folder asks no server"),
         ("data = \"../rows.csv\"", "data: "),
         ("text = \"/etc/passwd\"", "text: /etc/passwd lies outside"),
         ("html = \"~/x.html\"", "html: "),
@@ -206,6 +208,73 @@ fn a_folder_takes_nothing_from_elsewhere() {
             .1
             .is_ok()
     );
+}
+
+#[test]
+fn no_value_sets_a_mark_of_an_attachment() {
+    let table = "attachments = [\"{{a}}\", \"{{a}};name={{b}};type=text/plain\"]";
+    let (_folder, template) = of(&[("t/body.txt", "x"), ("t/template.toml", table)]);
+    let template = template.unwrap();
+    let hostile = "b.pdf;name=evil.exe;type=application/x-msdownload";
+    let specs = template.render(&Data::new(json!({"a": hostile, "b": "c;cid=d"})), None).unwrap().attachments;
+    for spec in &specs {
+        assert!(spec.input.path().to_string_lossy().ends_with(&format!("/t/{hostile}")), "{spec:?}");
+        assert_eq!(spec.cid, None);
+    }
+    let marks = |spec: &crate::message::AttachmentSpec| (spec.name.clone(), spec.media_type.clone());
+    assert_eq!(marks(&specs[0]), (None, None));
+    assert_eq!(marks(&specs[1]), (Some("c;cid=d".to_owned()), Some("text/plain".to_owned())));
+    assert_eq!(template.variables().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_link_leads_out_of_a_folder() {
+    use std::os::unix::fs::symlink;
+    let linked = |name: &str, table: &str| {
+        let files =
+            [("t/body.html", "<img src='a.png'>x"), ("t/template.toml", table), ("secret", "key"), ("in/b.md", "b")];
+        let folder = folder(&files);
+        let link = folder.path().join("t").join(name);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&link);
+        symlink(folder.path().join("secret"), &link).unwrap();
+        if name != "a.png" {
+            fs::write(folder.path().join("t/a.png"), "").unwrap();
+        }
+        let template = load(&format!("{}/t", folder.path().display()), &Files::default());
+        (folder, template)
+    };
+    for (name, table) in [
+        ("subject.txt", ""),
+        ("body.txt", ""),
+        ("body.de.html", ""),
+        ("layout.txt", ""),
+        ("partials/p.txt", ""),
+        ("a.png", ""),
+        ("template.toml", ""),
+        ("own.txt", "text = \"own.txt\""),
+        ("rows.csv", "data = \"rows.csv\""),
+        ("f.pdf", "attachments = \"f.pdf;name=g.pdf\""),
+    ] {
+        let error = linked(name, table).1.unwrap_err().to_string();
+        assert!(error.contains("out of the template's folder") || error.contains("lies outside"), "{name}: {error}");
+    }
+    let (folder, template) = linked("1.pdf", "attachments = \"{{id}}.pdf\"");
+    let template = template.unwrap();
+    let error = template.render(&Data::new(json!({"id": 1})), None).unwrap_err().to_string();
+    assert!(error.contains("'1.pdf' is a link that leads out"), "{error}");
+    // A link within the folder is nobody's harm.
+    symlink(folder.path().join("t/a.png"), folder.path().join("t/2.pdf")).unwrap();
+    assert!(template.render(&Data::new(json!({"id": 2})), None).is_ok());
+    // What the configuration names is the user's own will.
+    let text = "[templates.x]\nfolder = \"t\"\ntext = \"linked.txt\"\nattachments = \"{{id}}.pdf\"\n";
+    symlink(folder.path().join("secret"), folder.path().join("linked.txt")).unwrap();
+    let user = ConfigFile::parse(&folder.path().join("c.toml"), text).unwrap();
+    let files = Files { user: Some(user), ..Files::default() };
+    let rendered = load("x", &files).unwrap().render(&Data::new(json!({"id": 1})), None).unwrap();
+    assert_eq!(rendered.text.as_deref(), Some("key"));
+    assert!(rendered.attachments[0].input.path().ends_with("1.pdf"));
 }
 
 #[test]
