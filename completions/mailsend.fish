@@ -154,7 +154,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l mdn -d 'Ask 
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l unique -d 'Each address once, the first time it comes'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l skip-bad-rows -d 'Send the good rows when some are bad'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l dry-run -d 'Check everything and say what would be sent; send nothing'
-complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s y -l yes -d 'Send without a question'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s y -l yes -d 'Send without the question that is asked at a terminal'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l resume -d 'Go on with a run that was broken off: send what is not settled'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l resend-unknown -d 'With --resume, also send what may have arrived already'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l force -d 'With --resume, even if the table or the message has changed'

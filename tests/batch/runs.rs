@@ -91,6 +91,10 @@ fn the_ledger_that_nobody_has_named() {
     is_spent.store(false, Ordering::SeqCst);
     sandbox.run(&batch(&file, &url, &[&quick[..], &["--resume"]].concat())).exits(0);
     assert_eq!(who(&sink), [person(1), person(2), person(3)]);
+    // With a row more it is another run, and nobody gets it anew by mistake.
+    sandbox.file("people.csv", people(4));
+    sandbox.run(&batch(&file, &url, &[&quick[..], &["--resume"]].concat())).exits(65).says("--force");
+    assert_eq!(sink.count(), 3);
 }
 
 /// Rows of standard input are kept beside the ledger for whoever goes on.

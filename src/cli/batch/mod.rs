@@ -274,9 +274,13 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     };
     table.warnings().iter().filter(|_| !context.is_quiet).for_each(|warning| ui::tell(&format!("warning: {warning}")));
     let made = recipe::recipe(args, context, &profile, table.columns(), template, &mut stdin)?;
-    let facts = Facts { source: table.digest().to_owned(), template: made.digest, name: String::new() };
+    let facts =
+        Facts { source: table.digest().to_owned(), template: made.digest, name: name(&origin, &args.message.template) };
     let path = match path {
-        None if args.run.resume => ledger::latest(&folder, &facts).unwrap_or(fresh),
+        // One that was about something else is refused below, instead of sending to everybody anew.
+        None if args.run.resume => {
+            ledger::latest(&folder, &facts).or_else(|| ledger::latest_of(&folder, &facts.name)).unwrap_or(fresh)
+        }
         _ => fresh,
     };
     if args.run.resume && !context.is_quiet && fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
@@ -321,6 +325,16 @@ fn origin(args: &BatchArgs, template: Option<&template::Template>, stdin: &mut S
         stdin.claim("the table")?;
     }
     Ok(origin)
+}
+
+/// What a run is known by when table or message have changed; nothing for what has no name of its own.
+fn name(origin: &Origin, template: &Option<String>) -> String {
+    let place = match origin {
+        Origin::File(path) => fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        Origin::Stdin => return String::new(),
+        other => other.to_string(),
+    };
+    format!("{place} {}", template.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
 
 /// Whether a report of this name is no ledger.
