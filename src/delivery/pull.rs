@@ -50,6 +50,11 @@ impl Pull {
         }
     }
 
+    /// No session to this server is of use.
+    pub fn out_of_use(&mut self, trouble: &Trouble) {
+        self.lane.put_out_of_use(trouble, &mut self.outbox);
+    }
+
     /// The end of a session: what it has to say about the server, unless nothing speaks against it.
     pub async fn end(mut self, trouble: Option<&Trouble>) {
         if let Some(trouble) = trouble.filter(|trouble| !self.is_limit(trouble)) {

@@ -81,6 +81,9 @@ pub enum Event {
         /// What opened it.
         why: Option<String>,
     },
+    /// Whether no server can take anything: all breakers have opened, and fallbacks that are of no use do not count. Told
+    /// when it changes, and never dropped.
+    Dark(bool),
     /// The server asks for less: nothing new is begun for so long.
     Slowed {
         /// The server, as routes name it.
