@@ -485,6 +485,34 @@ fn a_fallback_that_refuses_the_login_is_of_no_use_and_ends_nothing() {
 }
 
 #[test]
+fn a_fallback_that_wants_a_login_for_messages_is_of_no_use_and_ends_nothing() {
+    for offers in ["", "PIPELINING", "PIPELINING, CHUNKING"] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let fallback = Server::new({
+            let asked = asked.clone();
+            move |talk, _| {
+                talk.greet(offers);
+                while let Some(line) = talk.hear_or_end() {
+                    if line.starts_with("BDAT") {
+                        // The message has three lines.
+                        let _ = [(); 3].map(|()| talk.hear_or_end());
+                    }
+                    asked.fetch_add(usize::from(line.starts_with("MAIL")), Ordering::SeqCst);
+                    talk.say(if line == "RSET" { "250 ok" } else { "530 5.7.0 Authentication required" });
+                }
+            }
+        });
+        let server = Server::new(|talk, number| if number == 0 { talk.close() } else { take(talk, 3) });
+        let outlets = [&server, &fallback].map(|server| outlet(&server.url(), false, &[("pool.max-connections", "1")]));
+        let mut feed = Feed { submissions: (1..=3).map(submission).collect(), ..Feed::default() };
+        let log = feed.run(outlets.into(), |_| true);
+        assert_eq!((count(&log, "accepted"), count(&log, "deferred")), (3, 0), "{offers}: {log:?}");
+        assert!(log.iter().any(|line| line.starts_with("the fallback '127.0.0.1:") && line.contains("530")), "{log:?}");
+        assert!((1..=3).contains(&asked.load(Ordering::SeqCst)), "{offers}: nobody is sent there twice");
+    }
+}
+
+#[test]
 fn a_421_slows_down_who_has_had_nothing_accepted() {
     let server = Server::new(|talk, number| {
         if number == 0 {

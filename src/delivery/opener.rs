@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     mail::{Cause, Stage, State, Step, Stop, Submission, Trouble},
-    smtp::{Duty, Ended, changed},
+    smtp::{Duty, Ended, Supply, changed},
     transport::same_for_all,
 };
 
@@ -143,7 +143,8 @@ async fn session(mut live: Live, lane: Arc<Lane>, first: Submission, pull: Pull)
         Err(trouble) => return not_opened(&lane, first, pull, &trouble, start).await,
     };
     live.open();
-    let mut duty = Duty { supply: pull, steps, stop: lane.stop.clone(), route };
+    let is_fallback = !lane.is_first;
+    let mut duty = Duty { supply: pull, steps, stop: lane.stop.clone(), is_fallback, route };
     let ended = session.carry(first, &mut duty).await;
     match ended {
         Ended::Done => duty.supply.end(None).await,

@@ -50,11 +50,6 @@ impl Pull {
         }
     }
 
-    /// No session to this server is of use.
-    pub fn out_of_use(&mut self, trouble: &Trouble) {
-        self.lane.put_out_of_use(trouble, &mut self.outbox);
-    }
-
     /// The end of a session: what it has to say about the server, unless nothing speaks against it.
     pub async fn end(mut self, trouble: Option<&Trouble>) {
         if let Some(trouble) = trouble.filter(|trouble| !self.is_limit(trouble)) {
@@ -132,5 +127,9 @@ impl Supply for Pull {
             // Where an answer has decided, this changes nothing.
             self.lane.attempt_told_nothing();
         }
+    }
+
+    fn out_of_use(&mut self, trouble: &Trouble) {
+        self.lane.put_out_of_use(trouble, &mut self.outbox);
     }
 }

@@ -103,6 +103,8 @@ pub struct Exchange {
     settled: Vec<Settlement>,
     handed_back: Vec<Submission>,
     ending: Option<Ending>,
+    /// Others may take what this server wants a login for.
+    is_fallback: bool,
     /// A login was wanted: the session ends so once nothing is under way.
     stop: Option<Trouble>,
     /// Nothing new is begun; what is out is waited for.
@@ -127,10 +129,16 @@ impl Exchange {
             settled: Vec::new(),
             handed_back: Vec::new(),
             ending: None,
+            is_fallback: false,
             stop: None,
             is_retiring: false,
             was_aborted: false,
         }
+    }
+
+    /// The same for a server that stands in for others: what it wants a login for is handed back.
+    pub fn of_fallback(terms: Terms) -> Self {
+        Self { is_fallback: true, ..Self::new(terms) }
     }
 
     /// How many more submissions may be taken now.
@@ -217,6 +225,14 @@ impl Exchange {
         self.was_aborted || (self.unwilling > 0 && matches!(trouble.cause, Cause::Lost | Cause::Busy))
     }
 
+    /// The login that was wanted: no session to this server is of use.
+    pub fn wanted_login(&self) -> Option<&Trouble> {
+        match &self.ending {
+            Some(Ending::Stop(trouble)) => Some(trouble),
+            _ => self.stop.as_ref(),
+        }
+    }
+
     /// Whether the session is to be replaced once nothing is under way.
     pub fn is_retiring(&self) -> bool {
         self.is_retiring
@@ -289,7 +305,7 @@ impl Exchange {
         let at = self.transactions.iter().position(|transaction| Some(transaction.submission.id) == id);
         if let Some(at) = at {
             let verdict = (State::Failed, trouble.stage, None, Some(trouble.clone()));
-            self.settle(at, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
+            self.settle(at, |recipient| recipient.is_open().then(|| verdict.clone()));
         }
         self.was_aborted = true;
         self.end(Trouble::new(Stage::Data, Cause::Lost, "the session was given up over another message"));
@@ -388,9 +404,14 @@ impl Exchange {
 
     /// Takes a transaction off whose replies are all in.
     fn finish(&mut self, at: usize, needs_reset: bool) {
-        let Some(transaction) = self.transactions.remove(at) else { return };
+        let Some(transaction) = self.transactions.get(at) else { return };
+        let had_willing = transaction.had_willing;
+        match transaction.goes_elsewhere() {
+            true => self.hand_back(at),
+            false => drop(self.transactions.remove(at)),
+        }
         self.needs_reset |= needs_reset;
-        if !transaction.had_willing {
+        if !had_willing {
             self.unwilling += 1;
             if self.unwilling >= MAX_UNWILLING {
                 self.retire();

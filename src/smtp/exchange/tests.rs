@@ -423,6 +423,47 @@ fn a_wanted_login_is_nobodys_refusal() {
 }
 
 #[test]
+fn what_a_fallback_wants_a_login_for_comes_back() {
+    for words in ["", "p", "pc"] {
+        let mut dialogue = Dialogue::new(words);
+        dialogue.exchange = Exchange::of_fallback(terms(words));
+        dialogue.send(1, ABC);
+        dialogue.send(2, A);
+        dialogue.out();
+        dialogue.reply("530 5.7.0 Authentication required");
+        if !words.is_empty() {
+            dialogue.reply("503|503|503|503");
+        }
+        if words == "pc" {
+            assert_eq!((dialogue.exchange.wanted_login().is_some(), &dialogue.back), (true, &vec![1]));
+            dialogue.reply("250|530 5.7.0 Authentication required|503|503");
+        }
+        assert!(matches!(dialogue.exchange.ending(), Some(Ending::Stop(_))), "{words}");
+        dialogue.back.sort();
+        assert_eq!((dialogue.outcomes(), &dialogue.back), (vec![], &vec![1, 2]), "{words}");
+    }
+    // Only who was refused for it comes back, even if the connection ends.
+    for is_lost in [false, true] {
+        let mut dialogue = Dialogue::new("p");
+        dialogue.exchange = Exchange::of_fallback(terms("p"));
+        dialogue.send(1, ABC);
+        dialogue.out();
+        dialogue.reply("250|250|530 5.7.0 Authentication required|550 5.1.1 no|354");
+        dialogue.out();
+        if is_lost {
+            dialogue.end();
+        } else {
+            dialogue.reply("250 ok");
+        }
+        let end = if is_lost { "1a unknown final" } else { "1a accepted data" };
+        assert_eq!(
+            (dialogue.outcomes(), &dialogue.back),
+            (vec!["1c failed rcpt".to_owned(), end.to_owned()], &vec![1])
+        );
+    }
+}
+
+#[test]
 fn a_session_without_success_is_replaced() {
     let mut dialogue = Dialogue::new("pc");
     for id in 1..=8 {
@@ -506,12 +547,13 @@ proptest! {
     #[test]
     fn everybody_is_settled_once(
         words in "p?c?l?",
+        is_fallback in any::<bool>(),
         sizes in proptest::collection::vec((1_usize..4, any::<bool>()), 1..6),
         codes in proptest::collection::vec(prop_oneof![6 => Just(250_u16), 3 => Just(354), 2 => Just(550), 1 => Just(451), 1 => Just(503), 1 => Just(421), 1 => Just(530)], 0..60),
         // How many things leave between two replies.
         pace in proptest::collection::vec(0_usize..12, 60),
     ) {
-        let mut exchange = Exchange::new(terms(&words));
+        let mut exchange = if is_fallback { Exchange::of_fallback(terms(&words)) } else { Exchange::new(terms(&words)) };
         let mut waiting: VecDeque<(u64, usize, bool)> =
             sizes.iter().enumerate().map(|(id, &(recipients, is_large))| (id as u64, recipients, is_large)).collect();
         let mut expected = std::collections::HashSet::new();
