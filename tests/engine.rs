@@ -243,7 +243,10 @@ fn with_data_the_next_envelope_leaves_behind_the_content() {
 #[test]
 fn nothing_is_complete_without_consent() {
     for offers in ["PIPELINING", "PIPELINING, CHUNKING"] {
-        let server = Server::new(move |talk, _| {
+        let server = Server::new(move |talk, number| {
+            if number > 0 {
+                return take(talk, 1);
+            }
             talk.greet(offers);
             if offers == "PIPELINING" {
                 for reply in ["250 ok", "250 ok", "354 go"] {
@@ -253,9 +256,52 @@ fn nothing_is_complete_without_consent() {
             let rest = talk.hear_to_the_end();
             assert!(rest.iter().all(|line| line == "QUIT"), "{offers}: {rest:?}");
         });
-        let log = run(&server.url(), false, ONE_SESSION, 1, |_| false);
-        assert_eq!(log, ["commit 1", "1 deferred"], "{offers}");
+        let is_asked_again = AtomicBool::new(false);
+        let log = run(&server.url(), false, ONE_SESSION, 1, |_| is_asked_again.swap(true, Ordering::SeqCst));
+        assert_eq!(log, ["commit 1", "later 1", "commit 1", "1 accepted"], "{offers}");
     }
+}
+
+#[test]
+fn what_is_complete_has_its_replies_though_nothing_more_may_be_sent() {
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let server = Server::new({
+        let is_refused = is_refused.clone();
+        move |talk, number| {
+            talk.greet("PIPELINING, CHUNKING");
+            if number > 0 {
+                while let Some(line) = talk.hear_or_end() {
+                    if line.starts_with("BDAT") {
+                        // The message has three lines.
+                        let _ = [(); 3].map(|()| talk.hear());
+                    }
+                    talk.say("250 ok");
+                }
+                return;
+            }
+            for message in 0..8 {
+                if message > 0 {
+                    talk.expect("RSET");
+                }
+                talk.expect("MAIL");
+                talk.expect("RCPT");
+                talk.bdat();
+            }
+            // Now there is room for two more.
+            talk.say("250 ok\n250 ok\n250 first");
+            while !is_refused.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // The engine learns of it meanwhile.
+            std::thread::sleep(Duration::from_millis(50));
+            (1..8).for_each(|_| talk.say("250 reset\n250 ok\n250 ok\n250 done"));
+            talk.expect("QUIT");
+        }
+    });
+    let may_leave = |ids: &[u64]| !ids.contains(&9) || is_refused.swap(true, Ordering::SeqCst);
+    let log = run(&server.url(), false, ONE_SESSION, 10, may_leave);
+    assert_eq!((count(&log, "accepted"), count(&log, "unknown"), count(&log, "deferred")), (10, 0, 0), "{log:?}");
+    assert!(log.contains(&"later 9".to_owned()) && log.contains(&"later 10".to_owned()), "{log:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{Outcome, Submission};
 #[derive(Debug)]
 pub enum Step {
     /// The last bytes of these submissions are about to leave. They leave once `ack` is answered; the feed writes
-    /// down the intent first. Dropping `ack` stops them.
+    /// down the intent first. Dropping `ack` hands them back, and ends the session once it has its replies.
     Commit {
         /// The feed's numbers.
         ids: Vec<u64>,

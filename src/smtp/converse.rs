@@ -206,7 +206,7 @@ impl Conversation {
                 self.exchange.retire();
                 self.drain_until = Some(Instant::now() + Stop::DRAIN);
             }
-            Happening::Stop(Stop::Now) | Happening::Consent(false) => self.exchange.end(stopped()),
+            Happening::Stop(Stop::Now) => self.exchange.end(stopped()),
             Happening::Read(Ok(0)) => self.end_of_stream(lost(Stage::Data, None)),
             Happening::Read(Ok(count)) => self.read(count).await,
             Happening::Read(Err(error)) => self.end_of_stream(lost(Stage::Data, Some(&error))),
@@ -214,6 +214,8 @@ impl Conversation {
                 self.output.consented();
                 self.activity = Instant::now();
             }
+            // The ledger cannot be written: what is complete already still has its replies to come.
+            Happening::Consent(false) => self.output.refused(&mut self.exchange),
             Happening::Taken(Some(submission)) => {
                 if self.exchange.is_idle() {
                     self.activity = Instant::now();

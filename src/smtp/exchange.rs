@@ -109,6 +109,8 @@ pub struct Exchange {
     stop: Option<Trouble>,
     /// Nothing new is begun; what is out is waited for.
     is_retiring: bool,
+    /// Something was begun in this session that is not to be completed.
+    is_cut_off: bool,
     /// It was us who gave the session up.
     was_aborted: bool,
 }
@@ -132,6 +134,7 @@ impl Exchange {
             is_fallback: false,
             stop: None,
             is_retiring: false,
+            is_cut_off: false,
             was_aborted: false,
         }
     }
@@ -248,6 +251,33 @@ impl Exchange {
         }
     }
 
+    /// The feed has not consented to this submission, nor to any behind it: none of them is completed, and all are handed
+    /// back. What went before is waited for; the session ends then.
+    pub fn withhold(&mut self, id: u64) {
+        self.is_retiring = true;
+        self.out.clear();
+        self.script.clear();
+        if let Some(at) = self.transactions.iter().position(|transaction| transaction.submission.id == id) {
+            let asked = self.expected.iter().take(self.asked);
+            let before =
+                asked.take_while(|(id, _)| self.transactions.range(..at).any(|t| t.submission.id == *id)).count();
+            self.is_cut_off = before < self.asked;
+            self.asked = before;
+            while self.transactions.len() > at {
+                self.hand_back(at);
+            }
+        }
+        self.end_if_cut_off();
+    }
+
+    /// A content that was begun cannot be ended, and the server hears nothing else meanwhile.
+    fn end_if_cut_off(&mut self) {
+        if self.is_cut_off && self.is_idle() {
+            self.was_aborted = true;
+            self.end(Trouble::new(Stage::Data, Cause::Stopped, "nothing may be sent any more"));
+        }
+    }
+
     /// Takes the settlements made since the last call.
     pub fn take_settled(&mut self) -> Vec<Settlement> {
         std::mem::take(&mut self.settled)
@@ -288,6 +318,9 @@ impl Exchange {
         self.advance();
         if self.ending.is_none() && self.is_idle() {
             self.ending = self.stop.take().map(Ending::Stop);
+        }
+        if self.ending.is_none() {
+            self.end_if_cut_off();
         }
     }
 

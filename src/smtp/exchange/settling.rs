@@ -66,7 +66,7 @@ impl Exchange {
             .collect();
         let mut submission = transaction.submission;
         let id = submission.id;
-        // Only what nobody answers any more is handed back: none of these was asked.
+        // Only what nobody answers any more is handed back, or what is not listened for.
         self.expected.retain(|(expected, _)| *expected != id);
         if let Ok(envelope) = Envelope::new(submission.envelope.from().cloned(), open) {
             submission.envelope = envelope;

@@ -464,6 +464,36 @@ fn what_a_fallback_wants_a_login_for_comes_back() {
 }
 
 #[test]
+fn without_consent_what_went_before_is_waited_for() {
+    let mut dialogue = Dialogue::new("pc");
+    dialogue.send(1, A);
+    assert_eq!(dialogue.out(), "<1 MAIL RCPT BDAT 1>");
+    dialogue.send(2, A);
+    dialogue.send(3, A);
+    assert_eq!(dialogue.out_until(1), "<2");
+    dialogue.exchange.withhold(2);
+    dialogue.reply("250|250|250 ok");
+    assert_eq!((dialogue.outcomes(), &dialogue.back), (vec!["1a accepted data".to_owned()], &vec![2, 3]));
+    assert!(dialogue.exchange.is_idle() && dialogue.exchange.is_retiring() && dialogue.exchange.ending().is_none());
+
+    // In the middle of a content there is no way to say farewell, and it is not the server's fault.
+    for (words, begun) in [("p", "250|250|354"), ("pc", "250|250")] {
+        let mut dialogue = Dialogue::new(words);
+        dialogue.exchange.take(submission(1, A, large()));
+        dialogue.send(2, A);
+        dialogue.out();
+        dialogue.reply(begun);
+        let out = dialogue.out_until(if words == "p" { 1 } else { 2 });
+        assert!(out.ends_with("<1"), "{out}");
+        dialogue.exchange.withhold(1);
+        dialogue.collect();
+        assert_eq!((dialogue.outcomes(), &dialogue.back), (vec![], &vec![1, 2]));
+        let Some(Ending::Broken(trouble)) = dialogue.exchange.ending() else { panic!("it has no end") };
+        assert!(dialogue.exchange.is_blameless(trouble));
+    }
+}
+
+#[test]
 fn a_session_without_success_is_replaced() {
     let mut dialogue = Dialogue::new("pc");
     for id in 1..=8 {
@@ -548,6 +578,7 @@ proptest! {
     fn everybody_is_settled_once(
         words in "p?c?l?",
         is_fallback in any::<bool>(),
+        withheld in proptest::option::of(0_u64..6),
         sizes in proptest::collection::vec((1_usize..4, any::<bool>()), 1..6),
         codes in proptest::collection::vec(prop_oneof![6 => Just(250_u16), 3 => Just(354), 2 => Just(550), 1 => Just(451), 1 => Just(503), 1 => Just(421), 1 => Just(530)], 0..60),
         // How many things leave between two replies.
@@ -567,9 +598,13 @@ proptest! {
                 exchange.take(submission(id, &names, if is_large { large() } else { small() }));
             }
             for _ in 0..pace.next().unwrap_or(99) {
-                if let Some(Out::End(id)) = exchange.next_out() {
-                    left_whole.insert(id);
-                    exchange.completed(id);
+                match exchange.next_out() {
+                    Some(Out::End(id)) => {
+                        left_whole.insert(id);
+                        exchange.completed(id);
+                    }
+                    Some(Out::Gate(id)) if withheld == Some(id) => exchange.withhold(id),
+                    _ => {}
                 }
             }
             match codes.next() {
