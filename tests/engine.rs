@@ -427,6 +427,21 @@ fn what_a_dying_session_leaves_in_doubt_is_bounded_and_told() {
     assert_eq!(log, ["commit 1 2 3", "1 accepted", "2 unknown", "3 unknown"]);
 }
 
+#[test]
+fn a_session_that_dies_before_it_answers_costs_the_next_message_no_attempt() {
+    let server = Server::new(|talk, number| {
+        if number > 0 {
+            return take(talk, 1);
+        }
+        talk.greet("");
+        talk.take_one(1);
+        talk.expect("MAIL");
+        talk.close();
+    });
+    let log = run(&server.url(), false, ONE_SESSION, 2, |_| true);
+    assert_eq!(log, ["commit 1", "1 accepted", "later 2", "commit 2", "2 accepted"]);
+}
+
 /// Greets, and takes so many messages, each whole before the next; then hears QUIT.
 fn take(talk: &mut Talk, count: usize) {
     talk.greet("");

@@ -87,6 +87,13 @@ impl Exchange {
             }
             let is_complete = transaction.is_complete;
             let is_inconsistent = inconsistent == Some(transaction.submission.id);
+            // A session that had had enough says nothing about the next message. It has taken one at least: whatever
+            // comes back so comes to its end.
+            let has_ended = self.has_accepted && trouble.cause == Cause::Lost;
+            if has_ended && !is_complete && transaction.mail.is_none() && !is_inconsistent {
+                self.hand_back(0);
+                continue;
+            }
             if !is_inconsistent {
                 self.settle_refused(0);
             }

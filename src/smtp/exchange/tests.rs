@@ -305,7 +305,30 @@ fn in_a_window_all_that_left_is_in_doubt() {
     dialogue.out_until(11);
     dialogue.reply("250|250|250|250");
     dialogue.end();
-    assert_eq!(dialogue.outcomes(), ["1a accepted data", "2a unknown final", "3a deferred mail"]);
+    let outcomes = vec!["1a accepted data".to_owned(), "2a unknown final".to_owned()];
+    assert_eq!((dialogue.outcomes(), &dialogue.back), (outcomes, &vec![3]));
+}
+
+#[test]
+fn what_a_session_with_success_has_not_answered_is_due_again() {
+    for words in ["", "p"] {
+        for (reply, outcomes, back) in
+            [(None, vec![], vec![2]), (Some("250"), vec!["2a deferred rcpt".to_owned()], vec![])]
+        {
+            let mut dialogue = Dialogue::new(words);
+            dialogue.send(1, A);
+            for reply in ["250", "250", "354", "250 ok"] {
+                dialogue.out();
+                dialogue.reply(reply);
+            }
+            assert_eq!(dialogue.outcomes(), ["1a accepted data"]);
+            dialogue.send(2, A);
+            dialogue.out();
+            reply.into_iter().for_each(|reply| dialogue.reply(reply));
+            dialogue.end();
+            assert_eq!((dialogue.outcomes(), dialogue.back), (outcomes, back), "{words}");
+        }
+    }
 }
 
 #[test]
