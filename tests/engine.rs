@@ -243,7 +243,10 @@ fn with_data_the_next_envelope_leaves_behind_the_content() {
 #[test]
 fn nothing_is_complete_without_consent() {
     for offers in ["PIPELINING", "PIPELINING, CHUNKING"] {
-        let server = Server::new(move |talk, _| {
+        let server = Server::new(move |talk, number| {
+            if number > 0 {
+                return take(talk, 1);
+            }
             talk.greet(offers);
             if offers == "PIPELINING" {
                 for reply in ["250 ok", "250 ok", "354 go"] {
@@ -253,9 +256,52 @@ fn nothing_is_complete_without_consent() {
             let rest = talk.hear_to_the_end();
             assert!(rest.iter().all(|line| line == "QUIT"), "{offers}: {rest:?}");
         });
-        let log = run(&server.url(), false, ONE_SESSION, 1, |_| false);
-        assert_eq!(log, ["commit 1", "1 deferred"], "{offers}");
+        let is_asked_again = AtomicBool::new(false);
+        let log = run(&server.url(), false, ONE_SESSION, 1, |_| is_asked_again.swap(true, Ordering::SeqCst));
+        assert_eq!(log, ["commit 1", "later 1", "commit 1", "1 accepted"], "{offers}");
     }
+}
+
+#[test]
+fn what_is_complete_has_its_replies_though_nothing_more_may_be_sent() {
+    let is_refused = Arc::new(AtomicBool::new(false));
+    let server = Server::new({
+        let is_refused = is_refused.clone();
+        move |talk, number| {
+            talk.greet("PIPELINING, CHUNKING");
+            if number > 0 {
+                while let Some(line) = talk.hear_or_end() {
+                    if line.starts_with("BDAT") {
+                        // The message has three lines.
+                        let _ = [(); 3].map(|()| talk.hear());
+                    }
+                    talk.say("250 ok");
+                }
+                return;
+            }
+            for message in 0..8 {
+                if message > 0 {
+                    talk.expect("RSET");
+                }
+                talk.expect("MAIL");
+                talk.expect("RCPT");
+                talk.bdat();
+            }
+            // Now there is room for two more.
+            talk.say("250 ok\n250 ok\n250 first");
+            while !is_refused.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // The engine learns of it meanwhile.
+            std::thread::sleep(Duration::from_millis(50));
+            (1..8).for_each(|_| talk.say("250 reset\n250 ok\n250 ok\n250 done"));
+            talk.expect("QUIT");
+        }
+    });
+    let may_leave = |ids: &[u64]| !ids.contains(&9) || is_refused.swap(true, Ordering::SeqCst);
+    let log = run(&server.url(), false, ONE_SESSION, 10, may_leave);
+    assert_eq!((count(&log, "accepted"), count(&log, "unknown"), count(&log, "deferred")), (10, 0, 0), "{log:?}");
+    assert!(log.contains(&"later 9".to_owned()) && log.contains(&"later 10".to_owned()), "{log:?}");
 }
 
 #[test]
@@ -381,6 +427,21 @@ fn what_a_dying_session_leaves_in_doubt_is_bounded_and_told() {
     assert_eq!(log, ["commit 1 2 3", "1 accepted", "2 unknown", "3 unknown"]);
 }
 
+#[test]
+fn a_session_that_dies_before_it_answers_costs_the_next_message_no_attempt() {
+    let server = Server::new(|talk, number| {
+        if number > 0 {
+            return take(talk, 1);
+        }
+        talk.greet("");
+        talk.take_one(1);
+        talk.expect("MAIL");
+        talk.close();
+    });
+    let log = run(&server.url(), false, ONE_SESSION, 2, |_| true);
+    assert_eq!(log, ["commit 1", "1 accepted", "later 2", "commit 2", "2 accepted"]);
+}
+
 /// Greets, and takes so many messages, each whole before the next; then hears QUIT.
 fn take(talk: &mut Talk, count: usize) {
     talk.greet("");
@@ -482,6 +543,34 @@ fn a_fallback_that_refuses_the_login_is_of_no_use_and_ends_nothing() {
     let log = feed.run(outlets, |_| true);
     assert_eq!((count(&log, "accepted"), logins.load(Ordering::SeqCst)), (3, 1), "{log:?}");
     assert!(log.iter().any(|line| line.starts_with("the fallback '127.0.0.1:") && line.contains("535")), "{log:?}");
+}
+
+#[test]
+fn a_fallback_that_wants_a_login_for_messages_is_of_no_use_and_ends_nothing() {
+    for offers in ["", "PIPELINING", "PIPELINING, CHUNKING"] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let fallback = Server::new({
+            let asked = asked.clone();
+            move |talk, _| {
+                talk.greet(offers);
+                while let Some(line) = talk.hear_or_end() {
+                    if line.starts_with("BDAT") {
+                        // The message has three lines.
+                        let _ = [(); 3].map(|()| talk.hear_or_end());
+                    }
+                    asked.fetch_add(usize::from(line.starts_with("MAIL")), Ordering::SeqCst);
+                    talk.say(if line == "RSET" { "250 ok" } else { "530 5.7.0 Authentication required" });
+                }
+            }
+        });
+        let server = Server::new(|talk, number| if number == 0 { talk.close() } else { take(talk, 3) });
+        let outlets = [&server, &fallback].map(|server| outlet(&server.url(), false, &[("pool.max-connections", "1")]));
+        let mut feed = Feed { submissions: (1..=3).map(submission).collect(), ..Feed::default() };
+        let log = feed.run(outlets.into(), |_| true);
+        assert_eq!((count(&log, "accepted"), count(&log, "deferred")), (3, 0), "{offers}: {log:?}");
+        assert!(log.iter().any(|line| line.starts_with("the fallback '127.0.0.1:") && line.contains("530")), "{log:?}");
+        assert!((1..=3).contains(&asked.load(Ordering::SeqCst)), "{offers}: nobody is sent there twice");
+    }
 }
 
 #[test]

@@ -18,9 +18,10 @@ use super::{
     Outlet,
     breaker::{Breaker, Verdict},
     pace::{Bucket, Domains, Pauses, asks_for_less, is_of_the_service},
+    reach::Reach,
 };
 use crate::{
-    mail::{BreakerState, Event, Outcome, State, Step, Stop, Submission, Submissions, Trouble},
+    mail::{BreakerState, Event, Outcome, State, Step, Stop, Submission, Submissions, Trouble, clean},
     smtp::Listener,
 };
 
@@ -44,6 +45,7 @@ pub(super) struct Lane {
     freed: Notify,
     /// Some gate has opened or shut. All lanes share it.
     pub changed: Arc<Notify>,
+    reach: Arc<Reach>,
     pub sessions: Sessions,
 }
 
@@ -76,6 +78,8 @@ struct Gate {
     domains: Option<Domains>,
     /// Why no session to this server is of use.
     out_of_use: Option<Trouble>,
+    /// Nothing can be taken: told to [`Reach`].
+    is_dark: bool,
 }
 
 /// What the gate says.
@@ -106,7 +110,7 @@ impl Lane {
         source: Submissions,
         onward: Option<Onward>,
         is_first: bool,
-        (listener, stop, changed): (Listener, watch::Receiver<Stop>, Arc<Notify>),
+        (listener, stop, changed, reach): (Listener, watch::Receiver<Stop>, Arc<Notify>, Arc<Reach>),
     ) -> Self {
         let gate = Gate {
             breaker: Breaker::new(outlet.breaker),
@@ -114,11 +118,12 @@ impl Lane {
             bucket: Bucket::new(&outlet.rate, Instant::now()),
             domains: outlet.rate.per_domain.map(Domains::new),
             out_of_use: None,
+            is_dark: false,
         };
         let sessions = Sessions { most: AtomicUsize::new(outlet.pool.max_connections.max(1)), ..Sessions::default() };
         let (gate, queue) = (Mutex::new(gate), Queue::new(()));
         let freed = Notify::new();
-        Self { outlet, listener, stop, source, onward, is_first, gate, queue, freed, changed, sessions }
+        Self { outlet, listener, stop, source, onward, is_first, gate, queue, freed, changed, reach, sessions }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -280,6 +285,7 @@ impl Lane {
                 self.slow(&mut gate, &reply.to_string(), told);
             }
         }
+        self.look_out(&mut gate);
     }
 
     /// The server has failed.
@@ -287,6 +293,7 @@ impl Lane {
         let mut gate = self.gate();
         let transition = gate.breaker.failure(Instant::now());
         self.tell_of(transition, Some(&trouble.to_string()), told);
+        self.look_out(&mut gate);
         if trouble.reply.as_ref().is_some_and(|reply| reply.code == 421) {
             self.slow(&mut gate, &trouble.to_string(), told);
         }
@@ -309,11 +316,27 @@ impl Lane {
         self.changed.notify_waiters();
     }
 
-    /// No session to this server is of use. Tells whether that is new.
-    pub fn put_out_of_use(&self, trouble: &Trouble) -> bool {
-        let is_new = self.gate().out_of_use.replace(trouble.clone()).is_none();
+    /// No session to this server is of use. Of a fallback the user would not learn it otherwise.
+    pub fn put_out_of_use(&self, trouble: &Trouble, told: &mut Outbox) {
+        let mut gate = self.gate();
+        let is_new = gate.out_of_use.replace(trouble.clone()).is_none();
+        self.look_out(&mut gate);
+        drop(gate);
+        if is_new && !self.is_first {
+            let route = self.outlet.door.route();
+            let name = route.profile.as_deref().unwrap_or(&route.server);
+            let text = format!("the fallback '{}' is of no use: {trouble}", clean(name));
+            told.put(Step::Event(Event::Warning(text)));
+        }
         self.changed.notify_waiters();
-        is_new
+    }
+
+    /// Tells if something can be taken where nothing could, or the other way round.
+    fn look_out(&self, gate: &mut Gate) {
+        let is_dark = gate.out_of_use.is_some() || !gate.breaker.is_closed();
+        if std::mem::replace(&mut gate.is_dark, is_dark) != is_dark {
+            self.reach.change(!is_dark);
+        }
     }
 
     fn tell_of(&self, transition: Option<BreakerState>, why: Option<&str>, told: &mut Outbox) {

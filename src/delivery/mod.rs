@@ -12,6 +12,7 @@ mod lane;
 mod opener;
 mod pace;
 mod pull;
+mod reach;
 
 use std::sync::Arc;
 
@@ -22,7 +23,10 @@ use tokio::{
 
 pub use descriptors::make_room_for;
 
-use self::lane::{Lane, Onward};
+use self::{
+    lane::{Lane, Onward},
+    reach::Reach,
+};
 use crate::{
     config::{BreakerPolicy, Pool, Profile, RatePolicy},
     mail::{Step, Stop, Submissions},
@@ -65,6 +69,8 @@ pub struct Work {
 /// meant; the others are used in their order while those before them cannot be.
 pub async fn deliver(outlets: Vec<Outlet>, wants_trace: bool, work: Work) {
     let changed = Arc::new(Notify::new());
+    let (reach, changes) = Reach::new(outlets.len());
+    let (reach, telling) = (Arc::new(reach), reach::tell(changes, work.steps.clone()));
     let listener = Listener { steps: work.steps, wants_trace };
     let mut lanes: Vec<Arc<Lane>> = Vec::new();
     let mut onward = None;
@@ -77,16 +83,20 @@ pub async fn deliver(outlets: Vec<Outlet>, wants_trace: bool, work: Work) {
                 (Some(sender), Submissions::new(source))
             }
         };
-        let common = (listener.clone(), work.stop.clone(), changed.clone());
+        let common = (listener.clone(), work.stop.clone(), changed.clone(), reach.clone());
         let lane = Arc::new(Lane::new(outlet, source, onward.take(), is_first, common));
         onward = sender.map(|sender| Onward { lane: lane.clone(), sender });
         lanes.push(lane);
     }
-    drop((listener, work.submissions));
+    drop((listener, work.submissions, reach));
     let mut openers: JoinSet<()> = lanes.into_iter().map(opener::run).collect();
-    while let Some(ended) = openers.join_next().await {
-        opener::rethrow(ended);
-    }
+    let working = async {
+        while let Some(ended) = openers.join_next().await {
+            opener::rethrow(ended);
+        }
+    };
+    // Whoever tells waits for more until the last lane has gone.
+    tokio::join!(working, telling);
 }
 
 #[cfg(test)]

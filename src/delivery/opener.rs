@@ -14,8 +14,8 @@ use super::{
     pull::Pull,
 };
 use crate::{
-    mail::{Cause, Event, Stage, State, Step, Stop, Submission, Trouble},
-    smtp::{Duty, Ended, changed},
+    mail::{Cause, Stage, State, Step, Stop, Submission, Trouble},
+    smtp::{Duty, Ended, Supply, changed},
     transport::same_for_all,
 };
 
@@ -143,26 +143,27 @@ async fn session(mut live: Live, lane: Arc<Lane>, first: Submission, pull: Pull)
         Err(trouble) => return not_opened(&lane, first, pull, &trouble, start).await,
     };
     live.open();
-    let mut duty = Duty { supply: pull, steps, stop: lane.stop.clone(), route };
+    let is_fallback = !lane.is_first;
+    let mut duty = Duty { supply: pull, steps, stop: lane.stop.clone(), is_fallback, route };
     let ended = session.carry(first, &mut duty).await;
     match ended {
         Ended::Done => duty.supply.end(None).await,
         Ended::Broken(trouble) => duty.supply.end(Some(&trouble)).await,
         Ended::Stop(trouble) => {
-            out_of_use(&lane, &trouble).await;
+            duty.supply.out_of_use(&trouble);
             duty.supply.end(None).await;
         }
     }
 }
 
 /// Decides what becomes of a submission whose session did not open.
-async fn not_opened(lane: &Lane, first: Submission, pull: Pull, trouble: &Trouble, start: Instant) {
+async fn not_opened(lane: &Lane, first: Submission, mut pull: Pull, trouble: &Trouble, start: Instant) {
     if trouble.cause == Cause::Stopped {
         pull.end(None).await;
         return refuse(&first, trouble, start, lane).await;
     }
     if is_for_good(trouble) {
-        out_of_use(lane, trouble).await;
+        pull.out_of_use(trouble);
         pull.end(None).await;
         return match lane.is_first {
             true => refuse(&first, trouble, start, lane).await,
@@ -182,17 +183,6 @@ async fn not_opened(lane: &Lane, first: Submission, pull: Pull, trouble: &Troubl
     match lane.can_hand_on() {
         true => lane.hand_on(first).await,
         false => refuse(&first, trouble, start, lane).await,
-    }
-}
-
-/// No session to this server is of use. Of a fallback the user would not learn it otherwise.
-async fn out_of_use(lane: &Lane, trouble: &Trouble) {
-    if lane.put_out_of_use(trouble) && !lane.is_first {
-        let route = lane.outlet.door.route();
-        let name = route.profile.as_deref().unwrap_or(&route.server);
-        let text = format!("the fallback '{}' is of no use: {trouble}", crate::mail::clean(name));
-        // If the feed is gone, there is nobody to tell.
-        let _ = lane.listener.steps.send(Step::Event(Event::Warning(text))).await;
     }
 }
 

@@ -128,4 +128,8 @@ impl Supply for Pull {
             self.lane.attempt_told_nothing();
         }
     }
+
+    fn out_of_use(&mut self, trouble: &Trouble) {
+        self.lane.put_out_of_use(trouble, &mut self.outbox);
+    }
 }

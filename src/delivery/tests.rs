@@ -21,6 +21,7 @@ struct Bench {
     lane: Arc<Lane>,
     up: async_channel::Sender<Submission>,
     steps: mpsc::Receiver<Step>,
+    changes: mpsc::UnboundedReceiver<bool>,
     start: Instant,
     _keep: watch::Sender<Stop>,
 }
@@ -44,9 +45,10 @@ impl Bench {
         let (down, steps) = mpsc::channel(64);
         let (keep, stop) = watch::channel(Stop::No);
         let listener = Listener { steps: down, wants_trace: false };
-        let common = (listener, stop, Arc::new(Notify::new()));
+        let (reach, changes) = Reach::new(1);
+        let common = (listener, stop, Arc::new(Notify::new()), Arc::new(reach));
         let lane = Arc::new(Lane::new(outlet, Submissions::new(source), None, true, common));
-        Self { lane, up, steps, start: Instant::now(), _keep: keep }
+        Self { lane, up, steps, changes, start: Instant::now(), _keep: keep }
     }
 
     fn pull(&self) -> Pull {
@@ -72,6 +74,11 @@ impl Bench {
     async fn next(&self, pull: &mut Pull) -> Option<(u64, u128)> {
         let submission = pull.next(true).await?;
         Some((submission.id, self.start.elapsed().as_millis()))
+    }
+
+    /// Whether it has become dark or not, so far.
+    fn darkness(&mut self) -> Vec<bool> {
+        std::iter::from_fn(|| self.changes.try_recv().ok()).collect()
     }
 
     /// Events so far, and what came back.
@@ -172,15 +179,39 @@ async fn an_open_breaker_lets_nothing_through_and_then_one() {
     assert_eq!(bench.told(), ["open"]);
     let (mut one, mut two) = (bench.pull(), bench.pull());
     assert_eq!(bench.next(&mut one).await, Some((1, 30_000)));
-    assert_eq!(bench.told(), ["half-open"]);
+    assert_eq!((bench.told(), bench.darkness()), (vec!["half-open".to_owned()], vec![true]), "it is not known yet");
     assert!(timeout(10 * SECOND, two.pull()).await.is_err() && one.ready().is_none(), "one decides");
     one.end(Some(&lost())).await;
     assert_eq!(bench.told(), ["open"]);
     assert_eq!(bench.next(&mut two).await, Some((2, 70_000)));
     two.settled(&answer(550, "5.1.1 no"));
     assert_eq!(bench.told(), ["half-open", "closed"], "any answer to a message is one");
+    assert_eq!(bench.darkness(), [false]);
     assert_eq!(bench.next(&mut two).await, Some((3, 70_000)));
     assert_eq!(two.ready().map(|submission| submission.id), Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_dark_when_the_last_one_can_take_nothing() {
+    let (reach, mut changes) = Reach::new(2);
+    let mut changes = || std::iter::from_fn(|| changes.try_recv().ok()).collect::<Vec<_>>();
+    reach.change(false);
+    assert!(changes().is_empty());
+    reach.change(false);
+    assert_eq!(changes(), [true]);
+    reach.change(true);
+    reach.change(true);
+    reach.change(false);
+    assert_eq!(changes(), [false]);
+
+    // Out of use is as good as away, and its breaker changes nothing any more.
+    let mut bench = Bench::new(|outlet| outlet.breaker.failure_threshold = 1);
+    let mut pull = bench.pull();
+    pull.out_of_use(&lost());
+    pull.out_of_use(&lost());
+    pull.settled(&answer(250, "ok"));
+    pull.end(Some(&lost())).await;
+    assert_eq!(bench.darkness(), [true]);
 }
 
 #[tokio::test(start_paused = true)]

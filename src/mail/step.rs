@@ -10,7 +10,7 @@ use super::{Outcome, Submission};
 #[derive(Debug)]
 pub enum Step {
     /// The last bytes of these submissions are about to leave. They leave once `ack` is answered; the feed writes
-    /// down the intent first. Dropping `ack` stops them.
+    /// down the intent first. Dropping `ack` hands them back, and ends the session once it has its replies.
     Commit {
         /// The feed's numbers.
         ids: Vec<u64>,
@@ -81,6 +81,9 @@ pub enum Event {
         /// What opened it.
         why: Option<String>,
     },
+    /// Whether no server can take anything: all breakers have opened, and fallbacks that are of no use do not count. Told
+    /// when it changes, and never dropped.
+    Dark(bool),
     /// The server asks for less: nothing new is begun for so long.
     Slowed {
         /// The server, as routes name it.

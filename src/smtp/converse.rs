@@ -65,7 +65,11 @@ pub async fn converse<S: Supply>(
     first: Submission,
     duty: &mut Duty<S>,
 ) -> Ended {
-    let mut conversation = Conversation::new(session, terms, *timeouts, first);
+    let exchange = match duty.is_fallback {
+        true => Exchange::of_fallback(terms),
+        false => Exchange::new(terms),
+    };
+    let mut conversation = Conversation::new(session, exchange, *timeouts, first);
     duty.stop.mark_changed();
     while conversation.goes_on(duty).await {
         match conversation.next(duty).await {
@@ -94,11 +98,10 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn new(session: Session, terms: Terms, timeouts: Timeouts, first: Submission) -> Self {
+    fn new(session: Session, mut exchange: Exchange, timeouts: Timeouts, first: Submission) -> Self {
         let is_tls = session.tls.is_some();
         let connection = session.into_connection();
         let output = Output::new(connection.listener.clone(), is_tls);
-        let mut exchange = Exchange::new(terms);
         exchange.take(first);
         if !connection.replies.is_empty() {
             exchange.end(unasked(Stage::Mail));
@@ -203,7 +206,7 @@ impl Conversation {
                 self.exchange.retire();
                 self.drain_until = Some(Instant::now() + Stop::DRAIN);
             }
-            Happening::Stop(Stop::Now) | Happening::Consent(false) => self.exchange.end(stopped()),
+            Happening::Stop(Stop::Now) => self.exchange.end(stopped()),
             Happening::Read(Ok(0)) => self.end_of_stream(lost(Stage::Data, None)),
             Happening::Read(Ok(count)) => self.read(count).await,
             Happening::Read(Err(error)) => self.end_of_stream(lost(Stage::Data, Some(&error))),
@@ -211,6 +214,8 @@ impl Conversation {
                 self.output.consented();
                 self.activity = Instant::now();
             }
+            // The ledger cannot be written: what is complete already still has its replies to come.
+            Happening::Consent(false) => self.output.refused(&mut self.exchange),
             Happening::Taken(Some(submission)) => {
                 if self.exchange.is_idle() {
                     self.activity = Instant::now();
@@ -289,7 +294,12 @@ async fn report(exchange: &mut Exchange, duty: &mut Duty<impl Supply>) {
     for settlement in exchange.take_settled() {
         duty.settle(settlement.id, settlement.outcomes).await;
     }
-    for submission in exchange.take_handed_back() {
+    let handed_back = exchange.take_handed_back();
+    if let (Some(trouble), false) = (exchange.wanted_login(), handed_back.is_empty()) {
+        // Before they come back, or this server would get them again.
+        duty.supply.out_of_use(trouble);
+    }
+    for submission in handed_back {
         let _ = duty.steps.send(Step::Later { submission, at: None }).await;
     }
 }
@@ -326,6 +336,8 @@ mod tests {
         }
 
         fn settled(&mut self, _: &[Outcome]) {}
+
+        fn out_of_use(&mut self, _: &Trouble) {}
     }
 
     /// A stream that dies once it has carried so many octets, and says nothing. Over TLS the write that dies has
@@ -394,7 +406,7 @@ mod tests {
             Timeouts { connect: minute, greeting: minute, command: minute, content: minute, final_reply: minute };
         let route = Arc::new(Route { profile: None, server: String::new() });
         let supply = Held(vec![submission(2, 60_000)]);
-        let mut duty = Duty { supply, steps: steps.clone(), stop, route };
+        let mut duty = Duty { supply, steps: steps.clone(), stop, is_fallback: false, route };
         let listener = Listener { steps, wants_trace: false };
         let stream = Box::new(Dying { left, is_tls, is_dead: false });
         let session = Session::new(stream, is_tls.then_some(info), None, false, &Profile::default(), listener);

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 use tokio::sync::{mpsc, watch};
 
 use super::changed;
-use crate::mail::{Outcome, Route, Step, Stop, Submission};
+use crate::mail::{Outcome, Route, Step, Stop, Submission, Trouble};
 
 /// Where a session's submissions come from; whoever gives them learns what becomes of them.
 pub trait Supply: Send {
@@ -18,6 +18,9 @@ pub trait Supply: Send {
 
     /// These recipients are settled. The feed is told afterwards.
     fn settled(&mut self, outcomes: &[Outcome]);
+
+    /// No session to this server is of use. What it wanted a login for is handed back afterwards.
+    fn out_of_use(&mut self, trouble: &Trouble);
 }
 
 /// What a session works with.
@@ -29,6 +32,8 @@ pub struct Duty<S> {
     pub steps: mpsc::Sender<Step>,
     /// Whether to stop.
     pub stop: watch::Receiver<Stop>,
+    /// Others may take what this server does not take without another login.
+    pub is_fallback: bool,
     /// How records name this way.
     pub route: Arc<Route>,
 }

@@ -103,10 +103,14 @@ pub struct Exchange {
     settled: Vec<Settlement>,
     handed_back: Vec<Submission>,
     ending: Option<Ending>,
+    /// Others may take what this server wants a login for.
+    is_fallback: bool,
     /// A login was wanted: the session ends so once nothing is under way.
     stop: Option<Trouble>,
     /// Nothing new is begun; what is out is waited for.
     is_retiring: bool,
+    /// Something was begun in this session that is not to be completed.
+    is_cut_off: bool,
     /// It was us who gave the session up.
     was_aborted: bool,
 }
@@ -127,10 +131,17 @@ impl Exchange {
             settled: Vec::new(),
             handed_back: Vec::new(),
             ending: None,
+            is_fallback: false,
             stop: None,
             is_retiring: false,
+            is_cut_off: false,
             was_aborted: false,
         }
+    }
+
+    /// The same for a server that stands in for others: what it wants a login for is handed back.
+    pub fn of_fallback(terms: Terms) -> Self {
+        Self { is_fallback: true, ..Self::new(terms) }
     }
 
     /// How many more submissions may be taken now.
@@ -217,6 +228,14 @@ impl Exchange {
         self.was_aborted || (self.unwilling > 0 && matches!(trouble.cause, Cause::Lost | Cause::Busy))
     }
 
+    /// The login that was wanted: no session to this server is of use.
+    pub fn wanted_login(&self) -> Option<&Trouble> {
+        match &self.ending {
+            Some(Ending::Stop(trouble)) => Some(trouble),
+            _ => self.stop.as_ref(),
+        }
+    }
+
     /// Whether the session is to be replaced once nothing is under way.
     pub fn is_retiring(&self) -> bool {
         self.is_retiring
@@ -229,6 +248,33 @@ impl Exchange {
             self.transactions.iter().take_while(|transaction| transaction.progress != Progress::Waiting).count();
         while self.transactions.len() > begun {
             self.hand_back(begun);
+        }
+    }
+
+    /// The feed has not consented to this submission, nor to any behind it: none of them is completed, and all are handed
+    /// back. What went before is waited for; the session ends then.
+    pub fn withhold(&mut self, id: u64) {
+        self.is_retiring = true;
+        self.out.clear();
+        self.script.clear();
+        if let Some(at) = self.transactions.iter().position(|transaction| transaction.submission.id == id) {
+            let asked = self.expected.iter().take(self.asked);
+            let before =
+                asked.take_while(|(id, _)| self.transactions.range(..at).any(|t| t.submission.id == *id)).count();
+            self.is_cut_off = before < self.asked;
+            self.asked = before;
+            while self.transactions.len() > at {
+                self.hand_back(at);
+            }
+        }
+        self.end_if_cut_off();
+    }
+
+    /// A content that was begun cannot be ended, and the server hears nothing else meanwhile.
+    fn end_if_cut_off(&mut self) {
+        if self.is_cut_off && self.is_idle() {
+            self.was_aborted = true;
+            self.end(Trouble::new(Stage::Data, Cause::Stopped, "nothing may be sent any more"));
         }
     }
 
@@ -273,6 +319,9 @@ impl Exchange {
         if self.ending.is_none() && self.is_idle() {
             self.ending = self.stop.take().map(Ending::Stop);
         }
+        if self.ending.is_none() {
+            self.end_if_cut_off();
+        }
     }
 
     /// The connection is over. What was complete and unanswered is unknown, what was under way is deferred, what
@@ -289,7 +338,7 @@ impl Exchange {
         let at = self.transactions.iter().position(|transaction| Some(transaction.submission.id) == id);
         if let Some(at) = at {
             let verdict = (State::Failed, trouble.stage, None, Some(trouble.clone()));
-            self.settle(at, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
+            self.settle(at, |recipient| recipient.is_open().then(|| verdict.clone()));
         }
         self.was_aborted = true;
         self.end(Trouble::new(Stage::Data, Cause::Lost, "the session was given up over another message"));
@@ -388,9 +437,14 @@ impl Exchange {
 
     /// Takes a transaction off whose replies are all in.
     fn finish(&mut self, at: usize, needs_reset: bool) {
-        let Some(transaction) = self.transactions.remove(at) else { return };
+        let Some(transaction) = self.transactions.get(at) else { return };
+        let had_willing = transaction.had_willing;
+        match transaction.goes_elsewhere() {
+            true => self.hand_back(at),
+            false => drop(self.transactions.remove(at)),
+        }
         self.needs_reset |= needs_reset;
-        if !transaction.had_willing {
+        if !had_willing {
             self.unwilling += 1;
             if self.unwilling >= MAX_UNWILLING {
                 self.retire();

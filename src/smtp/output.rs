@@ -36,7 +36,9 @@ pub(super) struct Output {
     /// The last octet of a submission lies before this one.
     marks: VecDeque<(u64, u64)>,
     consent: Option<Consent>,
-    /// Asked for in the pending consent, beside the one whose gate was passed.
+    /// Whose gate was passed when the pending consent was asked for.
+    passed: u64,
+    /// Asked for in the pending consent beside it.
     asked: Vec<u64>,
     /// Consented to, and not passed yet.
     allowed: Vec<u64>,
@@ -76,6 +78,7 @@ impl Output {
             sent: 0,
             marks: VecDeque::new(),
             consent: None,
+            passed: 0,
             asked: Vec::new(),
             allowed: Vec::new(),
             blocks: None,
@@ -165,7 +168,7 @@ impl Output {
         let mut ids = Vec::with_capacity(1 + ahead.len());
         ids.push(id);
         ids.extend(&ahead);
-        self.asked = ahead;
+        (self.passed, self.asked) = (id, ahead);
         self.consent = Some(Box::pin(async move {
             let (ack, consent) = oneshot::channel();
             steps.send(Step::Commit { ids, ack }).await.is_ok() && consent.await.is_ok()
@@ -176,6 +179,13 @@ impl Output {
     pub fn consented(&mut self) {
         self.consent = None;
         self.allowed.append(&mut self.asked);
+    }
+
+    /// The feed has not consented: nothing more is begun, and what may leave still leaves.
+    pub fn refused(&mut self, exchange: &mut Exchange) {
+        self.consent = None;
+        self.asked.clear();
+        exchange.withhold(self.passed);
     }
 
     /// A block of a file has come, or its end.

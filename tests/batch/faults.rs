@@ -13,7 +13,7 @@ use std::{
 
 use super::{batch, ended, ends, people, person, records, start, who};
 use crate::support::{
-    Sandbox, finish,
+    Sandbox, Server, finish,
     sink::{Act, Heard, Sink},
 };
 
@@ -332,6 +332,37 @@ fn no_server_for_too_long() {
     let sink = Sink::at(port, "PIPELINING", |_| Act::Agree);
     sandbox.run(&batch(&file, &url, &["--report", "run.jsonl", "--resume"])).exits(0);
     assert_eq!(who(&sink).len(), 30);
+}
+
+/// Neither a fallback that is of no use nor one that is the same server under another name keeps a batch alive.
+#[test]
+fn no_server_and_no_fallback_for_too_long() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
+    let refusing = Server::new(|talk, _| {
+        talk.greet("AUTH PLAIN");
+        talk.answer("AUTH PLAIN", "535 5.7.8 wrong");
+        talk.hear_to_the_end();
+    });
+    for (fallback, warning) in [
+        (refusing.url().replace("127", "ada@127"), "the fallback 'backup' is of no use"),
+        (format!("smtp://ada@127.0.0.1:{port}"), ""),
+    ] {
+        let mut sandbox = Sandbox::new();
+        sandbox.env("OF_BACKUP", "correct-horse");
+        sandbox.config(&format!(
+            "[profiles.work]\nserver = \"smtp://127.0.0.1:{port}\"\nfrom = \"s@x.example\"\nfallback = [\"backup\"]\n\
+             retry.initial-delay = \"50ms\"\nretry.max-time = \"1s\"\nbreaker.failure-threshold = 2\n\
+             breaker.cool-down = \"100ms\"\n[profiles.backup]\nserver = \"{fallback}\"\n\
+             allow-plaintext-auth = true\npassword = {{ env = \"OF_BACKUP\" }}\nbreaker.failure-threshold = 2\n\
+             breaker.cool-down = \"100ms\"\n"
+        ));
+        let file = sandbox.file("people.csv", people(30));
+        let arguments = ["batch", &file, "--profile", "work", "-s", "x", "--body", "x", "--report", "run.jsonl"];
+        let begin = std::time::Instant::now();
+        sandbox.run(&arguments).exits(75).says("--resume").says(warning);
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!(ended(&sandbox.path("run.jsonl"), "failed"), 0);
+    }
 }
 
 /// Attempts are bounded by time, too.

@@ -6,7 +6,7 @@ mod notes;
 use std::{
     borrow::Cow,
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
+    collections::{BinaryHeap, HashMap, VecDeque},
     future::Future,
     io,
     pin::Pin,
@@ -31,8 +31,7 @@ use crate::{
     feed::once::{is_one_too_many, may_change, random, rethrow},
     ledger::Ledger,
     mail::{
-        Address, BreakerState, Cause, DsnRequest, Event, Outcome, Route, Stage, State, Step, Stop, Submission,
-        Submissions, Trouble,
+        Address, Cause, DsnRequest, Event, Outcome, Route, Stage, State, Step, Stop, Submission, Submissions, Trouble,
     },
     smtp::changed,
 };
@@ -124,10 +123,8 @@ pub(super) struct Course<T> {
     syncing: Option<Syncing>,
     streak: Streak,
     verdict: Verdict,
-    /// Servers whose breakers are not closed, and since when none is.
-    broken: HashSet<String>,
+    /// Since when no server can take anything.
     dark_since: Option<Instant>,
-    outlets: usize,
     stop: watch::Sender<Stop>,
 }
 
@@ -170,9 +167,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
             syncing: None,
             streak: Streak::default(),
             verdict: Verdict::default(),
-            broken: HashSet::new(),
             dark_since: None,
-            outlets: 0,
             stop: watch::channel(Stop::No).0,
         }
     }
@@ -185,7 +180,6 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     ) -> Verdict {
         let (up, submissions) = async_channel::bounded(UP);
         let (down, mut steps) = mpsc::channel(DOWN);
-        self.outlets = outlets.len();
         let work = Work { submissions: Submissions::new(submissions), steps: down, stop: self.stop.subscribe() };
         let mut delivery = Some(tokio::spawn(deliver(outlets, self.manner.wants_trace, work)));
         let mut got = Vec::new();
@@ -583,15 +577,8 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
     }
 
     fn event(&mut self, event: Event) {
-        if let Event::Breaker { server, state, .. } = &event {
-            match state {
-                BreakerState::Closed => drop(self.broken.remove(server)),
-                BreakerState::Open | BreakerState::HalfOpen => drop(self.broken.insert(server.clone())),
-            }
-            self.dark_since = match self.broken.len() >= self.outlets {
-                true => self.dark_since.or_else(|| Some(Instant::now())),
-                false => None,
-            };
+        if let Event::Dark(is_dark) = event {
+            self.dark_since = is_dark.then(Instant::now);
         }
         (self.told)(BatchTold::Event(event));
     }

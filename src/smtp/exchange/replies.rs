@@ -176,7 +176,7 @@ impl Exchange {
                 self.settle_next_willing(at, &reply);
             } else {
                 let verdict = (State::Deferred, stage, Some(reply), None);
-                self.settle(at, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
+                self.settle(at, |recipient| recipient.is_open().then(|| verdict.clone()));
             }
         }
         self.end(trouble);

@@ -4,7 +4,7 @@ use super::{
     Exchange, Settlement,
     transaction::{Progress, Recipient, Verdict, verdict_of},
 };
-use crate::mail::{Address, Envelope, Reply, Stage, State, Trouble};
+use crate::mail::{Address, Cause, Envelope, Reply, Stage, State, Trouble};
 
 impl Exchange {
     pub(super) fn settle_refused(&mut self, at: usize) {
@@ -28,16 +28,25 @@ impl Exchange {
         let willing = rest.enumerate().find(|(_, (_, recipient))| matches!(recipient, Recipient::Willing));
         let Some(number) = willing.map(|(number, _)| from + number) else { return };
         transaction.settled_before = number + 1;
-        let outcome =
-            transaction.settle(&self.terms, number, verdict_of(reply, Stage::Data, self.terms.login_hint.as_deref()));
+        let verdict = verdict_of(reply, Stage::Data, self.terms.login_hint.as_deref());
+        if self.is_fallback && wants_login_by(&verdict) {
+            transaction.recipients[number].1 = Recipient::Elsewhere;
+            return;
+        }
+        let outcome = transaction.settle(&self.terms, number, verdict);
         self.settled.push(Settlement { id: transaction.submission.id, outcomes: vec![outcome] });
     }
 
     pub(super) fn settle(&mut self, at: usize, mut verdict: impl FnMut(&Recipient) -> Option<Verdict>) {
+        let is_fallback = self.is_fallback;
         let transaction = &mut self.transactions[at];
         let mut outcomes = Vec::new();
         for number in 0..transaction.recipients.len() {
             if let Some(verdict) = verdict(&transaction.recipients[number].1) {
+                if is_fallback && wants_login_by(&verdict) {
+                    transaction.recipients[number].1 = Recipient::Elsewhere;
+                    continue;
+                }
                 outcomes.push(transaction.settle(&self.terms, number, verdict));
             }
         }
@@ -57,7 +66,7 @@ impl Exchange {
             .collect();
         let mut submission = transaction.submission;
         let id = submission.id;
-        // Only what nobody answers any more is handed back: none of these was asked.
+        // Only what nobody answers any more is handed back, or what is not listened for.
         self.expected.retain(|(expected, _)| *expected != id);
         if let Ok(envelope) = Envelope::new(submission.envelope.from().cloned(), open) {
             submission.envelope = envelope;
@@ -78,6 +87,13 @@ impl Exchange {
             }
             let is_complete = transaction.is_complete;
             let is_inconsistent = inconsistent == Some(transaction.submission.id);
+            // A session that had had enough says nothing about the next message. It has taken one at least: whatever
+            // comes back so comes to its end.
+            let has_ended = self.has_accepted && trouble.cause == Cause::Lost;
+            if has_ended && !is_complete && transaction.mail.is_none() && !is_inconsistent {
+                self.hand_back(0);
+                continue;
+            }
             if !is_inconsistent {
                 self.settle_refused(0);
             }
@@ -90,8 +106,16 @@ impl Exchange {
                 trouble.stage = stage;
                 (State::Deferred, stage, None, Some(trouble))
             };
-            self.settle(0, |recipient| (!matches!(recipient, Recipient::Settled)).then(|| verdict.clone()));
-            self.transactions.pop_front();
+            self.settle(0, |recipient| recipient.is_open().then(|| verdict.clone()));
+            match self.transactions[0].goes_elsewhere() {
+                true => self.hand_back(0),
+                false => drop(self.transactions.pop_front()),
+            }
         }
     }
+}
+
+/// Whether a login would have helped.
+fn wants_login_by((.., trouble): &Verdict) -> bool {
+    trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Login)
 }

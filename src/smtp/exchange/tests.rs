@@ -305,7 +305,30 @@ fn in_a_window_all_that_left_is_in_doubt() {
     dialogue.out_until(11);
     dialogue.reply("250|250|250|250");
     dialogue.end();
-    assert_eq!(dialogue.outcomes(), ["1a accepted data", "2a unknown final", "3a deferred mail"]);
+    let outcomes = vec!["1a accepted data".to_owned(), "2a unknown final".to_owned()];
+    assert_eq!((dialogue.outcomes(), &dialogue.back), (outcomes, &vec![3]));
+}
+
+#[test]
+fn what_a_session_with_success_has_not_answered_is_due_again() {
+    for words in ["", "p"] {
+        for (reply, outcomes, back) in
+            [(None, vec![], vec![2]), (Some("250"), vec!["2a deferred rcpt".to_owned()], vec![])]
+        {
+            let mut dialogue = Dialogue::new(words);
+            dialogue.send(1, A);
+            for reply in ["250", "250", "354", "250 ok"] {
+                dialogue.out();
+                dialogue.reply(reply);
+            }
+            assert_eq!(dialogue.outcomes(), ["1a accepted data"]);
+            dialogue.send(2, A);
+            dialogue.out();
+            reply.into_iter().for_each(|reply| dialogue.reply(reply));
+            dialogue.end();
+            assert_eq!((dialogue.outcomes(), dialogue.back), (outcomes, back), "{words}");
+        }
+    }
 }
 
 #[test]
@@ -423,6 +446,77 @@ fn a_wanted_login_is_nobodys_refusal() {
 }
 
 #[test]
+fn what_a_fallback_wants_a_login_for_comes_back() {
+    for words in ["", "p", "pc"] {
+        let mut dialogue = Dialogue::new(words);
+        dialogue.exchange = Exchange::of_fallback(terms(words));
+        dialogue.send(1, ABC);
+        dialogue.send(2, A);
+        dialogue.out();
+        dialogue.reply("530 5.7.0 Authentication required");
+        if !words.is_empty() {
+            dialogue.reply("503|503|503|503");
+        }
+        if words == "pc" {
+            assert_eq!((dialogue.exchange.wanted_login().is_some(), &dialogue.back), (true, &vec![1]));
+            dialogue.reply("250|530 5.7.0 Authentication required|503|503");
+        }
+        assert!(matches!(dialogue.exchange.ending(), Some(Ending::Stop(_))), "{words}");
+        dialogue.back.sort();
+        assert_eq!((dialogue.outcomes(), &dialogue.back), (vec![], &vec![1, 2]), "{words}");
+    }
+    // Only who was refused for it comes back, even if the connection ends.
+    for is_lost in [false, true] {
+        let mut dialogue = Dialogue::new("p");
+        dialogue.exchange = Exchange::of_fallback(terms("p"));
+        dialogue.send(1, ABC);
+        dialogue.out();
+        dialogue.reply("250|250|530 5.7.0 Authentication required|550 5.1.1 no|354");
+        dialogue.out();
+        if is_lost {
+            dialogue.end();
+        } else {
+            dialogue.reply("250 ok");
+        }
+        let end = if is_lost { "1a unknown final" } else { "1a accepted data" };
+        assert_eq!(
+            (dialogue.outcomes(), &dialogue.back),
+            (vec!["1c failed rcpt".to_owned(), end.to_owned()], &vec![1])
+        );
+    }
+}
+
+#[test]
+fn without_consent_what_went_before_is_waited_for() {
+    let mut dialogue = Dialogue::new("pc");
+    dialogue.send(1, A);
+    assert_eq!(dialogue.out(), "<1 MAIL RCPT BDAT 1>");
+    dialogue.send(2, A);
+    dialogue.send(3, A);
+    assert_eq!(dialogue.out_until(1), "<2");
+    dialogue.exchange.withhold(2);
+    dialogue.reply("250|250|250 ok");
+    assert_eq!((dialogue.outcomes(), &dialogue.back), (vec!["1a accepted data".to_owned()], &vec![2, 3]));
+    assert!(dialogue.exchange.is_idle() && dialogue.exchange.is_retiring() && dialogue.exchange.ending().is_none());
+
+    // In the middle of a content there is no way to say farewell, and it is not the server's fault.
+    for (words, begun) in [("p", "250|250|354"), ("pc", "250|250")] {
+        let mut dialogue = Dialogue::new(words);
+        dialogue.exchange.take(submission(1, A, large()));
+        dialogue.send(2, A);
+        dialogue.out();
+        dialogue.reply(begun);
+        let out = dialogue.out_until(if words == "p" { 1 } else { 2 });
+        assert!(out.ends_with("<1"), "{out}");
+        dialogue.exchange.withhold(1);
+        dialogue.collect();
+        assert_eq!((dialogue.outcomes(), &dialogue.back), (vec![], &vec![1, 2]));
+        let Some(Ending::Broken(trouble)) = dialogue.exchange.ending() else { panic!("it has no end") };
+        assert!(dialogue.exchange.is_blameless(trouble));
+    }
+}
+
+#[test]
 fn a_session_without_success_is_replaced() {
     let mut dialogue = Dialogue::new("pc");
     for id in 1..=8 {
@@ -506,12 +600,14 @@ proptest! {
     #[test]
     fn everybody_is_settled_once(
         words in "p?c?l?",
+        is_fallback in any::<bool>(),
+        withheld in proptest::option::of(0_u64..6),
         sizes in proptest::collection::vec((1_usize..4, any::<bool>()), 1..6),
         codes in proptest::collection::vec(prop_oneof![6 => Just(250_u16), 3 => Just(354), 2 => Just(550), 1 => Just(451), 1 => Just(503), 1 => Just(421), 1 => Just(530)], 0..60),
         // How many things leave between two replies.
         pace in proptest::collection::vec(0_usize..12, 60),
     ) {
-        let mut exchange = Exchange::new(terms(&words));
+        let mut exchange = if is_fallback { Exchange::of_fallback(terms(&words)) } else { Exchange::new(terms(&words)) };
         let mut waiting: VecDeque<(u64, usize, bool)> =
             sizes.iter().enumerate().map(|(id, &(recipients, is_large))| (id as u64, recipients, is_large)).collect();
         let mut expected = std::collections::HashSet::new();
@@ -525,9 +621,13 @@ proptest! {
                 exchange.take(submission(id, &names, if is_large { large() } else { small() }));
             }
             for _ in 0..pace.next().unwrap_or(99) {
-                if let Some(Out::End(id)) = exchange.next_out() {
-                    left_whole.insert(id);
-                    exchange.completed(id);
+                match exchange.next_out() {
+                    Some(Out::End(id)) => {
+                        left_whole.insert(id);
+                        exchange.completed(id);
+                    }
+                    Some(Out::Gate(id)) if withheld == Some(id) => exchange.withhold(id),
+                    _ => {}
                 }
             }
             match codes.next() {

@@ -26,8 +26,17 @@ pub(super) enum Recipient {
     Willing,
     /// The server does not; the outcome is held back until the next reply has shown that both are in step.
     Refused(Reply, Stage),
+    /// A login was wanted for it, and others may do without: it is handed back once nothing more is answered.
+    Elsewhere,
     /// Its outcome is out.
     Settled,
+}
+
+impl Recipient {
+    /// Whether this session still has to tell what becomes of it.
+    pub fn is_open(&self) -> bool {
+        !matches!(self, Recipient::Elsewhere | Recipient::Settled)
+    }
 }
 
 #[derive(Debug)]
@@ -111,7 +120,12 @@ impl Transaction {
     }
 
     pub fn is_open(&self) -> bool {
-        self.recipients[self.settled_before..].iter().any(|(_, recipient)| !matches!(recipient, Recipient::Settled))
+        self.recipients[self.settled_before..].iter().any(|(_, recipient)| recipient.is_open())
+    }
+
+    /// Whether the submission is to be handed back for some of its recipients.
+    pub fn goes_elsewhere(&self) -> bool {
+        self.recipients.iter().any(|(_, recipient)| matches!(recipient, Recipient::Elsewhere))
     }
 
     /// How far its replies say it has come.
