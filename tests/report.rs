@@ -51,6 +51,7 @@ fn ledger() -> String {
     text += &outcome(31, 32, "b@evil.example", "failed", Some((554, HOSTILE)));
     text += &outcome(32, 33, "c@slow.example", "deferred", Some((450, "4.2.0 <c@slow.example> greylisted")));
     text += &outcome(33, 34, "<script>@x.example", "unknown", None);
+    text += &rows("release", "1-34");
     text + "{\"v\":1,\"type\":\"outcome\",\"ro"
 }
 

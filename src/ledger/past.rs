@@ -229,6 +229,21 @@ impl Past {
             .map(|(row, _)| row)
     }
 
+    /// Rows, in order, with an intent since the last part of the run began that may be for recipients whom no line has
+    /// named, beside others who are settled. An intent that is released by the time all are is for nobody.
+    pub fn partly_named(&self) -> impl Iterator<Item = u64> {
+        self.pages.iter().flat_map(|(number, page)| {
+            (number * PAGE + 1..).zip(page.slots.iter().enumerate()).filter_map(|(row, (at, slot))| {
+                let is_partly = slot.first.mark.has(Mark::NAMED) && slot.others.has(Mark::INTENT);
+                let mut named = page.further[page.range(at)].iter().map(|further| further.settled.mark);
+                // Who is named and in doubt stands for the row.
+                let is_told =
+                    is_partly && (slot.first.mark.has(Mark::INTENT) || named.any(|mark| mark.has(Mark::INTENT)));
+                (is_partly && !is_told).then_some(row)
+            })
+        })
+    }
+
     /// The name of the run, empty as long as no line has told it.
     pub fn run(&self) -> &str {
         &self.run

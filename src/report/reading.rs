@@ -33,7 +33,7 @@ pub struct Reading {
     pub unknown: Vec<String>,
 }
 
-/// A recipient, or a row of which no recipient is named, as a file has it in the end.
+/// A recipient, or a row of which no recipient is named or not all are, as a file has it in the end.
 #[derive(Debug)]
 pub struct Found<'a> {
     /// The row.
@@ -42,6 +42,8 @@ pub struct Found<'a> {
     pub state: State,
     /// The last line about it; none where there is only an intent or a reservation.
     pub line: Option<&'a Line<'a>>,
+    /// Other recipients of the row are named.
+    pub is_part: bool,
 }
 
 impl Reading {
@@ -55,6 +57,7 @@ impl Reading {
         let mut file = File::open(path).map_err(failed)?;
         let mut past = Past::default();
         let end = lines(path, &file, |line| past.note(line))?;
+        let partly: Vec<u64> = past.partly_named().collect();
         past.begin(boot().as_deref());
         file.rewind().map_err(failed)?;
         let mut reading = Self { run: past.run().to_owned(), ..Self::default() };
@@ -65,13 +68,14 @@ impl Reading {
                     true => reading.tally.add(&seen(line, state, time)),
                     false => reading.tally.doubted(1),
                 }
-                reading.found(&Found { row: line.row, state, line: Some(line) }, &mut each);
+                reading.found(&Found { row: line.row, state, line: Some(line), is_part: false }, &mut each);
             }
             Ok(())
         })?;
-        for row in past.unnamed() {
+        let partly = partly.into_iter().map(|row| (row, true));
+        for (row, is_part) in past.unnamed().map(|row| (row, false)).chain(partly) {
             reading.tally.doubted(1);
-            reading.found(&Found { row: Some(row), state: State::Unknown, line: None }, &mut each);
+            reading.found(&Found { row: Some(row), state: State::Unknown, line: None, is_part }, &mut each);
         }
         Ok(reading)
     }
@@ -178,7 +182,8 @@ impl fmt::Display for Found<'_> {
             write!(f, "row {row}: ")?;
         }
         let Some(line) = self.line else {
-            return write!(f, "{}: it was on its way, and no outcome was written", self.state);
+            let who = if self.is_part { ", some recipients" } else { "" };
+            return write!(f, "{}{who}: it was on its way, and no outcome was written", self.state);
         };
         write!(f, "{}", self.state)?;
         // A row that could not be sent names nobody.
@@ -238,6 +243,7 @@ mod tests {
             run,
             "{\"v\":1,\"type\":\"intent\",\"rows\":\"1,2\"}\n",
             &outcome("outcome", "1", "a@x.example", "accepted", "250"),
+            "{\"v\":1,\"type\":\"release\",\"rows\":\"1\"}\n",
             &outcome("outcome", "null", "s@x.example", "failed", "550"),
             "{\"v\":1,\"type\":\"outc",
         ]
@@ -258,6 +264,31 @@ mod tests {
         assert_eq!((reading.unknown.len(), reading.run.as_str()), (2, "r"));
         assert_eq!(reading.last.unwrap() - reading.first.unwrap(), 1000);
         assert_eq!(reading.tally.json()["repeats"], 1);
+    }
+
+    #[test]
+    fn a_row_with_an_intent_and_only_some_outcomes() {
+        let run = "{\"v\":1,\"type\":\"run\",\"time\":\"2026-11-23T04:00:00.000Z\",\"run\":\"r\"}\n";
+        let text = [
+            run,
+            "{\"v\":1,\"type\":\"intent\",\"rows\":\"1-3\"}\n",
+            &outcome("outcome", "1", "a@x.example", "failed", "550"),
+            &outcome("outcome", "2", "b@x.example", "accepted", "250"),
+            "{\"v\":1,\"type\":\"release\",\"rows\":\"2\"}\n",
+            &outcome("attempt", "3", "c@x.example", "deferred", "450"),
+            "{\"v\":1,\"type\":\"intent\",\"rows\":\"3\"}\n",
+        ]
+        .concat();
+        let (reading, found) = read(&text);
+        assert_eq!(
+            found.last().unwrap(),
+            "row 1: unknown, some recipients: it was on its way, and no outcome was written"
+        );
+        // The third row is in doubt with the recipient that is named.
+        assert_eq!((found.len(), reading.tally.counts().unknown, reading.unknown.len()), (4, 2, 2));
+        // Whoever goes on tells of everybody in doubt by name.
+        let gone_on = [text.as_str(), run, &outcome("outcome", "1", "z@x.example", "unknown", "null")].concat();
+        assert_eq!(read(&gone_on).0.tally.counts().unknown, 2);
     }
 
     #[test]
