@@ -1,7 +1,7 @@
 //! Handlebars templates for text, HTML and header fields: compiled, checked against the known names, rendered.
 //!
 //! Files are read when a template is loaded; rendering does no I/O. A template sees the row, its own partials and the
-//! helpers of [`helpers`], nothing else: no file, no environment, no command. What is sent to whom is decided above.
+//! helpers of `helpers`, nothing else: no file, no environment, no command. What is sent to whom is decided above.
 //!
 //! Strict mode of Handlebars is not strict: `{{#if gone}}` and arguments of helpers pass. So every path of a compiled
 //! text is followed once, through blocks, block parameters and partials, and each name that the row must have is

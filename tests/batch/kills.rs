@@ -326,6 +326,7 @@ fn after_a_loss_of_power_whatever_was_reserved_is_unknown() {
             })
         })
         .collect();
+    sink.rest();
     let before = sink.counts();
     resume(&sandbox, &sink, &[]).exits(1);
     let unknown: BTreeSet<u64> =

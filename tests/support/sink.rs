@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -76,6 +76,8 @@ struct Store {
     manner: Box<Manner>,
     taken: Mutex<Vec<Taken>>,
     streams: Mutex<Vec<TcpStream>>,
+    /// Connections that are still heard.
+    heard: AtomicUsize,
     stop: AtomicBool,
 }
 
@@ -99,6 +101,7 @@ impl Sink {
             manner: Box::new(manner),
             taken: Mutex::default(),
             streams: Mutex::default(),
+            heard: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
         });
         let thread = thread::spawn({
@@ -114,7 +117,11 @@ impl Sink {
                     stream.set_nodelay(true).expect("no delay");
                     locked(&store.streams).push(stream.try_clone().expect("a second handle"));
                     let store = store.clone();
-                    lines.push(thread::spawn(move || Line::new(stream, number, &store).run()));
+                    store.heard.fetch_add(1, Ordering::SeqCst);
+                    lines.push(thread::spawn(move || {
+                        let _until_here = Heartbeat(&store.heard);
+                        Line::new(stream, number, &store).run();
+                    }));
                 }
                 for line in lines {
                     // A manner that fails has said so on standard error.
@@ -143,9 +150,27 @@ impl Sink {
         counts
     }
 
+    /// Waits until everything is heard that a client has left behind.
+    pub fn rest(&self) {
+        let start = std::time::Instant::now();
+        while self.store.heard.load(Ordering::SeqCst) > 0 {
+            assert!(start.elapsed() < PATIENCE, "a connection does not end");
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// How many messages there are.
     pub fn count(&self) -> usize {
         locked(&self.store.taken).len()
+    }
+}
+
+/// A connection that is heard, however it ends.
+struct Heartbeat<'a>(&'a AtomicUsize);
+
+impl Drop for Heartbeat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
