@@ -382,7 +382,9 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
                         }
                     }
                     // What was answered before is not what is intended now.
-                    self.note_answered();
+                    if rows.iter().any(|row| self.answered.contains(row)) {
+                        self.note_answered();
+                    }
                     self.ledger.intent(&rows);
                     acks.push(ack);
                 }
