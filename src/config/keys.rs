@@ -1,6 +1,8 @@
 //! The one table of profile keys: name, what is wanted, default, documentation, and how a value is taken in.
 
+mod extensions;
 mod reading;
+mod retry;
 mod secrets;
 mod sending;
 
@@ -13,7 +15,7 @@ pub use secrets::SECRETS_KEYS;
 
 use super::{
     oauth::{Flow, OAuthParts, Provider},
-    profile::{Extension, Profile, SecretSource, Security},
+    profile::{Profile, SecretSource, Security},
     server::{ServerUrl, UrlError, parse_host, parse_port, parse_proxy},
     value::{Input, Raw},
 };
@@ -56,9 +58,6 @@ impl Key {
     }
 }
 
-const PREFER: &[(&str, Extension)] =
-    &[("prefer", Extension::Prefer), ("require", Extension::Require), ("off", Extension::Off)];
-const REQUIRE: &[(&str, Extension)] = &[("require", Extension::Require), ("off", Extension::Off)];
 const TLS_VERSIONS: &[(&str, TlsVersion)] = &[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)];
 
 /// All keys, in the order in which the manual and `profile show` name them.
@@ -534,70 +533,12 @@ pub const KEYS: &[Key] = &[
             Ok(())
         },
     },
-    Key {
-        name: "retry.initial-delay",
-        wanted: "time",
-        default: Some("2s"),
-        doc: "Pause before the second attempt (--retry).",
-        set: |parts, input| {
-            parts.profile.retry.initial_delay = input.duration()?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "retry.multiplier",
-        wanted: "number",
-        default: Some("2.0"),
-        doc: "Factor from one pause to the next.",
-        set: |parts, input| {
-            parts.profile.retry.multiplier = input.factor()?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "retry.max-delay",
-        wanted: "time",
-        default: Some("5m"),
-        doc: "The longest pause.",
-        set: |parts, input| {
-            parts.profile.retry.max_delay = input.duration()?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "retry.jitter",
-        wanted: "true or false",
-        default: Some("true"),
-        doc: "Whether each pause is shortened at random, to half at most, so that many clients do not come back at once.",
-        set: |parts, input| {
-            parts.profile.retry.jitter = input.boolean()?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "retry.max-time",
-        wanted: "time",
-        default: Some("15m"),
-        doc: "In a batch no attempt for a recipient begins later than this after the first one: greylisting of five \
-              minutes is outlived.",
-        set: |parts, input| {
-            parts.profile.retry.max_time = input.duration()?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "retry.max-attempts",
-        wanted: "number",
-        default: None,
-        doc: "In a batch the most attempts for a recipient, the first included.",
-        set: |parts, input| {
-            parts.profile.retry.max_attempts = match input.integer()? {
-                0 => return Err("a number above 0 is wanted".to_owned()),
-                number => Some(number),
-            };
-            Ok(())
-        },
-    },
+    retry::INITIAL_DELAY,
+    retry::MULTIPLIER,
+    retry::MAX_DELAY,
+    retry::JITTER,
+    retry::MAX_TIME,
+    retry::MAX_ATTEMPTS,
     sending::MAX_CONNECTIONS,
     sending::MAX_MESSAGES,
     sending::IDLE_TIMEOUT,
@@ -609,57 +550,11 @@ pub const KEYS: &[Key] = &[
     sending::FAILURE_THRESHOLD,
     sending::COOL_DOWN,
     sending::FALLBACK,
-    Key {
-        name: "extensions.dsn",
-        wanted: "prefer, require or off",
-        default: Some("prefer"),
-        doc: "Delivery reports (RFC 3461). With prefer, a message for which they are wished goes out without the wish \
-              where the server does not offer them, and its record says \"dsn\": false.",
-        set: |parts, input| {
-            parts.profile.extensions.dsn = input.choice(PREFER)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "extensions.smtputf8",
-        wanted: "prefer, require or off",
-        default: Some("prefer"),
-        doc: "Addresses in UTF-8 (RFC 6531), used only for a message that has one.",
-        set: |parts, input| {
-            parts.profile.extensions.smtputf8 = input.choice(PREFER)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "extensions.chunking",
-        wanted: "prefer, require or off",
-        default: Some("prefer"),
-        doc: "BDAT instead of DATA (RFC 3030): one round trip less.",
-        set: |parts, input| {
-            parts.profile.extensions.chunking = input.choice(PREFER)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "extensions.pipelining",
-        wanted: "prefer, require or off",
-        default: Some("prefer"),
-        doc: "Several commands at once (RFC 2920). off waits for every reply.",
-        set: |parts, input| {
-            parts.profile.extensions.pipelining = input.choice(PREFER)?;
-            Ok(())
-        },
-    },
-    Key {
-        name: "extensions.requiretls",
-        wanted: "require or off",
-        default: Some("off"),
-        doc: "Ask all servers on the way to use verified TLS or to return the message (RFC 8689).",
-        set: |parts, input| {
-            parts.profile.extensions.requiretls = input.choice(REQUIRE)?;
-            Ok(())
-        },
-    },
+    extensions::DSN,
+    extensions::SMTPUTF8,
+    extensions::CHUNKING,
+    extensions::PIPELINING,
+    extensions::REQUIRETLS,
 ];
 
 /// The key of this name, of a profile or of `[secrets]`.

@@ -240,16 +240,15 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
         Some(Target::File(path)) if !is_csv(&path, &args.report) => (Some(path), true),
         _ => (None, false),
     };
+    let is_looking = args.run.dry_run || args.run.preview.is_some();
     if let Some(path) = &path
-        && !args.run.resume
-        && !args.run.dry_run
-        && args.run.preview.is_none()
+        && !(args.run.resume || is_looking)
         && fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0)
     {
         return Err(LedgerError::Exists(path.clone()).into());
     }
     if let Some(failed) = &args.run.failed
-        && !args.run.resume
+        && !(args.run.resume || is_looking)
         && fs::metadata(failed).is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
     {
         return Err(CliError::usage(format!("--failed {} is there already", failed.display()))
@@ -286,7 +285,6 @@ fn plan(args: &BatchArgs, context: &Context) -> Result<Plan, CliError> {
     if args.run.resume && !context.is_quiet && fs::metadata(&path).map_or(0, |metadata| metadata.len()) == 0 {
         ui::tell(&format!("no run to go on with in {}: it begins", path.display()));
     }
-    let is_looking = args.run.dry_run || args.run.preview.is_some();
     let (open, past) = match args.run.resume {
         false => (None, Past::default()),
         true if is_looking => (None, ledger::past(&path, &facts, args.run.force)?),
