@@ -330,7 +330,9 @@ fn name(origin: &Origin, template: &Option<String>) -> String {
     let place = match origin {
         Origin::File(path) => fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string(),
         Origin::Stdin => return String::new(),
-        other => other.to_string(),
+        Origin::Web(_) => origin.to_string(),
+        // Only a template names one. Its text may hold what is nobody's business, and the ledger is read by others.
+        Origin::Command(_) => "command".to_owned(),
     };
     format!("{place} {}", template.as_deref().unwrap_or_default()).trim_end().to_owned()
 }
