@@ -12,8 +12,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox, clean, parse_list},
-    message::{Attachment, AttachmentSpec, ComposeError, Draft, Field, Input, Stamp, Text, compose, message_id},
-    rows::{Layout, Row, RowError},
+    message::{
+        Attachment, AttachmentSpec, ComposeError, Draft, Field, Input, Message, Stamp, Text, check, compose, message_id,
+    },
+    rows::{Layout, Position, Recipients, Row, RowError},
     template::{Data, Kind, Names, Phrase, Rendered, Template, TemplateError},
 };
 
@@ -129,6 +131,17 @@ impl RowIds {
         Self(hmac::Key::new(hmac::HMAC_SHA256, run.as_bytes()))
     }
 
+    /// The Message-ID of a row, with its angle brackets.
+    fn of(&self, row: u64, domain: &str) -> String {
+        let mut id = String::with_capacity(24 + domain.len());
+        id.push('<');
+        id.push_str(&self.mark(row));
+        id.push('@');
+        id.extend(domain.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)));
+        id.push('>');
+        id
+    }
+
     /// 20 characters from 0-9 and a-v.
     fn mark(&self, row: u64) -> String {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
@@ -226,8 +239,8 @@ fn literal_folder(path: &str) -> PathBuf {
 struct Complaint(String);
 
 impl Complaint {
-    fn of(self, row: &Row) -> RowError {
-        RowError { number: row.number, position: Some(row.position), what: self.0, is_final: false }
+    fn of(self, number: u64, position: Position) -> RowError {
+        RowError { number, position: Some(position), what: self.0, is_final: false }
     }
 }
 
@@ -269,35 +282,65 @@ impl Recipe {
     /// With what is wrong with the row.
     pub fn letters(
         &self,
-        row: &Row,
+        row: Row,
         ids: &RowIds,
         stamp: &mut Stamp,
         is_wanted: &mut dyn FnMut(&Address, &Address) -> bool,
     ) -> Result<Letters, RowError> {
-        self.compose(row, ids, stamp, is_wanted).map_err(|complaint| complaint.of(row))
+        let (number, position) = (row.number, row.position);
+        let make = || {
+            let (draft, envelopes) = self.addressed(row, ids, is_wanted)?;
+            let Message { message_id, content, .. } = compose(&draft, stamp)?;
+            let letter = |envelope| Letter { envelope, content: content.clone() };
+            Ok(Letters { message_id, all: envelopes.into_iter().map(letter).collect() })
+        };
+        make().map_err(|complaint: Complaint| complaint.of(number, position))
+    }
+
+    /// Looks whether [`Recipe::letters`] could be made of the row. Returns the message, not put together, and how many
+    /// there would be.
+    ///
+    /// # Errors
+    /// As [`Recipe::letters`].
+    pub fn look(
+        &self,
+        row: Row,
+        ids: &RowIds,
+        is_wanted: &mut dyn FnMut(&Address, &Address) -> bool,
+    ) -> Result<(Draft, usize), RowError> {
+        let (number, position) = (row.number, row.position);
+        let look = || {
+            let (draft, envelopes) = self.addressed(row, ids, is_wanted)?;
+            check(&draft)?;
+            Ok((draft, envelopes.len()))
+        };
+        look().map_err(|complaint: Complaint| complaint.of(number, position))
     }
 
     /// The message of a row before it is put together, to be looked at.
     ///
     /// # Errors
     /// With what is wrong with the row.
-    pub fn draft(&self, row: &Row) -> Result<Draft, RowError> {
-        self.drafted(row).map(|(draft, _)| draft).map_err(|complaint| complaint.of(row))
+    pub fn draft(&self, row: Row) -> Result<Draft, RowError> {
+        let (number, position) = (row.number, row.position);
+        self.drafted(row).map(|(draft, _)| draft).map_err(|complaint| complaint.of(number, position))
     }
 
-    fn drafted(&self, row: &Row) -> Result<(Draft, Data), Complaint> {
+    fn drafted(&self, row: Row) -> Result<(Draft, Data), Complaint> {
         let values = &self.values;
-        let mut cells = row.cells.clone();
-        cells.extend(self.set.clone());
+        let mut draft = self.base.clone();
+        let found = self.layout.recipients(&row).map_err(|error| Complaint(error.what))?;
+        let locale = self.layout.locale_of(&row).map(str::to_owned);
+        let mut cells = row.cells;
+        cells.extend(self.set.iter().map(|(name, value)| (name.clone(), value.clone())));
         let mut data = Data::new(Value::Object(cells));
         if let Some(template) = &self.template {
             data = data.with_optional(template.optional());
         }
-        let mut draft = self.base.clone();
         if let Some(from) = &values.from {
             draft.from = mailbox("--from", &from.render(&data)?)?;
         }
-        self.recipients(row, &data, &mut draft)?;
+        self.recipients(found, &data, &mut draft)?;
         self.fields(&data, &mut draft)?;
         let text =
             |phrase: &Option<Phrase>| phrase.as_ref().map(|phrase| phrase.render(&data).map(Text::from)).transpose();
@@ -305,8 +348,7 @@ impl Recipe {
         draft.html = text(&values.html)?;
         draft.markdown = text(&values.markdown)?;
         if let Some(template) = &self.template {
-            let locale = self.layout.locale_of(row);
-            dress(&mut draft, template.render(&data, locale)?)?;
+            dress(&mut draft, template.render(&data, locale.as_deref())?)?;
         }
         for (files, place) in [(&values.attach, &mut draft.attachments), (&values.inline, &mut draft.inline)] {
             for file in files {
@@ -316,25 +358,20 @@ impl Recipe {
         Ok((draft, data))
     }
 
-    fn compose(
+    /// The message of a row, and who it goes to.
+    fn addressed(
         &self,
-        row: &Row,
+        row: Row,
         ids: &RowIds,
-        stamp: &mut Stamp,
         is_wanted: &mut dyn FnMut(&Address, &Address) -> bool,
-    ) -> Result<Letters, Complaint> {
+    ) -> Result<(Draft, Vec<Envelope>), Complaint> {
         let values = &self.values;
+        let number = row.number;
         let (mut draft, data) = self.drafted(row)?;
         draft.message_id = Some(match &values.message_id {
             Some(id) => message_id("--message-id", &id.render(&data)?)?,
-            None => {
-                let domain = draft.from.address.domain();
-                let domain: String =
-                    domain.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).collect();
-                format!("<{}@{domain}>", ids.mark(row.number))
-            }
+            None => ids.of(number, draft.from.address.domain()),
         });
-        let message = compose(&draft, stamp)?;
         let sender = match (&values.envelope_from, &self.return_path) {
             (Some(path), _) => match path.render(&data)?.as_str() {
                 "" | "<>" => None,
@@ -344,7 +381,7 @@ impl Recipe {
             (None, ReturnPath::Null) => None,
             (None, ReturnPath::Address(address)) => Some(address.clone()),
         };
-        let mut recipients = message.recipients;
+        let mut recipients = draft.recipients();
         if recipients.is_empty() {
             return Err(Complaint("nobody is named to send it to".to_owned()));
         }
@@ -352,27 +389,22 @@ impl Recipe {
         if let Some(address) = self.redirect.as_ref().filter(|_| !recipients.is_empty()) {
             recipients = vec![address.clone()];
         }
-        let letter = |sender: Option<Address>, recipients: Vec<Address>| {
-            let envelope = Envelope::new(sender, recipients).ok()?;
-            Some(Letter { envelope, content: message.content.clone() })
-        };
         if !self.has_verp {
-            let all = letter(sender, recipients).into_iter().collect();
-            return Ok(Letters { message_id: message.message_id, all });
+            return Ok((draft, Envelope::new(sender, recipients).ok().into_iter().collect()));
         }
         let Some(sender) = sender else {
             return Err(Complaint("--verp: there is no return path to put the recipient into".to_owned()));
         };
-        let mut all = Vec::with_capacity(recipients.len());
+        let mut envelopes = Vec::with_capacity(recipients.len());
         for recipient in recipients {
-            all.extend(letter(Some(verp(&sender, &recipient).map_err(Complaint)?), vec![recipient]));
+            let path = verp(&sender, &recipient).map_err(Complaint)?;
+            envelopes.extend(Envelope::new(Some(path), vec![recipient]));
         }
-        Ok(Letters { message_id: message.message_id, all })
+        Ok((draft, envelopes))
     }
 
-    fn recipients(&self, row: &Row, data: &Data, draft: &mut Draft) -> Result<(), Complaint> {
+    fn recipients(&self, found: Recipients, data: &Data, draft: &mut Draft) -> Result<(), Complaint> {
         let values = &self.values;
-        let found = self.layout.recipients(row).map_err(|error| Complaint(error.what))?;
         draft.to.extend(found.to);
         draft.cc.extend(found.cc);
         draft.bcc.extend(found.bcc);

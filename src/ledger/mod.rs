@@ -150,12 +150,8 @@ impl Ledger {
     /// Notes that a row is not sent, whoever its recipients are, and why.
     pub fn skipped(&mut self, row: u64, why: &str) {
         let trouble = Trouble::new(Stage::Compose, Cause::Input, why);
-        let fields = record::skipped(&self.run, row, &trouble, self.clock.now());
-        let length = self.noted.len();
-        match serde_json::to_writer(&mut self.noted, &fields) {
-            Ok(()) => self.noted.push(b'\n'),
-            Err(_) => self.noted.truncate(length),
-        }
+        record::skipped(&self.run, row, &trouble, self.clock.now()).write_json(&mut self.noted);
+        self.noted.push(b'\n');
     }
 
     fn note_rows(&mut self, kind: &str, rows: &[u64]) {
@@ -172,12 +168,8 @@ impl Ledger {
     }
 
     fn note_record(&mut self, kind: &'static str, record: &Record<'_>) {
-        let length = self.noted.len();
-        match serde_json::to_writer(&mut self.noted, &record.fields(kind, self.clock.now())) {
-            Ok(()) => self.noted.push(b'\n'),
-            // Memory takes everything, and text has no form that JSON has not.
-            Err(_) => self.noted.truncate(length),
-        }
+        record.fields(kind, self.clock.now()).write_json(&mut self.noted);
+        self.noted.push(b'\n');
     }
 
     /// Whether something was noted that is not written yet.

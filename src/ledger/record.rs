@@ -69,7 +69,7 @@ impl Record<'_> {
             stage: outcome.stage.as_str(),
             code: outcome.reply.as_ref().map(|reply| reply.code),
             enhanced: outcome.reply.as_ref().and_then(Reply::enhanced).map(Shown),
-            reply: outcome.reply.as_ref().map(text_of),
+            reply: outcome.reply.as_ref().map(Reply::text),
             attempts: self.attempts,
             profile: self.route.profile.as_deref(),
             server: &self.route.server,
@@ -77,6 +77,80 @@ impl Record<'_> {
             elapsed_ms: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
             error: outcome.trouble.as_ref().map(Shown),
             dsn: outcome.dsn,
+        }
+    }
+}
+
+impl Fields<'_> {
+    /// Appends the JSON that serde makes of it, faster: a batch writes it for every recipient.
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        let mut object = Object { out, between: b"{" };
+        object.number("v", self.v);
+        object.text("type", self.r#type);
+        object.text("time", self.time);
+        object.text("run", self.run);
+        object.optional("row", self.row, Object::number);
+        object.text("message_id", self.message_id);
+        object.text("from", self.from);
+        object.text("recipient", self.recipient);
+        object.text("state", self.state);
+        object.text("stage", self.stage);
+        object.optional("code", self.code, Object::number);
+        object.optional("enhanced", self.enhanced.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
+        object.optional("reply", self.reply.as_deref(), Object::text);
+        object.number("attempts", self.attempts);
+        object.optional("profile", self.profile, Object::text);
+        object.text("server", self.server);
+        object.optional("remote_id", self.remote_id, Object::text);
+        object.number("elapsed_ms", self.elapsed_ms);
+        object.optional("error", self.error.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
+        object.optional("dsn", self.dsn, |object, key, value| object.raw(key, if value { b"true" } else { b"false" }));
+        object.out.push(b'}');
+    }
+}
+
+/// A JSON object being written.
+struct Object<'a> {
+    out: &'a mut Vec<u8>,
+    /// What stands before the next key.
+    between: &'static [u8],
+}
+
+impl Object<'_> {
+    fn raw(&mut self, key: &str, value: &[u8]) {
+        self.key(key);
+        self.out.extend_from_slice(value);
+    }
+
+    fn key(&mut self, key: &str) {
+        self.out.extend_from_slice(self.between);
+        self.between = b",";
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    fn number(&mut self, key: &str, value: impl Into<u64>) {
+        self.key(key);
+        // Memory takes everything, and numbers and text have no form that JSON has not.
+        let _ = serde_json::to_writer(&mut *self.out, &value.into());
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key);
+        if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            self.out.push(b'"');
+            self.out.extend_from_slice(value.as_bytes());
+            self.out.push(b'"');
+        } else {
+            let _ = serde_json::to_writer(&mut *self.out, value);
+        }
+    }
+
+    fn optional<T>(&mut self, key: &str, value: Option<T>, write: impl FnOnce(&mut Self, &str, T)) {
+        match value {
+            Some(value) => write(self, key, value),
+            None => self.raw(key, b"null"),
         }
     }
 }
@@ -104,14 +178,6 @@ pub(super) fn skipped<'a>(run: &'a str, row: u64, trouble: &'a Trouble, time: &'
         elapsed_ms: 0,
         error: Some(Shown(trouble)),
         dsn: None,
-    }
-}
-
-/// The text of a reply. Nearly all are one clean line, which needs no copy.
-fn text_of(reply: &Reply) -> Cow<'_, str> {
-    match reply.lines.as_slice() {
-        [line] if line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => Cow::Borrowed(line.trim()),
-        _ => Cow::Owned(reply.text()),
     }
 }
 
@@ -166,8 +232,14 @@ pub(crate) mod tests {
         Route { profile: Some("work".to_owned()), server: "smtp.example.com:587".to_owned() }
     }
 
+    /// Both ways to write it give the same.
     fn json(record: &Record<'_>) -> String {
-        serde_json::to_string(&record.fields("outcome", Clock::default().now())).unwrap()
+        let mut clock = Clock::default();
+        let fields = record.fields("outcome", clock.now());
+        let mut written = Vec::new();
+        fields.write_json(&mut written);
+        assert_eq!(String::from_utf8(written).unwrap(), serde_json::to_string(&fields).unwrap());
+        serde_json::to_string(&fields).unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A server's reply, kept whole (RFC 5321, 4.2; enhanced codes of RFC 3463).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// One reply: the code and the text of every line, decoded leniently.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,12 @@ impl Reply {
     }
 
     /// Returns the whole text on one line, without control characters; the enhanced code of later lines is left out.
-    pub fn text(&self) -> String {
+    pub fn text(&self) -> Cow<'_, str> {
+        if let [line] = self.lines.as_slice()
+            && line.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        {
+            return Cow::Borrowed(line.trim());
+        }
         let enhanced = self.enhanced().map(|status| status.to_string());
         let lines = self.lines.iter().enumerate().map(|(number, line)| {
             let line = line.trim();
@@ -38,7 +43,7 @@ impl Reply {
                 _ => line,
             }
         });
-        super::clean(&lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
+        Cow::Owned(super::clean(&lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")))
     }
 
     /// The name under which the server keeps the accepted message, where its reply has one of the known shapes.

@@ -10,7 +10,7 @@ use mail_builder::{
 
 use super::{
     Attachment, ComposeError, Field, Stamp, Text,
-    field::{addresses, check_value, message_id, message_ids, parse_addresses, unstructured},
+    field::{addresses, check_value, mailbox, message_id, message_ids, parse_addresses, unstructured},
     stamp::parse_date,
     text::{html_from_markdown, text_from_html},
 };
@@ -157,6 +157,21 @@ impl Draft {
         Ok(())
     }
 
+    /// Whether an option of its own writes this field.
+    fn has_option_for(&self, field: &Field) -> bool {
+        let is_priority = field.is("Importance") || field.is("X-Priority");
+        let has_priority = matches!(self.priority, Some(Priority::High | Priority::Low));
+        (is_priority && has_priority) || (field.is("Disposition-Notification-To") && self.wants_read_receipt)
+    }
+
+    /// Octets of its texts and files, before anything is encoded.
+    pub fn weight(&self) -> u64 {
+        let texts = [&self.text, &self.html, &self.markdown].into_iter().flatten();
+        let texts: usize = texts.map(|text| text.bytes.len()).sum();
+        let files: u64 = self.attachments.iter().chain(&self.inline).map(Attachment::size).sum();
+        texts as u64 + files
+    }
+
     fn has_field(&self, name: &str) -> bool {
         self.fields.iter().any(|field| field.is(name))
     }
@@ -168,7 +183,8 @@ impl Draft {
             && self.inline.is_empty()
     }
 
-    fn recipients(&self) -> Vec<Address> {
+    /// Every recipient once, in the order of To, Cc, Bcc.
+    pub fn recipients(&self) -> Vec<Address> {
         let mut seen = HashSet::new();
         [&self.to, &self.cc, &self.bcc]
             .into_iter()
@@ -183,23 +199,78 @@ impl Draft {
 /// Makes the message. It is 7-bit unless an address in its header needs UTF-8.
 ///
 /// # Errors
-/// A value that must not be in a header, images without HTML.
+/// As [`check`].
 pub fn compose(draft: &Draft, stamp: &mut Stamp) -> Result<Message, ComposeError> {
+    let Checked { text, html, entries } = checked(draft)?;
     let id = match &draft.message_id {
         Some(id) => id.clone(),
         // The sender's domain makes it unique, and tells nothing of this machine.
         None => format!("<{}@{}>", stamp.mark(), id_domain(draft.from.address.domain())),
     };
-    let mut assembly = Assembly::default();
-    let body = body(draft, stamp, &mut assembly)?;
-    let mut builder = MessageBuilder::new();
-    for (name, value) in fields(draft, stamp, &id)? {
-        builder = builder.header(name, value);
-    }
-    builder.body(body).serialize(&mut assembly);
+    // Header fields and boundaries beside the texts.
+    let expected: usize = [&text, &html].into_iter().flatten().map(|text| text.bytes.len() * 17 / 16).sum();
+    let mut assembly = Assembly { buffer: Vec::with_capacity(expected + 1024), ..Assembly::default() };
+    let body = body(draft, (text, html), stamp, &mut assembly);
+    let headers = fields(draft, &entries, stamp, &id);
+    MessageBuilder { headers, body: Some(body), ..MessageBuilder::new() }.serialize(&mut assembly);
     let mut content = assembly.finish();
     content.has_utf8_headers = content.is_8bit;
     Ok(Message { message_id: id, recipients: draft.recipients(), content })
+}
+
+/// Whether a message can be made of the draft. It costs less than to make it.
+///
+/// # Errors
+/// A value that must not be in a header, a field that is there twice, images without HTML, HTML that no text can be made
+/// of.
+pub fn check(draft: &Draft) -> Result<(), ComposeError> {
+    checked(draft).map(drop)
+}
+
+/// What is made of a draft before it is put together.
+struct Checked<'a> {
+    text: Option<Cow<'a, Text>>,
+    html: Option<Cow<'a, Text>>,
+    /// The addresses in each of its other fields, if it is one for such.
+    entries: Vec<Option<Vec<Entry>>>,
+}
+
+fn checked(draft: &Draft) -> Result<Checked<'_>, ComposeError> {
+    let mut text = draft.text.as_ref().map(Cow::Borrowed);
+    let mut html = draft.html.as_ref().map(Cow::Borrowed);
+    if let Some(markdown) = &draft.markdown {
+        html = Some(Cow::Owned(html_from_markdown(markdown)?));
+        text = Some(Cow::Borrowed(markdown));
+    }
+    if let (None, Some(html)) = (&text, &html) {
+        text = Some(Cow::Owned(text_from_html(html)?));
+    }
+    for charset in [&text, &html].into_iter().flatten().filter_map(|text| text.charset.as_deref()) {
+        check_value("charset", charset)?;
+    }
+    let mut ids = HashSet::new();
+    if let Some(twice) = draft.inline.iter().map(Attachment::content_id).find(|id| !ids.insert(id.clone())) {
+        let what = format!("two images have the Content-ID '{twice}'; name one otherwise: 'FILE;cid=…'");
+        return Err(ComposeError::value("--inline", what));
+    }
+    if html.is_none() && !draft.inline.is_empty() {
+        return Err(ComposeError::value(
+            "--inline",
+            "an image can only stand in HTML; use --html or --markdown, or --attach",
+        ));
+    }
+    if let Some(subject) = &draft.subject {
+        check_value("Subject", subject)?;
+    }
+    let mut entries = Vec::with_capacity(draft.fields.len());
+    for (number, field) in draft.fields.iter().enumerate() {
+        let is_single = SINGLE_FIELDS.iter().any(|single| field.is(single));
+        if is_single && (draft.has_option_for(field) || draft.fields[..number].iter().any(|other| other.is(&field.name))) {
+            return Err(ComposeError::value(&field.name, "it is given twice: as a field and by its option"));
+        }
+        entries.push(field.entries()?);
+    }
+    Ok(Checked { text, html, entries })
 }
 
 /// A domain literal cannot stand in a Message-ID that everybody reads.
@@ -208,12 +279,12 @@ fn id_domain(domain: &str) -> String {
 }
 
 /// Names and values, borrowed where they are there already.
-type Fields<'a> = Vec<(&'a str, HeaderType<'a>)>;
+type Fields<'a> = Vec<(Cow<'a, str>, HeaderType<'a>)>;
 
-fn fields<'a>(draft: &'a Draft, stamp: &'a Stamp, id: &'a str) -> Result<Fields<'a>, ComposeError> {
+fn fields<'a>(draft: &'a Draft, entries: &'a [Option<Vec<Entry>>], stamp: &'a Stamp, id: &'a str) -> Fields<'a> {
     let mut fields: Fields<'a> = Vec::with_capacity(8 + draft.fields.len());
-    let mut add = |name: &'a str, value: HeaderType<'a>| fields.push((name, value));
-    add("From", addresses(&[Entry::Mailbox(draft.from.clone())]));
+    let mut add = |name: &'a str, value: HeaderType<'a>| fields.push((name.into(), value));
+    add("From", mailbox(&draft.from));
     for (name, entries) in [("To", &draft.to), ("Cc", &draft.cc), ("Reply-To", &draft.reply_to)] {
         if !entries.is_empty() {
             add(name, addresses(entries));
@@ -224,7 +295,6 @@ fn fields<'a>(draft: &'a Draft, stamp: &'a Stamp, id: &'a str) -> Result<Fields<
         add("To", Raw::new("undisclosed-recipients:;").into());
     }
     if let Some(subject) = &draft.subject {
-        check_value("Subject", subject)?;
         add("Subject", unstructured(subject));
     }
     let raw = |text: &'a str| HeaderType::from(Raw::new(text));
@@ -251,46 +321,25 @@ fn fields<'a>(draft: &'a Draft, stamp: &'a Stamp, id: &'a str) -> Result<Fields<
         Some(Priority::Normal) | None => {}
     }
     if draft.wants_read_receipt {
-        add("Disposition-Notification-To", addresses(&[Entry::Mailbox(draft.from.clone())]));
+        add("Disposition-Notification-To", mailbox(&draft.from));
     }
-    for field in &draft.fields {
-        let is_taken = SINGLE_FIELDS.iter().any(|single| field.is(single));
-        if is_taken && fields.iter().any(|(name, _)| field.is(name)) {
-            return Err(ComposeError::value(&field.name, "it is given twice: as a field and by its option"));
-        }
-        fields.push((&field.name, field.header()?));
+    for (field, entries) in draft.fields.iter().zip(entries) {
+        add(&field.name, entries.as_deref().map_or_else(|| unstructured(&field.value), addresses));
     }
-    Ok(fields)
+    fields
 }
 
-fn body(draft: &Draft, stamp: &mut Stamp, assembly: &mut Assembly) -> Result<MimePart<'static>, ComposeError> {
-    let mut text = draft.text.as_ref().map(Cow::Borrowed);
-    let mut html = draft.html.as_ref().map(Cow::Borrowed);
-    if let Some(markdown) = &draft.markdown {
-        html = Some(Cow::Owned(html_from_markdown(markdown)?));
-        text = Some(Cow::Borrowed(markdown));
-    }
-    if let (None, Some(html)) = (&text, &html) {
-        text = Some(Cow::Owned(text_from_html(html)?));
-    }
-    let mut ids = HashSet::new();
-    if let Some(twice) = draft.inline.iter().map(Attachment::content_id).find(|id| !ids.insert(id.clone())) {
-        let what = format!("two images have the Content-ID '{twice}'; name one otherwise: 'FILE;cid=…'");
-        return Err(ComposeError::value("--inline", what));
-    }
-    if html.is_none() && !draft.inline.is_empty() {
-        return Err(ComposeError::value(
-            "--inline",
-            "an image can only stand in HTML; use --html or --markdown, or --attach",
-        ));
-    }
+/// Text and HTML of a message.
+type Texts<'a> = (Option<Cow<'a, Text>>, Option<Cow<'a, Text>>);
+
+/// The tree of parts.
+fn body(draft: &Draft, (text, html): Texts<'_>, stamp: &mut Stamp, assembly: &mut Assembly) -> MimePart<'static> {
     let mut part = match (text, html) {
         (Some(text), None) if text.bytes.is_empty() && !draft.attachments.is_empty() => None,
-        (Some(text), None) => Some(text_part("text/plain", &text)?),
-        (None, None) if !draft.attachments.is_empty() => None,
-        (None, None) => Some(text_part("text/plain", &Text::default())?),
+        (Some(text), None) => Some(text_part("text/plain", &text)),
+        (None, None) => None,
         (text, Some(html)) => {
-            let mut parts = vec![text_part("text/plain", &text.unwrap_or_default())?, text_part("text/html", &html)?];
+            let mut parts = vec![text_part("text/plain", &text.unwrap_or_default()), text_part("text/html", &html)];
             if !draft.inline.is_empty() {
                 let alternative = multipart("alternative", parts, stamp);
                 parts = vec![alternative];
@@ -306,17 +355,15 @@ fn body(draft: &Draft, stamp: &mut Stamp, assembly: &mut Assembly) -> Result<Mim
         parts.extend(draft.attachments.iter().map(|file| assembly.part(file, false, stamp)));
         part = Some(multipart("mixed", parts, stamp));
     }
-    // Either a text or a file is there by now.
-    part.ok_or_else(|| ComposeError::value("message", "there is nothing in it"))
+    part.unwrap_or_else(|| text_part("text/plain", &Text::default()))
 }
 
-fn text_part(media_type: &'static str, text: &Text) -> Result<MimePart<'static>, ComposeError> {
+fn text_part(media_type: &'static str, text: &Text) -> MimePart<'static> {
     let encoded = text.encode();
-    check_value("charset", &encoded.charset)?;
     let media_type = ContentType::new(media_type).attribute("charset", encoded.charset);
-    Ok(MimePart::raw(BodyPart::Binary(encoded.body.into()))
+    MimePart::raw(BodyPart::Binary(encoded.body.into()))
         .header("Content-Type", media_type)
-        .transfer_encoding(encoded.transfer_encoding))
+        .transfer_encoding(encoded.transfer_encoding)
 }
 
 fn multipart(subtype: &str, parts: Vec<MimePart<'static>>, stamp: &mut Stamp) -> MimePart<'static> {

@@ -3,7 +3,7 @@
 use mail_builder::headers::{HeaderType, address::Address, raw::Raw, text::Text};
 
 use super::ComposeError;
-use crate::mail::{Entry, parse_list};
+use crate::mail::{Entry, Mailbox, parse_list};
 
 /// A header line must stay below 998 octets (RFC 5322, 2.1.1); words longer than this cannot be folded into it.
 const MAX_WORD: usize = 900;
@@ -82,12 +82,10 @@ impl Field {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// The value for mail-builder, by the kind of field.
-    pub(super) fn header(&self) -> Result<HeaderType<'static>, ComposeError> {
-        if ADDRESS_FIELDS.iter().any(|field| self.is(field)) {
-            return Ok(addresses(&parse_addresses(&self.name, &self.value)?));
-        }
-        Ok(unstructured(&self.value))
+    /// The addresses in its value, if it is a field for such.
+    pub(super) fn entries(&self) -> Result<Option<Vec<Entry>>, ComposeError> {
+        let is_for_addresses = ADDRESS_FIELDS.iter().any(|field| self.is(field));
+        is_for_addresses.then(|| parse_addresses(&self.name, &self.value)).transpose()
     }
 }
 
@@ -112,24 +110,33 @@ pub(super) fn parse_addresses(field: &str, text: &str) -> Result<Vec<Entry>, Com
 }
 
 /// The value of a field of addresses.
-pub(super) fn addresses(entries: &[Entry]) -> HeaderType<'static> {
-    let mailbox =
-        |mailbox: &crate::mail::Mailbox| Address::new_address(mailbox.name.clone(), mailbox.address.to_string());
+pub(super) fn addresses(entries: &[Entry]) -> HeaderType<'_> {
     let list = entries.iter().map(|entry| match entry {
-        Entry::Mailbox(single) => mailbox(single),
-        Entry::Group { name, members } => Address::new_group(Some(name.clone()), members.iter().map(mailbox).collect()),
+        Entry::Mailbox(single) => address(single),
+        Entry::Group { name, members } => {
+            Address::new_group(Some(name.as_str()), members.iter().map(address).collect())
+        }
     });
     HeaderType::Address(Address::new_list(list.collect()))
 }
 
+/// The value of a field of one address.
+pub(super) fn mailbox(mailbox: &Mailbox) -> HeaderType<'_> {
+    HeaderType::Address(address(mailbox))
+}
+
+fn address(mailbox: &Mailbox) -> Address<'_> {
+    Address::new_address(mailbox.name.as_deref(), AsRef::<str>::as_ref(&mailbox.address))
+}
+
 /// The value of a field of free text: folded where it is plain, in encoded words where it is not.
-pub(super) fn unstructured(value: &str) -> HeaderType<'static> {
+pub(super) fn unstructured(value: &str) -> HeaderType<'_> {
     let is_plain = value.is_ascii()
         && !value.contains("=?")
         && !value.contains("  ")
         && value.split([' ', '\t']).all(|word| word.len() <= MAX_WORD);
     if is_plain {
-        return Raw::new(value.to_owned()).into();
+        return Raw::new(value).into();
     }
     if value.is_ascii() && value.contains("=?") {
         // Text that looks like an encoded word would be read as one.
@@ -140,7 +147,7 @@ pub(super) fn unstructured(value: &str) -> HeaderType<'static> {
             .collect();
         return Raw::new(words.join(" ")).into();
     }
-    Text::new(value.to_owned()).into()
+    Text::new(value).into()
 }
 
 /// Returns a Message-ID with its angle brackets (RFC 5322, 3.6.4).

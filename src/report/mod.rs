@@ -109,7 +109,7 @@ impl Records {
         match self.format {
             Format::Human => writeln!(line, "{}", human_line(record.outcome))?,
             Format::Json => {
-                serde_json::to_writer(&mut line, &fields)?;
+                fields.write_json(&mut line);
                 line.push(b'\n');
             }
             Format::Csv => {

@@ -113,7 +113,7 @@ impl Tally {
         let text = match (outcome.state, &outcome.trouble, &outcome.reply) {
             (State::Accepted | State::Skipped, ..) => String::new(),
             (_, Some(trouble), _) => trouble.to_string(),
-            (_, None, Some(reply)) => reply.text(),
+            (_, None, Some(reply)) => reply.text().into_owned(),
             (_, None, None) => String::new(),
         };
         self.add(&Seen {

@@ -1,9 +1,8 @@
-//! Commands on the wire, written by lettre's types.
+//! Commands on the wire; their parameters are written by lettre's types.
 
-use lettre::transport::smtp::{
-    commands::{Mail, Rcpt},
-    extension::{MailBodyParameter, MailParameter, RcptParameter},
-};
+use std::{fmt, io::Write};
+
+use lettre::transport::smtp::extension::{MailBodyParameter, MailParameter, RcptParameter};
 
 use super::terms::Terms;
 use crate::mail::{Address, DsnRequest, Submission};
@@ -32,7 +31,7 @@ pub(super) fn mail(submission: &Submission, terms: &Terms, uses_utf8: bool) -> V
     if terms.require_tls {
         parameters.push(other("REQUIRETLS", None));
     }
-    Mail::new(submission.envelope.from().cloned(), parameters).to_string().into_bytes()
+    line("MAIL FROM:<", submission.envelope.from().map_or("", AsRef::as_ref), &parameters)
 }
 
 /// `RCPT TO:<…>` with the wishes for reports.
@@ -47,7 +46,20 @@ pub(super) fn rcpt(recipient: &Address, dsn: &DsnRequest, terms: &Terms) -> Vec<
         }
         other("ORCPT", original_recipient(recipient));
     }
-    Rcpt::new(recipient.clone(), parameters).to_string().into_bytes()
+    line("RCPT TO:<", recipient.as_ref(), &parameters)
+}
+
+fn line(verb: &str, path: &str, parameters: &[impl fmt::Display]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(verb.len() + path.len() + 3 + 24 * parameters.len());
+    line.extend_from_slice(verb.as_bytes());
+    line.extend_from_slice(path.as_bytes());
+    line.push(b'>');
+    for parameter in parameters {
+        // Memory takes everything.
+        let _ = write!(line, " {parameter}");
+    }
+    line.extend_from_slice(b"\r\n");
+    line
 }
 
 /// The value of ORCPT before its xtext encoding, which lettre does (RFC 3461, 4.2; RFC 6533, 3 for UTF-8).

@@ -69,8 +69,9 @@ pub async fn converse<S: Supply>(
         true => Exchange::of_fallback(terms),
         false => Exchange::new(terms),
     };
-    let mut conversation = Conversation::new(session, exchange, *timeouts, first);
-    duty.stop.mark_changed();
+    let mut stop = duty.stop.clone();
+    stop.mark_changed();
+    let mut conversation = Conversation::new(session, exchange, *timeouts, first, stop);
     while conversation.goes_on(duty).await {
         match conversation.next(duty).await {
             Ok(happening) => conversation.take(happening).await,
@@ -95,10 +96,24 @@ struct Conversation {
     drain_until: Option<Instant>,
     /// Nothing was under way when the last thing happened.
     was_idle: bool,
+    /// The next wish to stop. It is waited for all the time, so that it is not begun anew with every octet.
+    wish: Wish,
+}
+
+type Wish = Pin<Box<dyn Future<Output = (Stop, watch::Receiver<Stop>)> + Send>>;
+
+fn next_wish(mut stop: watch::Receiver<Stop>) -> Wish {
+    Box::pin(async move { (changed(&mut stop).await, stop) })
 }
 
 impl Conversation {
-    fn new(session: Session, mut exchange: Exchange, timeouts: Timeouts, first: Submission) -> Self {
+    fn new(
+        session: Session,
+        mut exchange: Exchange,
+        timeouts: Timeouts,
+        first: Submission,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
         let is_tls = session.tls.is_some();
         let connection = session.into_connection();
         let output = Output::new(connection.listener.clone(), is_tls);
@@ -117,6 +132,7 @@ impl Conversation {
             more_comes: true,
             drain_until: None,
             was_idle: false,
+            wish: next_wish(stop),
         }
     }
 
@@ -149,17 +165,18 @@ impl Conversation {
         let output = &mut self.output;
         let (has_bytes, needs_flush, wants_block) = (output.has_bytes(), output.needs_flush(), output.wants_block());
         let (consent, blocks, bytes) = output.parts();
-        let mut stop = pin!(changed(&mut duty.stop));
+        let wish = &mut self.wish;
         let mut taken = pin!(duty.supply.next(is_idle));
         let alarm = &mut self.alarm;
         let happening = poll_fn(|context| {
-            if let Poll::Ready(stop) = stop.as_mut().poll(context) {
+            if let Poll::Ready((stop, next)) = wish.as_mut().poll(context) {
+                *wish = next_wish(next);
                 return Poll::Ready(Happening::Stop(stop));
             }
             if let Poll::Ready(result) = stream.as_mut().poll_read(context, &mut read) {
                 return Poll::Ready(Happening::Read(result.map(|()| read.filled().len())));
             }
-            if let Some(Poll::Ready(given)) = consent.as_mut().map(|consent| consent.as_mut().poll(context)) {
+            if let Some(Poll::Ready(given)) = consent.as_mut().map(|consent| consent.poll(context)) {
                 return Poll::Ready(Happening::Consent(given));
             }
             if takes_more && let Poll::Ready(taken) = taken.as_mut().poll(context) {

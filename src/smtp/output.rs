@@ -1,8 +1,16 @@
 //! The bytes on their way to the socket: commands and contents in one buffer, files streamed a few blocks ahead, and
 //! the marks that tell which message has left whole.
 
-use std::{collections::VecDeque, future::Future, io, pin::Pin};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::LazyLock,
+    task::{Context, Poll, ready},
+};
 
+use memchr::memmem::Finder;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -22,7 +30,34 @@ const BLOCKS_AHEAD: usize = 2;
 /// left, and nobody tells which.
 const RECORD: usize = 16 * 1024;
 
-pub(super) type Consent = Pin<Box<dyn Future<Output = bool> + Send>>;
+/// The feed's answer to a Commit, on its way.
+pub(super) enum Consent {
+    /// The feed has been asked.
+    Asked(oneshot::Receiver<()>),
+    /// It has so much to do that it could not be asked yet.
+    Asking(Pin<Box<dyn Future<Output = bool> + Send>>),
+}
+
+impl Consent {
+    fn ask(ids: Vec<u64>, steps: &mpsc::Sender<Step>) -> Self {
+        let (ack, consent) = oneshot::channel();
+        let step = match steps.try_send(Step::Commit { ids, ack }) {
+            // If the feed is gone, the answer is that it does not consent.
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return Consent::Asked(consent),
+            Err(mpsc::error::TrySendError::Full(step)) => step,
+        };
+        let steps = steps.clone();
+        Consent::Asking(Box::pin(async move { steps.send(step).await.is_ok() && consent.await.is_ok() }))
+    }
+
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        match self {
+            Consent::Asked(consent) => Poll::Ready(ready!(Pin::new(consent).poll(context)).is_ok()),
+            Consent::Asking(asking) => asking.as_mut().poll(context),
+        }
+    }
+}
+
 pub(super) type FileBlocks = mpsc::Receiver<io::Result<Vec<u8>>>;
 
 pub(super) struct Output {
@@ -134,7 +169,7 @@ impl Output {
                 }
                 Out::Gate(id) => match self.allowed.iter().position(|&allowed| allowed == id) {
                     Some(at) => drop(self.allowed.swap_remove(at)),
-                    None => self.ask(id, exchange.gates_ahead(), steps.clone()),
+                    None => self.ask(id, exchange.gates_ahead(), steps),
                 },
                 Out::Begin { id, length, stuffed, .. } => {
                     if self.listener.wants_trace {
@@ -164,15 +199,12 @@ impl Output {
     }
 
     /// Asks the feed whether these submissions may be completed: one whose gate this is, and some behind it.
-    fn ask(&mut self, id: u64, ahead: Vec<u64>, steps: mpsc::Sender<Step>) {
+    fn ask(&mut self, id: u64, ahead: Vec<u64>, steps: &mpsc::Sender<Step>) {
         let mut ids = Vec::with_capacity(1 + ahead.len());
         ids.push(id);
         ids.extend(&ahead);
         (self.passed, self.asked) = (id, ahead);
-        self.consent = Some(Box::pin(async move {
-            let (ack, consent) = oneshot::channel();
-            steps.send(Step::Commit { ids, ack }).await.is_ok() && consent.await.is_ok()
-        }));
+        self.consent = Some(Consent::ask(ids, steps));
     }
 
     /// The feed has consented. The first gate was passed when it was asked for.
@@ -321,30 +353,35 @@ impl Default for Dots {
 impl Dots {
     /// Takes note of bytes in which no line begins with a dot; false, and nothing is noted, if one does.
     fn pass(&mut self, bytes: &[u8]) -> bool {
-        let is_clear = memchr::memchr_iter(b'.', bytes).all(|at| !self.is_dot_of_line(bytes, at));
-        if is_clear && let Some(&last) = bytes.last() {
-            self.is_line_start = last == b'\n';
+        let is_clear = self.found(bytes).next().is_none();
+        if is_clear {
+            self.note(bytes);
         }
         is_clear
     }
 
-    fn is_dot_of_line(&self, bytes: &[u8], at: usize) -> bool {
-        if at == 0 { self.is_line_start } else { bytes[at - 1] == b'\n' }
+    /// Where the lines that begin with a dot begin.
+    fn found<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        static DOTTED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n."));
+        let first = (self.is_line_start && bytes.first() == Some(&b'.')).then_some(0);
+        first.into_iter().chain(DOTTED.find_iter(bytes).map(|at| at + 1))
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        if let Some(&last) = bytes.last() {
+            self.is_line_start = last == b'\n';
+        }
     }
 
     fn stuff(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let mut copied = 0;
-        for at in memchr::memchr_iter(b'.', bytes) {
-            if self.is_dot_of_line(bytes, at) {
-                out.extend_from_slice(&bytes[copied..=at]);
-                out.push(b'.');
-                copied = at + 1;
-            }
+        for at in self.found(bytes) {
+            out.extend_from_slice(&bytes[copied..=at]);
+            out.push(b'.');
+            copied = at + 1;
         }
         out.extend_from_slice(&bytes[copied..]);
-        if let Some(&last) = bytes.last() {
-            self.is_line_start = last == b'\n';
-        }
+        self.note(bytes);
     }
 }
 

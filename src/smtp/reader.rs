@@ -93,12 +93,19 @@ impl ReplyReader {
                 self.bytes.clear();
                 (self.start, self.searched) = (0, 0);
             }
-            self.lines.push(text);
-            if is_last {
-                self.size = 0;
-                // The code of the last line decides, as with most clients, where a server contradicts itself.
-                return Ok(Some(Reply { code, lines: std::mem::take(&mut self.lines) }));
+            if !is_last {
+                self.lines.push(text);
+                continue;
             }
+            self.size = 0;
+            let lines = if self.lines.is_empty() {
+                vec![text]
+            } else {
+                self.lines.push(text);
+                std::mem::take(&mut self.lines)
+            };
+            // The code of the last line decides, as with most clients, where a server contradicts itself.
+            return Ok(Some(Reply { code, lines }));
         }
     }
 }
@@ -175,7 +182,7 @@ mod tests {
         reader.hide([Secret::new(b"hunter2".to_vec()), Secret::new(b"535".to_vec()), Secret::new(Vec::new())]);
         reader.push(b"535-hunter2 and hunter2\r\n535 is no password, nor 535\r\nhunter2\r\n");
         let reply = reader.take().unwrap().unwrap();
-        assert_eq!((reply.code, reply.text().as_str()), (535, "*** and *** is no password, nor 535"));
+        assert_eq!((reply.code, &*reply.text()), (535, "*** and *** is no password, nor 535"));
         assert!(!reader.take().unwrap_err().to_string().contains("hunter2"));
 
         // A mechanism gets every octet of what it has to answer.
@@ -183,8 +190,8 @@ mod tests {
         reader.hide([Secret::new(b"hunter2".to_vec())]);
         reader.push(b"334 hunter2\r\n235 hunter2 ok\r\n");
         let (challenge, consent) = (reader.take().unwrap().unwrap(), reader.take().unwrap().unwrap());
-        assert_eq!((challenge.text().as_str(), reader.shown(&challenge).text().as_str()), ("hunter2", "***"));
-        assert_eq!((consent.text().as_str(), reader.shown(&consent).text().as_str()), ("hunter2 ok", "*** ok"));
+        assert_eq!((&*challenge.text(), &*reader.shown(&challenge).text()), ("hunter2", "***"));
+        assert_eq!((&*consent.text(), &*reader.shown(&consent).text()), ("hunter2 ok", "*** ok"));
     }
 
     #[test]

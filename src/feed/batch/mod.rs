@@ -96,7 +96,7 @@ impl Batch {
         Self { table, recipe: Arc::new(recipe), sieve: Arc::new(Sieve::new(choice, past)) }
     }
 
-    /// Makes every message once and throws it away. Must come before [`Batch::send`], which heeds what it has learnt.
+    /// Looks at every message once. Must come before [`Batch::send`], which heeds what it has learnt.
     pub fn preflight(&mut self) -> Preflight {
         // Nobody else has it yet.
         Arc::get_mut(&mut self.sieve)
@@ -123,7 +123,8 @@ impl Batch {
         let mut selection = press::Selection::new(&self.table, &self.sieve.choice);
         let draft = |row: Result<Row, RowError>| {
             let row = row?;
-            self.recipe.draft(&row).map(|draft| (row.number, draft))
+            let number = row.number;
+            self.recipe.draft(row).map(|draft| (number, draft))
         };
         (&mut selection).take(count).map(draft).collect()
     }

@@ -1,4 +1,4 @@
-//! The first pass over a table: every message is made and thrown away, so that nothing is sent while a row is bad.
+//! The first pass over a table: every message is looked at, so that nothing is sent while a row is bad.
 
 use std::{
     collections::BTreeMap,
@@ -9,12 +9,12 @@ use std::{
 
 use super::{
     press::Selection,
-    sieve::{Fate, Marks, Sieve},
+    sieve::{Fate, Marks, Sieve, row_hash},
 };
 use crate::{
     feed::recipe::{Recipe, RowIds},
     mail::State,
-    message::Stamp,
+    message::{Stamp, compose},
     rows::{Row, RowError, Table},
 };
 
@@ -48,7 +48,7 @@ pub struct Preflight {
     pub complaints: Vec<RowError>,
     /// Recipients that the run comes to an end with, sent to or not; a bad row counts as one.
     pub total: u64,
-    /// Octets of the largest message.
+    /// Octets of the message with the longest texts and files.
     pub largest: u64,
 }
 
@@ -62,7 +62,6 @@ impl Preflight {
         self.failed += more.failed;
         self.unknown += more.unknown;
         self.bad += more.bad;
-        self.largest = self.largest.max(more.largest);
     }
 }
 
@@ -72,9 +71,11 @@ struct Findings {
     complaints: BTreeMap<u64, RowError>,
     rows: Marks,
     addresses: Marks,
+    /// Octets of the longest texts and files so far: what is longer is put together.
+    heaviest: u64,
 }
 
-/// Makes every message of the table once.
+/// Looks at every message of the table once.
 pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Preflight {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(16);
     let (sender, chunks) = async_channel::bounded::<Vec<Row>>(2 * threads);
@@ -90,7 +91,7 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Pr
                 let mut findings = Findings::default();
                 let mut stamp = Stamp::now();
                 while let Ok(rows) = chunks.recv_blocking() {
-                    rows.iter().for_each(|row| findings.row(row, recipe, looked_at, ids, &mut stamp));
+                    rows.into_iter().for_each(|row| findings.row(row, recipe, looked_at, ids, &mut stamp));
                 }
                 all.lock().unwrap_or_else(PoisonError::into_inner).join(findings);
             });
@@ -131,12 +132,13 @@ pub(super) fn preflight(table: &Table, recipe: &Recipe, sieve: &mut Sieve) -> Pr
 }
 
 impl Findings {
-    fn row(&mut self, row: &Row, recipe: &Recipe, sieve: &Sieve, ids: &RowIds, stamp: &mut Stamp) {
+    fn row(&mut self, row: Row, recipe: &Recipe, sieve: &Sieve, ids: &RowIds, stamp: &mut Stamp) {
         self.sums.rows += 1;
         let mut found = Preflight::default();
         let mut addresses = Vec::new();
-        let letters = recipe.letters(row, ids, stamp, &mut |recipient, receiver| {
-            let fate = sieve.fate(row.number, recipient, receiver, &[]);
+        let (number, position, hash) = (row.number, row.position, row_hash(&row));
+        let looked = recipe.look(row, ids, &mut |recipient, receiver| {
+            let fate = sieve.fate(number, recipient, receiver, &[]);
             if sieve.choice.is_unique {
                 addresses.push((recipient.clone(), fate == Fate::Send));
             }
@@ -152,17 +154,26 @@ impl Findings {
             }
             fate == Fate::Send
         });
-        match letters {
-            Ok(letters) => {
-                found.messages = letters.all.len() as u64;
-                found.largest = letters.all.iter().map(|letter| letter.content.len()).max().unwrap_or_default();
-                self.rows.row(row, usize::try_from(found.recipients).unwrap_or(usize::MAX));
-                // A row that is bad takes no address from another.
-                addresses.iter().for_each(|(address, is_sent)| self.addresses.address(row.number, address, *is_sent));
-                self.sums.add(&found);
+        let (draft, messages) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return self.complain(error),
+        };
+        found.messages = messages as u64;
+        let weight = draft.weight();
+        if messages > 0 && weight > self.heaviest {
+            self.heaviest = weight;
+            match compose(&draft, stamp) {
+                Ok(message) => self.sums.largest = message.content.len(),
+                Err(error) => {
+                    let what = error.to_string();
+                    return self.complain(RowError { number, position: Some(position), what, is_final: false });
+                }
             }
-            Err(error) => self.complain(error),
         }
+        self.rows.row(hash, number, usize::try_from(found.recipients).unwrap_or(usize::MAX));
+        // A row that is bad takes no address from another.
+        addresses.iter().for_each(|(address, is_sent)| self.addresses.address(number, address, *is_sent));
+        self.sums.add(&found);
     }
 
     fn complain(&mut self, error: RowError) {
@@ -175,6 +186,9 @@ impl Findings {
 
     fn join(&mut self, other: Self) {
         self.sums.add(&other.sums);
+        if other.heaviest > self.heaviest {
+            (self.heaviest, self.sums.largest) = (other.heaviest, other.sums.largest);
+        }
         self.complaints.extend(other.complaints);
         while self.complaints.len() > SHOWN {
             self.complaints.pop_last();

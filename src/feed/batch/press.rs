@@ -201,11 +201,11 @@ fn composed(
         Ok(row) => row,
         Err(error) => return Made::Bad(ticket, error),
     };
-    let twins = sieve.twins(&row);
+    let (number, twins) = (row.number, sieve.twins(&row));
     let mut left = Vec::new();
-    let letters = recipe.letters(&row, ids, stamp, &mut |recipient, receiver| match &ticket.open {
+    let letters = recipe.letters(row, ids, stamp, &mut |recipient, receiver| match &ticket.open {
         Some(open) => open.contains(receiver),
-        None => match sieve.fate(row.number, recipient, receiver, twins) {
+        None => match sieve.fate(number, recipient, receiver, twins) {
             Fate::Send => true,
             fate => {
                 // What is in doubt went to the receiver; who is left out is the recipient.

@@ -51,7 +51,7 @@ pub(super) enum Fate {
 }
 
 /// A hash of 80 bits: of 1,000,000 different rows two have the same with a probability of 4 in 10^13.
-type Hash = [u8; 10];
+pub(super) type Hash = [u8; 10];
 
 /// Where each of those stands that are there more than once.
 #[derive(Debug, Default)]
@@ -153,8 +153,8 @@ impl Repeated {
 }
 
 impl Marks {
-    pub fn row(&mut self, row: &Row, recipients: usize) {
-        self.push(row_hash(row), row.number, recipients);
+    pub fn row(&mut self, hash: Hash, row: u64, recipients: usize) {
+        self.push(hash, row, recipients);
     }
 
     pub fn address(&mut self, row: u64, address: &Address, is_sent_to: bool) {
@@ -186,7 +186,7 @@ impl Marks {
     }
 }
 
-fn row_hash(row: &Row) -> Hash {
+pub(super) fn row_hash(row: &Row) -> Hash {
     let mut context = Context::new(&SHA256);
     for (column, value) in &row.cells {
         let mut part = |bytes: &[u8]| {

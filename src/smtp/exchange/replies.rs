@@ -118,7 +118,7 @@ impl Exchange {
         }
         self.settle_refused(at);
         if let Some(reply) = reply {
-            self.settle_willing(at, reply);
+            self.settle_willing(at, reply.clone());
         }
         self.finish(at, true);
     }
@@ -140,12 +140,13 @@ impl Exchange {
         if self.transactions[at].settled_before == 0 {
             self.settle_refused(at);
         }
+        let refusal = is_early.then(|| reply.clone());
         if self.terms.lmtp {
-            self.settle_next_willing(at, &reply);
+            self.settle_next_willing(at, reply);
         } else {
-            self.settle_willing(at, &reply);
+            self.settle_willing(at, reply);
         }
-        if is_early {
+        if let Some(reply) = refusal {
             // The rest of the content cannot be taken back, and what the server does with it is anybody's guess.
             self.end(
                 Trouble::new(Stage::Data, Cause::Lost, "the server refused the message before it was sent whole")
@@ -173,7 +174,7 @@ impl Exchange {
             self.settle_refused(at);
             if self.terms.lmtp && expect == Expect::Content {
                 // Who comes behind may have the message or not; the end of all tells which.
-                self.settle_next_willing(at, &reply);
+                self.settle_next_willing(at, reply);
             } else {
                 let verdict = (State::Deferred, stage, Some(reply), None);
                 self.settle(at, |recipient| recipient.is_open().then(|| verdict.clone()));

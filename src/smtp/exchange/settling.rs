@@ -8,20 +8,32 @@ use crate::mail::{Address, Cause, Envelope, Reply, Stage, State, Trouble};
 
 impl Exchange {
     pub(super) fn settle_refused(&mut self, at: usize) {
+        let is_refused = |(_, recipient): &(Address, Recipient)| matches!(recipient, Recipient::Refused(..));
+        if !self.transactions[at].recipients.iter().any(is_refused) {
+            return;
+        }
         let hint = self.terms.login_hint.clone();
         self.settle(at, |recipient| match recipient {
-            Recipient::Refused(reply, stage) => Some(verdict_of(reply, *stage, hint.as_deref())),
+            Recipient::Refused(reply, stage) => Some(verdict_of(reply.clone(), *stage, hint.as_deref())),
             _ => None,
         });
     }
 
-    pub(super) fn settle_willing(&mut self, at: usize, reply: &Reply) {
-        let verdict = verdict_of(reply, Stage::Data, self.terms.login_hint.as_deref());
-        self.settle(at, |recipient| matches!(recipient, Recipient::Willing).then(|| verdict.clone()));
+    pub(super) fn settle_willing(&mut self, at: usize, reply: Reply) {
+        let mut left = self.transactions[at].willing().count();
+        let mut verdict = Some(verdict_of(reply, Stage::Data, self.terms.login_hint.as_deref()));
+        self.settle(at, |recipient| {
+            if !matches!(recipient, Recipient::Willing) {
+                return None;
+            }
+            left = left.saturating_sub(1);
+            // Most messages have one recipient: it takes the verdict as it is.
+            if left == 0 { verdict.take() } else { verdict.clone() }
+        });
     }
 
     /// LMTP: the replies come in the order of the willing recipients.
-    pub(super) fn settle_next_willing(&mut self, at: usize, reply: &Reply) {
+    pub(super) fn settle_next_willing(&mut self, at: usize, reply: Reply) {
         let transaction = &mut self.transactions[at];
         let from = transaction.settled_before;
         let rest = transaction.recipients[from..].iter();

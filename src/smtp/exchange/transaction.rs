@@ -157,11 +157,11 @@ impl Transaction {
 }
 
 /// What a reply to this recipient, or to the content, means; `login_hint` is what helps if it is about the login.
-pub(super) fn verdict_of(reply: &Reply, stage: Stage, login_hint: Option<&str>) -> Verdict {
-    if wants_login(reply) {
+pub(super) fn verdict_of(reply: Reply, stage: Stage, login_hint: Option<&str>) -> Verdict {
+    if wants_login(&reply) {
         // Nobody's refusal: the session as a whole may not do this.
         let trouble = login_wanted(stage, reply.clone(), login_hint);
-        return (State::Deferred, stage, Some(reply.clone()), Some(trouble));
+        return (State::Deferred, stage, Some(reply), Some(trouble));
     }
     let state = match (reply.code, stage) {
         // At RCPT without an enhanced code: the old way to say "too many recipients" (RFC 5321, 4.5.3.1.10).
@@ -170,7 +170,7 @@ pub(super) fn verdict_of(reply: &Reply, stage: Stage, login_hint: Option<&str>) 
         (400..500, _) => State::Deferred,
         _ => State::Failed,
     };
-    (state, stage, Some(reply.clone()), None)
+    (state, stage, Some(reply), None)
 }
 
 pub(super) fn closing(stage: Stage, reply: Reply) -> Trouble {
