@@ -124,6 +124,18 @@ fn a_sendmail_does_not_see_the_end_of_half_a_message() {
 }
 
 /// The first signal lets it end, the second does not.
+/// If we are killed, the program takes the end of its input for the end of the message.
+#[test]
+fn a_sendmail_is_not_started_before_that_is_noted() {
+    let sandbox = Sandbox::new();
+    sandbox.file("people.csv", "to\na@y.example\n");
+    let server = script(&sandbox, "cp run.jsonl seen.jsonl; cat > mail");
+    let words = ["batch", "people.csv", "--server", &server, "-r", "s@x.example", "-s", "x", "--body", "x", "--report"];
+    sandbox.run(&[&words[..], &["run.jsonl"]].concat()).exits(0);
+    let seen = fs::read_to_string(sandbox.path("seen.jsonl")).expect("a copy of the ledger");
+    assert!(seen.contains("\"type\":\"intent\",\"rows\":\"1\"") && !seen.contains("outcome"), "{seen}");
+}
+
 #[test]
 fn a_second_signal_ends_a_sendmail_too() {
     let sandbox = Sandbox::new();

@@ -105,6 +105,17 @@ impl Sendmail {
 
     async fn run(&self, submission: &Submission, duty: &mut Duty<impl Supply>) -> Result<(), (State, Trouble)> {
         let shown = self.program.display().to_string();
+        let mut stop = duty.stop.clone();
+        // If we are killed, the program takes the end of its input for the end of the message: nobody knows what becomes
+        // of it from its start on.
+        let is_allowed = tokio::select! {
+            biased;
+            () = given_up(&mut stop) => false,
+            is_allowed = consent(submission.id, &duty.steps) => is_allowed,
+        };
+        if !is_allowed {
+            return Err((State::Deferred, Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal")));
+        }
         let mut running = Running::start(
             Command::from(secret::command(&self.program))
                 .args(self.arguments(submission))
@@ -114,11 +125,10 @@ impl Sendmail {
             let what = format!("{shown} cannot be started: {error}");
             (State::Deferred, Trouble::new(Stage::Data, Cause::Configuration, what))
         })?;
-        let mut stop = duty.stop.clone();
         let ended = tokio::select! {
             biased;
             () = given_up(&mut stop) => None,
-            ended = self.talk(&mut running, submission, &duty.steps) => Some(ended),
+            ended = self.talk(&mut running, submission) => Some(ended),
         };
         let has_left = running.stdin.is_none();
         let fed = match ended {
@@ -140,13 +150,8 @@ impl Sendmail {
     }
 
     /// Gives the whole message and waits for the end.
-    async fn talk(
-        &self,
-        running: &mut Running,
-        submission: &Submission,
-        steps: &mpsc::Sender<Step>,
-    ) -> Result<ExitStatus, Trouble> {
-        self.feed(&mut running.stdin, submission, steps).await?;
+    async fn talk(&self, running: &mut Running, submission: &Submission) -> Result<ExitStatus, Trouble> {
+        self.feed(&mut running.stdin, submission).await?;
         match timeout(self.timeouts.final_reply, running.child.wait()).await {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(error)) => Err(Trouble::new(Stage::Final, Cause::Lost, error.to_string())),
@@ -182,13 +187,8 @@ impl Sendmail {
         if complaint.is_empty() { format!("{shown} {what}") } else { format!("{shown} {what}: {complaint}") }
     }
 
-    /// Writes the message; the last block waits for the feed's consent. `stdin` is taken away with its end.
-    async fn feed(
-        &self,
-        stdin: &mut Option<ChildStdin>,
-        submission: &Submission,
-        steps: &mpsc::Sender<Step>,
-    ) -> Result<(), Trouble> {
+    /// Writes the message. `stdin` is taken away with its end.
+    async fn feed(&self, stdin: &mut Option<ChildStdin>, submission: &Submission) -> Result<(), Trouble> {
         let mut blocks = native_blocks(submission);
         let mut held: Option<Vec<u8>> = None;
         loop {
@@ -201,13 +201,6 @@ impl Sendmail {
                 None => None,
             };
             let is_last = next.is_none();
-            if is_last {
-                let (ack, consent) = oneshot::channel();
-                let commit = Step::Commit { ids: vec![submission.id], ack };
-                if steps.send(commit).await.is_err() || consent.await.is_err() {
-                    return Err(Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal"));
-                }
-            }
             if let Some(block) = std::mem::replace(&mut held, next) {
                 let lost = |error: io::Error| {
                     let what = format!("{} stopped reading: {error}", self.program.display());
@@ -230,6 +223,12 @@ impl Sendmail {
             }
         }
     }
+}
+
+/// Whether the feed consents to this submission.
+async fn consent(id: u64, steps: &mpsc::Sender<Step>) -> bool {
+    let (ack, consent) = oneshot::channel();
+    steps.send(Step::Commit { ids: vec![id], ack }).await.is_ok() && consent.await.is_ok()
 }
 
 /// The program, its standard input while the message has not left whole, and what it complains of.
