@@ -1356,7 +1356,7 @@ _mailsend() {
                     return 0
                     ;;
                 --list)
-                    COMPREPLY=($(compgen -W "accepted deferred failed unknown skipped" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "accepted deferred failed unknown skipped queued" -- "${cur}"))
                     return 0
                     ;;
                 *)

@@ -167,7 +167,8 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l list -d 'Pr
 deferred\t'Not now'
 failed\t'Refused for good'
 unknown\t'Nobody can know'
-skipped\t'Not to be sent'"
+skipped\t'Not to be sent'
+queued\t'Kept in the queue'"
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l json -d 'Print JSON'
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l open -d 'Show the page in the browser'
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'

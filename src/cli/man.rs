@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Cli, CliError, Exit, printed, ui};
-use crate::config::{KEYS, SECRETS_KEYS};
+use crate::config::{KEYS, QUEUE_KEYS, SECRETS_KEYS};
 
 const COMMANDS_TEXT: &str = include_str!("text/mailsend.txt");
 const BATCH_TEXT: &str = include_str!("text/batch.txt");
@@ -97,7 +97,9 @@ fn config_page() -> String {
     page.push_str(".SH NAME\nmailsend\\-config \\- configuration of mailsend\n");
     let (before, after) = CONFIG_TEXT.split_once("@KEYS@\n").unwrap_or((CONFIG_TEXT, ""));
     page.push_str(&roff(before));
-    for (heading, keys) in [("KEYS OF A PROFILE", KEYS), ("KEYS OF [SECRETS]", SECRETS_KEYS)] {
+    for (heading, keys) in
+        [("KEYS OF A PROFILE", KEYS), ("KEYS OF [SECRETS]", SECRETS_KEYS), ("KEYS OF [QUEUE]", QUEUE_KEYS)]
+    {
         let _ = writeln!(page, ".SH {heading}");
         for key in keys {
             let default = key.default.map_or_else(String::new, |default| format!(", default {default}"));
@@ -105,7 +107,7 @@ fn config_page() -> String {
             let _ = writeln!(
                 page,
                 ".TP\n\\fB{}\\fR ({}{})\n{}\n.br\nEnvironment: {}",
-                escape(key.name.strip_prefix("secrets.").unwrap_or(key.name)),
+                escape(key.name.trim_start_matches("secrets.").trim_start_matches("queue.")),
                 escape(key.wanted),
                 escape(&default),
                 escape(key.doc),

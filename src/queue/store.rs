@@ -33,7 +33,13 @@ impl Store {
     ///
     /// # Errors
     /// Of the database.
-    pub fn claim(&mut self, _worker: &str, _most: usize, _now: Time, _lease: Duration) -> Result<Vec<Claim>, QueueError> {
+    pub fn claim(
+        &mut self,
+        _worker: &str,
+        _most: usize,
+        _now: Time,
+        _lease: Duration,
+    ) -> Result<Vec<Claim>, QueueError> {
         todo!()
     }
 
@@ -75,7 +81,13 @@ impl Store {
     ///
     /// # Errors
     /// Of the database.
-    pub fn expired(&mut self, _worker: &str, _most: usize, _now: Time, _lease: Duration) -> Result<Vec<Claim>, QueueError> {
+    pub fn expired(
+        &mut self,
+        _worker: &str,
+        _most: usize,
+        _now: Time,
+        _lease: Duration,
+    ) -> Result<Vec<Claim>, QueueError> {
         todo!()
     }
 

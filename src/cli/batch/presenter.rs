@@ -120,7 +120,7 @@ impl Presenter {
                     records.write(record);
                 }
                 let is_shown = match outcome.state {
-                    State::Accepted => false,
+                    State::Accepted | State::Queued => false,
                     State::Skipped => self.is_verbose,
                     _ => true,
                 };
