@@ -13,6 +13,7 @@ mod man;
 mod message;
 mod outlets;
 mod profile;
+mod queue;
 mod report;
 mod send;
 mod setup;
@@ -20,6 +21,7 @@ mod signals;
 mod stdin;
 mod template;
 mod ui;
+mod worker;
 
 use std::{
     ffi::OsString,
@@ -60,6 +62,8 @@ pub struct Cli {
 enum Command {
     /// Send a message for each row of a table
     Batch(Box<batch::BatchArgs>),
+    /// Look at the queue, and decide about what is in it
+    Queue(queue::QueueArgs),
     /// Show what a batch came to, from its ledger or from records
     Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
@@ -147,6 +151,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     match cli.command {
         None => send::send(cli.send),
         Some(Command::Batch(args)) => batch::batch(*args),
+        Some(Command::Queue(args)) => queue::queue(args),
         Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Template(args)) => template::template(args),

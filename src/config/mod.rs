@@ -5,6 +5,7 @@
 //! page. Order of precedence: flag, environment, user's file, system's file, default.
 
 pub mod autoconfig;
+mod call;
 mod edit;
 mod environment;
 mod file;
@@ -22,6 +23,7 @@ mod value;
 
 use std::{io, path::PathBuf};
 
+pub use call::Call;
 pub use edit::Edit;
 pub use environment::Environment;
 pub use file::{ConfigFile, Files};
