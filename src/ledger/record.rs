@@ -96,7 +96,8 @@ impl Fields<'_> {
         object.text("state", self.state);
         object.text("stage", self.stage);
         object.optional("code", self.code, Object::number);
-        object.optional("enhanced", self.enhanced.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
+        object
+            .optional("enhanced", self.enhanced.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
         object.optional("reply", self.reply.as_deref(), Object::text);
         object.number("attempts", self.attempts);
         object.optional("profile", self.profile, Object::text);

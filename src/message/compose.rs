@@ -265,7 +265,9 @@ fn checked(draft: &Draft) -> Result<Checked<'_>, ComposeError> {
     let mut entries = Vec::with_capacity(draft.fields.len());
     for (number, field) in draft.fields.iter().enumerate() {
         let is_single = SINGLE_FIELDS.iter().any(|single| field.is(single));
-        if is_single && (draft.has_option_for(field) || draft.fields[..number].iter().any(|other| other.is(&field.name))) {
+        if is_single
+            && (draft.has_option_for(field) || draft.fields[..number].iter().any(|other| other.is(&field.name)))
+        {
             return Err(ComposeError::value(&field.name, "it is given twice: as a field and by its option"));
         }
         entries.push(field.entries()?);
