@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::Status;
+
 /// Why the queue cannot be used. Its text is clean, and names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
@@ -53,4 +55,18 @@ pub enum QueueError {
     /// There is no message of this name (exit 66).
     #[error("there is no message '{0}' in the queue")]
     Unknown(String),
+    /// Several messages have names that begin so (exit 64).
+    #[error("several messages in the queue begin with '{0}'")]
+    Ambiguous(String),
+    /// Where the message stands, it cannot be done (exit 65).
+    #[error("message '{name}' is {}", status.as_str())]
+    Standing {
+        /// Its name.
+        name: String,
+        /// Where it stands.
+        status: Status,
+    },
+    /// It was to be released, and nobody is left but those of whom nobody knows whether they have it (exit 65).
+    #[error("of message '{0}' nobody is left but recipients of whom nobody knows whether they have it")]
+    OnlyUnknown(String),
 }

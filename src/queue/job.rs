@@ -84,6 +84,8 @@ pub enum Next {
     Done,
     /// Those still open are tried again at this moment, and the lease is given back.
     Again(Time),
+    /// The same, and those of whom nobody knows whether they have it are open again, too: they may get it twice.
+    AgainUnknown(Time),
     /// Those still open wait for somebody who decides, with the reason.
     Held(String),
     /// It was not taken, through no fault of its own: free again at this moment (at once without one), no attempt counted.
@@ -102,6 +104,21 @@ pub enum Status {
     Held,
     /// Every recipient has ended.
     Done,
+}
+
+impl Status {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Status; 4] = [Status::Waiting, Status::Leased, Status::Held, Status::Done];
+
+    /// The word for people and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Waiting => "waiting",
+            Status::Leased => "leased",
+            Status::Held => "held",
+            Status::Done => "done",
+        }
+    }
 }
 
 /// A line of the list.

@@ -6,7 +6,9 @@
 mod error;
 mod job;
 mod store;
+mod worker;
 
 pub use error::QueueError;
-pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status};
-pub use store::Store;
+pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time};
+pub use store::{Added, Store};
+pub use worker::Worker;
