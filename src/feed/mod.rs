@@ -5,6 +5,6 @@ mod batch;
 mod once;
 mod recipe;
 
-pub use batch::{Batch, BatchTold, Choice, End, Manner, Preflight, Verdict};
+pub use batch::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict};
 pub use once::{Told, once};
 pub use recipe::{FileValue, Recipe, ReturnPath, Values, add_unsubscribe, dress, verp};

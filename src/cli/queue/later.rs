@@ -7,7 +7,12 @@ use jiff::{Timestamp, Zoned};
 
 use super::moment;
 use crate::{
-    cli::{CliError, Exit, args::{Context, WhereArgs}, message::PriorityArg, ui},
+    cli::{
+        CliError, Exit,
+        args::{Context, WhereArgs},
+        message::PriorityArg,
+        ui,
+    },
     config::{Call, Profile, QueueTable, parse_duration},
     queue::{Place, Time},
 };
@@ -69,7 +74,9 @@ impl LaterArgs {
                 .hint("how long is --expires, how often are the keys of retry"));
         }
         if is_traced {
-            return Err(never("--trace", "there is no dialogue yet").hint("see it when it is sent: mailsend queue run --trace"));
+            return Err(
+                never("--trace", "there is no dialogue yet").hint("see it when it is sent: mailsend queue run --trace")
+            );
         }
         Ok(())
     }

@@ -159,7 +159,9 @@ fn warn(stats: &Stats, path: &Path, context: &Context) {
     let Some(time) = stats.oldest_due.filter(|time| *time > TOO_LONG && !context.is_quiet) else { return };
     ui::tell(&match Store::has_worker(path) {
         true => format!("a message has been due for {}: see what 'mailsend worker' says", span(time)),
-        false => format!("a message has been due for {}, and nobody drains the queue: start 'mailsend worker'", span(time)),
+        false => {
+            format!("a message has been due for {}, and nobody drains the queue: start 'mailsend worker'", span(time))
+        }
     });
 }
 
@@ -203,7 +205,10 @@ fn page(entry: &Entry, now: Time) -> String {
         ("added", moment(outline.added, now)),
     ];
     if outline.status == Status::Waiting {
-        lines.push(("due", outline.due.filter(|due| *due > now).map_or_else(|| "now".to_owned(), |due| moment(due, now))));
+        lines.push((
+            "due",
+            outline.due.filter(|due| *due > now).map_or_else(|| "now".to_owned(), |due| moment(due, now)),
+        ));
     }
     if outline.status != Status::Done {
         lines.push(("expires", moment(outline.expires, now)));
@@ -318,7 +323,8 @@ mod tests {
     fn a_line_for_people() {
         let line = row(&outline(), 1_200_000);
         assert_eq!(line, "0123456789  waiting    3m  100s      12k  <> > b@x.example +2: 450 \u{FFFD}[2Jlater");
-        let held = Outline { status: Status::Held, sender: Some("a@x".to_owned()), recipients: 1, why: None, ..outline() };
+        let held =
+            Outline { status: Status::Held, sender: Some("a@x".to_owned()), recipients: 1, why: None, ..outline() };
         assert_eq!(row(&held, 900_000), "0123456789  held       0s  -         12k  a@x > b@x.example");
         assert!(row(&outline(), 1_300_000).contains("  now  "));
     }

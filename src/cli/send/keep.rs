@@ -102,7 +102,15 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             let outcome = queued(recipient.clone(), name);
             if let Some(records) = &mut records {
                 let (message_id, from) = (letter.message_id.as_str(), envelope.from());
-                records.write(&Record { run: &run, row: None, message_id, from, outcome: &outcome, route: &route, attempts: 0 });
+                records.write(&Record {
+                    run: &run,
+                    row: None,
+                    message_id,
+                    from,
+                    outcome: &outcome,
+                    route: &route,
+                    attempts: 0,
+                });
             }
         }
         if !context.is_quiet && (is_attended() || context.is_verbose) {

@@ -124,8 +124,10 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
 fn check_queue(args: &SendArgs) -> Result<(), CliError> {
     args.later.check(&args.place, args.common.trace)?;
     if args.queue_on_failure && args.place.password_fd.is_some() {
-        return Err(CliError::usage("--password-fd has no meaning with --queue-on-failure: nobody holds it open later")
-            .hint("name a place that stays: --password-file FILE, --password-command COMMAND, or mailsend login"));
+        return Err(CliError::usage(
+            "--password-fd has no meaning with --queue-on-failure: nobody holds it open later",
+        )
+        .hint("name a place that stays: --password-file FILE, --password-command COMMAND, or mailsend login"));
     }
     let is_kept = args.later.is_wanted() || args.queue_on_failure;
     for (option, is_given) in [("--expires", args.later.expires.is_some()), ("--key", args.key.is_some())] {
