@@ -104,6 +104,11 @@ Examples:
   A message for each row of a table; again with --resume after whatever has ended it
     mailsend batch people.csv -s 'Hello {{name}}' --body @letter.txt --report run.jsonl
 
+  Keep it, and send it later, or as soon as a server can be reached
+    mailsend --at 09:00 --to team@example.com -s Reminder --body 'Do not forget.'
+    mailsend --queue-on-failure --to ops@example.com -s Alarm --body 'Disk full.'
+    mailsend queue list
+
   See what would be sent
     mailsend --to a@example.com -s Hello --body Hi --dry-run --eml -
 
@@ -260,7 +265,7 @@ mod tests {
         let examples = EXAMPLES.replace("\\\n", " ");
         let manual = include_str!("text/mailsend.txt");
         let mut count = 0;
-        for text in [&readme, &examples, manual, FIRST_STEPS] {
+        for text in [&readme, &examples, manual, include_str!("text/queue.txt"), FIRST_STEPS] {
             for line in text.lines().filter(|line| line.starts_with(' ') || !line.contains('`')) {
                 let Some(at) = line.find("mailsend ").filter(|&at| at == 0 || line[..at].ends_with([' ', '\''])) else {
                     continue;
