@@ -20,6 +20,7 @@ mod signals;
 mod stdin;
 mod template;
 mod ui;
+mod worker;
 
 use std::{
     ffi::OsString,
@@ -60,6 +61,8 @@ pub struct Cli {
 enum Command {
     /// Send a message for each row of a table
     Batch(Box<batch::BatchArgs>),
+    /// Send what is in the queue, until stopped
+    Worker(Box<worker::WorkerArgs>),
     /// Show what a batch came to, from its ledger or from records
     Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
@@ -147,6 +150,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     match cli.command {
         None => send::send(cli.send),
         Some(Command::Batch(args)) => batch::batch(*args),
+        Some(Command::Worker(args)) => worker::worker(*args),
         Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Template(args)) => template::template(args),
