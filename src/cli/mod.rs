@@ -64,6 +64,8 @@ enum Command {
     Batch(Box<batch::BatchArgs>),
     /// Look at the queue, and decide about what is in it
     Queue(queue::QueueArgs),
+    /// Send what is in the queue, until stopped
+    Worker(Box<worker::WorkerArgs>),
     /// Show what a batch came to, from its ledger or from records
     Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
@@ -157,6 +159,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
         None => send::send(cli.send),
         Some(Command::Batch(args)) => batch::batch(*args),
         Some(Command::Queue(args)) => queue::queue(args),
+        Some(Command::Worker(args)) => worker::worker(*args),
         Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Template(args)) => template::template(args),

@@ -49,6 +49,8 @@ pub struct Job {
 pub struct Claim {
     /// The store's number, in the order in which messages were added.
     pub id: i64,
+    /// By which people name it.
+    pub name: String,
     /// Of the lease: whoever has taken the message since has a higher one.
     pub generation: i64,
     /// By which way.

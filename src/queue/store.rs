@@ -51,6 +51,8 @@ pub struct Store {
     ended: Vec<PathBuf>,
     /// Files without a message were looked for.
     is_swept: bool,
+    /// The places whose messages are not claimed, in a JSON array.
+    passed_over: String,
     /// What `data_version` was last.
     seen: i64,
 }
@@ -101,6 +103,7 @@ impl Store {
             is_synced: Cell::new(true),
             ended: Vec::new(),
             is_swept: false,
+            passed_over: "[]".to_owned(),
             seen: 0,
         })
     }

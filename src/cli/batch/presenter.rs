@@ -1,7 +1,7 @@
 //! Shows a batch while it goes, on a thread of its own: whoever reads slowly does not hold the conversation.
 
 use std::{
-    io::{self, Write},
+    io,
     path::Path,
     sync::{
         Arc,
@@ -51,30 +51,14 @@ enum Shown {
     Event(Event),
 }
 
-/// Records on their way to standard output: whoever reads it may be slow, and misses none.
-struct Out {
-    telling: mpsc::Sender<Shown>,
-    line: Vec<u8>,
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let line = std::mem::take(&mut self.line);
-        self.telling.send(Shown::Record(line)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
 impl Presenter {
     pub fn start(report: &ReportArgs, context: &Context, total: u64) -> Result<Self, CliError> {
         let (telling, told) = mpsc::channel();
         let records = match report.target() {
             Some(Target::Stdout) => {
-                let out = Out { telling: telling.clone(), line: Vec::new() };
+                // Whoever reads it may be slow, and misses none.
+                let telling = telling.clone();
+                let out = ui::Passing::new(move |line| telling.send(Shown::Record(line)).is_ok());
                 Some(Records::through(Box::new(out), report.format().unwrap_or(Format::Human)))
             }
             Some(target @ Target::File(_)) if is_extra(&target, report) => {

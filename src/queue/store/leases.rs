@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use super::{Durability, QueueError, Store, Time, looking, settling, settling::Rest, worker, workers};
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
-    queue::{Claim, Worker},
+    queue::{Claim, Place, Worker},
 };
 
 /// A file without a message is younger while its message is being added.
@@ -16,8 +16,8 @@ const ORPHAN_FOR: Duration = Duration::from_secs(3600);
 // Each step of these costs a look into an index, however many wait: none is walked through in vain.
 
 /// Due messages of a priority, in their turn.
-pub(super) const DUE: &str =
-    "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2 ORDER BY due, id LIMIT ?3";
+pub(super) const DUE: &str = "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2
+     AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
 /// The highest priority below another one.
 pub(super) const NEXT_PRIORITY: &str =
     "SELECT priority FROM job WHERE state = 0 AND priority < ? ORDER BY priority DESC LIMIT 1";
@@ -38,6 +38,13 @@ struct Left {
 }
 
 impl Store {
+    /// From now on [`Store::claim`] leaves the messages of these places, and of no others, where they are.
+    pub fn pass_over(&mut self, places: &[Place]) {
+        // Nothing in them is without a form in JSON.
+        let places: Vec<String> = places.iter().filter_map(|place| serde_json::to_string(place).ok()).collect();
+        self.passed_over = serde_json::Value::from(places).to_string();
+    }
+
     /// Takes up to `most` messages that are due for this worker, the highest priority first, then the longest due. Noted on
     /// the disk before it returns. One that has expired is left for [`Store::expired`]; one that cannot be read is held.
     ///
@@ -50,10 +57,11 @@ impl Store {
         now: Time,
         lease: Duration,
     ) -> Result<Vec<Claim>, QueueError> {
+        let passed_over = self.passed_over.clone();
         self.take(worker, now, lease, |transaction| {
             // The clock has been set back since these were noted.
             transaction.execute(SET_BACK, [now])?;
-            due(transaction, most, now)
+            due(transaction, most, now, &passed_over)
         })
     }
 
@@ -139,6 +147,7 @@ impl Store {
         };
         Ok(Ok(Claim {
             id,
+            name: row.get("name")?,
             generation: row.get("generation")?,
             place,
             submission,
@@ -317,12 +326,12 @@ fn end(now: Time, lease: Duration) -> Time {
 }
 
 /// Messages that are due, in their turn.
-fn due(transaction: &Transaction<'_>, most: usize, now: Time) -> rusqlite::Result<Vec<i64>> {
+fn due(transaction: &Transaction<'_>, most: usize, now: Time, passed_over: &str) -> rusqlite::Result<Vec<i64>> {
     let mut due = transaction.prepare(DUE)?;
     let mut ids = Vec::new();
     each_priority(transaction, |priority| {
         let room = (most - ids.len()) as i64;
-        for id in due.query_map((priority, now, room), |row| row.get(0))? {
+        for id in due.query_map((priority, now, room, passed_over), |row| row.get(0))? {
             ids.push(id?);
         }
         Ok(ids.len() < most)
