@@ -264,7 +264,12 @@ fn it_is_on_the_disk_before_the_end() {
     assert!(output.status.success(), "{output:?}");
     let trace = fs::read_to_string(sandbox.path("trace")).expect("a trace");
     let last = |calls: &[&str]| {
-        trace.lines().rposition(|line| line.contains("sqlite-wal>") && calls.iter().any(|call| line.contains(call)))
+        trace
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.contains("sqlite-wal>") && calls.iter().any(|call| line.contains(call)))
+            .map(|(at, _)| at)
+            .last()
     };
     let (written, synced) = (last(&["write(", "pwrite64("]), last(&["fsync(", "fdatasync("]));
     assert!(written.is_some() && synced > written, "{trace}");
