@@ -36,7 +36,8 @@ fn add_many(sandbox: &Sandbox, url: &str, count: usize) {
     let table = (1..=count).fold("to\n".to_owned(), |table, row| format!("{table}p{row}@y.example\n"));
     let file = sandbox.file("people.csv", table);
     let batch = ["batch", &file, "--server", url, "-r", "s@x.example", "-f", "<>", "-s", "Hi", "--body", "Hello\n"];
-    let batch = [&batch[..], &["--queue", "-o", "retry.initial-delay=20ms"]].concat();
+    let quick = ["-o", "retry.initial-delay=20ms", "-o", "retry.max-delay=500ms", "-o", "breaker.cool-down=200ms"];
+    let batch = [&batch[..], &["--queue"], &quick].concat();
     sandbox.run(&batch).exits(0);
 }
 

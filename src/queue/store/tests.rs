@@ -413,3 +413,28 @@ fn no_look_walks_through_those_that_wait() {
         assert!(plan[0].contains(index) && !is_walk, "{sql}: {plan:?}");
     }
 }
+
+#[test]
+fn places_can_be_passed_over() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let place = |profile: Option<&str>, settings: &[(&str, &str)]| Place {
+        profile: profile.map(str::to_owned),
+        server: None,
+        settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+    };
+    let places =
+        [place(None, &[]), place(Some("a"), &[]), place(Some("a"), &[("host", "\"x\"")]), place(Some("ü'"), &[])];
+    let jobs: Vec<Job> = places.iter().map(|place| Job { place: place.clone(), ..job(&["b@y.example"]) }).collect();
+    store.add(&jobs).unwrap();
+    let worker = store.worker(false).unwrap();
+    let mut taken = |store: &mut Store, without: &[Place]| {
+        store.pass_over(without);
+        let claims = store.claim(&worker, 10, 1, LEASE).unwrap();
+        claims.into_iter().map(|claim| claim.place).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(&mut store, &places), []);
+    assert_eq!(taken(&mut store, &[&places[..1], &places[2..]].concat()), places[1..2]);
+    assert_eq!(taken(&mut store, &places[2..3]), [places[0].clone(), places[3].clone()]);
+    assert_eq!(taken(&mut store, &[]), places[2..3]);
+}
