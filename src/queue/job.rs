@@ -82,7 +82,7 @@ pub struct Settlement<'a> {
 pub enum Next {
     /// Nothing yet: further recipients are under way under the same lease.
     More,
-    /// It is over: every recipient has ended.
+    /// It is over: every recipient has ended. Where nobody knows of some whether they have it, it is held instead.
     Done,
     /// Those still open are tried again at this moment, and the lease is given back.
     Again(Time),

@@ -23,7 +23,6 @@ use std::{
     cell::Cell,
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
@@ -33,8 +32,6 @@ use crate::{ledger, message::Stamp, secret::private};
 
 pub use adding::Added;
 
-/// How long others may have it.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Octets that the write-ahead log keeps when it begins anew.
 const JOURNAL_LIMIT: i64 = 16 << 20;
 /// Beyond so many octets the log has not begun anew for long, since there was always somebody who read or wrote.
@@ -93,14 +90,10 @@ impl Store {
     /// # Errors
     /// If it cannot be used; see [`QueueError`].
     pub fn open(path: &Path) -> Result<Self, QueueError> {
-        Self::open_with(path, PATIENCE)
-    }
-
-    fn open_with(path: &Path, patience: Duration) -> Result<Self, QueueError> {
         // Elsewhere it would be another file once the working directory has changed; and SQLite reads `file:` as a URI.
         let path = std::path::absolute(path).map_err(|error| file_error(path, &error, false))?;
         let folder = private::beside(&path, ".d");
-        let connection = schema::open(&path, &folder, patience)?;
+        let connection = schema::open(&path, &folder)?;
         Ok(Self {
             connection,
             path,
@@ -184,15 +177,17 @@ impl Store {
         let change = || {
             let synchronous = if durability == Durability::Synced { "FULL" } else { "NORMAL" };
             self.connection.pragma_update(None, "synchronous", synchronous)?;
+            let changes = self.connection.total_changes();
             let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
             let result = change(&transaction)?;
             transaction.commit()?;
+            // Syncing the log syncs all that is in it; but what has changed nothing is not synced.
+            if self.connection.total_changes() != changes {
+                self.is_synced.set(durability == Durability::Synced);
+            }
             Ok(result)
         };
-        let result = change().map_err(|fault| self.told(fault))?;
-        // Syncing the log syncs all that is in it.
-        self.is_synced.set(durability == Durability::Synced);
-        Ok(result)
+        change().map_err(|fault| self.told(fault))
     }
 
     /// All that is read is of the same moment.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{OptionalExtension, Transaction, named_params};
+use rusqlite::{OptionalExtension, Statement, Transaction, named_params};
 
 use super::{Durability, QueueError, Store, Time, file_error, now};
 use crate::{
@@ -67,9 +67,10 @@ impl Store {
             private::sync_folder(&self.file("x")).map_err(|error| file_error(&self.folder, &error, false))?;
         }
         let added = self.write(Durability::Synced, |transaction| {
+            let mut insertion = Insertion::of(transaction)?;
             let add = |(job, (kept, name)): (&Job, &(Kept, String))| match named(transaction, job)? {
                 Some(first) => Ok((first, false)),
-                None => insert(transaction, job, name, kept, now).map(|()| (name.clone(), true)),
+                None => insertion.insert(job, name, kept, now).map(|()| (name.clone(), true)),
             };
             let added = jobs.iter().zip(&kept).map(add).collect::<Result<Vec<_>, rusqlite::Error>>();
             Ok(added?)
@@ -143,15 +144,31 @@ fn named(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<Option<St
     transaction.query_row("SELECT name FROM job WHERE key = ?", [key], |row| row.get(0)).optional()
 }
 
-fn insert(transaction: &Transaction<'_>, job: &Job, name: &str, kept: &Kept, now: Time) -> rusqlite::Result<()> {
-    let place =
-        serde_json::to_string(&job.place).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    transaction.execute(
-        "INSERT INTO job (name, key, state, priority, added, due, since, expires, attempts, generation, message_id, sender,
-                          dsn_notify, dsn_return, dsn_envid, place, size, is_8bit, has_utf8_headers, is_file)
-         VALUES (:name, :key, 0, :priority, :added, :due, :since, :expires, 0, 0, :message_id, :sender,
-                 :notify, :return, :envid, :place, :size, :is_8bit, :has_utf8_headers, :is_file)",
-        named_params! {
+/// Statements that are prepared once for many messages.
+struct Insertion<'a> {
+    transaction: &'a Transaction<'a>,
+    job: Statement<'a>,
+    content: Statement<'a>,
+    recipient: Statement<'a>,
+}
+
+impl<'a> Insertion<'a> {
+    fn of(transaction: &'a Transaction<'a>) -> rusqlite::Result<Self> {
+        let job = transaction.prepare(
+            "INSERT INTO job (name, key, state, priority, added, due, since, expires, attempts, generation, message_id,
+                              sender, dsn_notify, dsn_return, dsn_envid, place, size, is_8bit, has_utf8_headers, is_file)
+             VALUES (:name, :key, 0, :priority, :added, :due, :since, :expires, 0, 0, :message_id,
+                     :sender, :notify, :return, :envid, :place, :size, :is_8bit, :has_utf8_headers, :is_file)",
+        )?;
+        let content = transaction.prepare("INSERT INTO content (job, octets) VALUES (?, ?)")?;
+        let recipient =
+            transaction.prepare("INSERT OR IGNORE INTO recipient (job, address, number) VALUES (?, ?, ?)")?;
+        Ok(Self { transaction, job, content, recipient })
+    }
+
+    fn insert(&mut self, job: &Job, name: &str, kept: &Kept, now: Time) -> rusqlite::Result<()> {
+        let place = serde_json::to_string(&job.place);
+        self.job.execute(named_params! {
             ":name": name,
             ":key": job.key,
             ":priority": job.priority,
@@ -165,21 +182,19 @@ fn insert(transaction: &Transaction<'_>, job: &Job, name: &str, kept: &Kept, now
             ":notify": job.dsn.notify.map(|notify| notify.to_string()),
             ":return": job.dsn.ret.map(|ret| ret.to_string()),
             ":envid": job.dsn.envid,
-            ":place": place,
+            ":place": place.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
             ":size": job.content.len() as i64,
             ":is_8bit": job.content.is_8bit,
             ":has_utf8_headers": job.content.has_utf8_headers,
             ":is_file": matches!(kept, Kept::File(_)),
-        },
-    )?;
-    let id = transaction.last_insert_rowid();
-    if let Kept::Octets(octets) = kept {
-        transaction.execute("INSERT INTO content (job, octets) VALUES (?, ?)", (id, &octets[..]))?;
+        })?;
+        let id = self.transaction.last_insert_rowid();
+        if let Kept::Octets(octets) = kept {
+            self.content.execute((id, &octets[..]))?;
+        }
+        for (number, address) in job.envelope.to().iter().enumerate() {
+            self.recipient.execute((id, AsRef::<str>::as_ref(address), number as i64))?;
+        }
+        Ok(())
     }
-    let mut recipient =
-        transaction.prepare("INSERT OR IGNORE INTO recipient (job, address, number) VALUES (?, ?, ?)")?;
-    for (number, address) in job.envelope.to().iter().enumerate() {
-        recipient.execute((id, AsRef::<str>::as_ref(address), number as i64))?;
-    }
-    Ok(())
 }

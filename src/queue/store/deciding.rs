@@ -15,6 +15,9 @@ const MANY: usize = 500;
 /// Pages that are given back to the disk at a time.
 const PAGES: i64 = 4096;
 
+pub(super) const DONE_BEFORE: &str =
+    "SELECT id, name, is_file FROM job WHERE state = 3 AND finished < ?1 ORDER BY finished LIMIT ?2";
+
 impl Store {
     /// Lets a waiting message wait until it is released; one that is held already stays so. Returns its name.
     ///
@@ -36,6 +39,10 @@ impl Store {
     /// [`QueueError::Standing`], if it is not held; [`QueueError::OnlyUnknown`], if nobody would get it; as of
     /// [`Store::show`].
     pub fn release(&mut self, name: &str, is_unknown_too: bool) -> Result<String, QueueError> {
+        self.release_at(name, is_unknown_too, now())
+    }
+
+    pub(super) fn release_at(&mut self, name: &str, is_unknown_too: bool, now: Time) -> Result<String, QueueError> {
         self.decide(name, &[Status::Held], |transaction, found| {
             if is_unknown_too {
                 reopen(transaction, found.id)?;
@@ -45,9 +52,9 @@ impl Store {
                 return Err(QueueError::OnlyUnknown(found.name.clone()).into());
             }
             free(transaction, found.id)?;
-            due_now(transaction, found.id)?;
+            due_at_once(transaction, found.id, now)?;
             let lives_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
-            transaction.execute(lives_again, (now(), found.id))?;
+            transaction.execute(lives_again, (now, found.id))?;
             Ok(())
         })
     }
@@ -57,7 +64,7 @@ impl Store {
     /// # Errors
     /// [`QueueError::Standing`], if it does not wait; as of [`Store::show`].
     pub fn retry(&mut self, name: &str) -> Result<String, QueueError> {
-        self.decide(name, &[Status::Waiting], |transaction, found| Ok(due_now(transaction, found.id)?))
+        self.decide(name, &[Status::Waiting], |transaction, found| Ok(due_at_once(transaction, found.id, now())?))
     }
 
     /// Removes a message, whoever has not got it yet. Returns its name.
@@ -97,8 +104,7 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub fn forget(&mut self, before: Time, most: usize) -> Result<u64, QueueError> {
-        let done = "SELECT id, name, is_file FROM job WHERE state = 3 AND finished < ?1 ORDER BY finished LIMIT ?2";
-        let count = self.delete_many(done, before, most)?;
+        let count = self.delete_many(DONE_BEFORE, before, most)?;
         let number = |sql: &str| {
             let number = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
             number.map_err(|error| super::error(&self.path, &error))
@@ -107,7 +113,13 @@ impl Store {
         let free = number("PRAGMA freelist_count")?;
         if free > PAGES && free > number("PRAGMA page_count")? / 2 {
             let vacuum = format!("PRAGMA incremental_vacuum({PAGES})");
-            self.write(Durability::Written, |transaction| Ok(transaction.execute_batch(&vacuum)?))?;
+            self.write(Durability::Written, |transaction| {
+                // Each row is a page.
+                let mut vacuum = transaction.prepare(&vacuum)?;
+                let mut pages = vacuum.query([])?;
+                while pages.next()?.is_some() {}
+                Ok(())
+            })?;
         }
         Ok(count)
     }
@@ -148,8 +160,8 @@ impl Store {
     }
 }
 
-fn due_now(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
-    transaction.execute("UPDATE job SET due = ?1, since = ?1 WHERE id = ?2", (now(), id)).map(drop)
+fn due_at_once(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+    transaction.execute("UPDATE job SET due = ?1, since = ?1 WHERE id = ?2", (now, id)).map(drop)
 }
 
 fn delete(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {

@@ -13,6 +13,21 @@ use crate::{
 /// A file without a message is younger while its message is being added.
 const ORPHAN_FOR: Duration = Duration::from_secs(3600);
 
+// Each step of these costs a look into an index, however many wait: none is walked through in vain.
+
+/// Due messages of a priority, in their turn.
+pub(super) const DUE: &str = "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2
+    AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
+/// The highest priority below another one.
+pub(super) const NEXT_PRIORITY: &str =
+    "SELECT priority FROM job WHERE state = 0 AND priority < ? ORDER BY priority DESC LIMIT 1";
+/// What was to be waited for begins anew.
+pub(super) const SET_BACK: &str =
+    "UPDATE job SET due = due - since + ?1, since = ?1 WHERE state = 0 AND since IS NOT NULL AND since > ?1";
+pub(super) const EXPIRED: &str = "SELECT id FROM job WHERE state = 0 AND expires <= ? ORDER BY expires LIMIT ?";
+pub(super) const RENEW: &str = "UPDATE job SET lease = ? WHERE state = 1 AND worker = ?";
+pub(super) const LEASES: &str = "SELECT id, lease, worker, boot FROM job WHERE state = 1";
+
 /// A lease that nobody minds any more.
 struct Left {
     id: i64,
@@ -44,9 +59,8 @@ impl Store {
     ) -> Result<Vec<Claim>, QueueError> {
         let passed_over = self.passed_over.clone();
         self.take(worker, now, lease, |transaction| {
-            // The clock has been set back since these were noted: what they had to wait for begins anew.
-            transaction
-                .execute("UPDATE job SET due = due - since + ?1, since = ?1 WHERE state = 0 AND since > ?1", [now])?;
+            // The clock has been set back since these were noted.
+            transaction.execute(SET_BACK, [now])?;
             due(transaction, most, now, &passed_over)
         })
     }
@@ -63,8 +77,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<Claim>, QueueError> {
         self.take(worker, now, lease, |transaction| {
-            let mut expired =
-                transaction.prepare("SELECT id FROM job WHERE state = 0 AND expires <= ? ORDER BY expires LIMIT ?")?;
+            let mut expired = transaction.prepare(EXPIRED)?;
             expired.query_map((now, most as i64), |row| row.get(0))?.collect()
         })
     }
@@ -192,8 +205,7 @@ impl Store {
     /// Of the database.
     pub fn renew(&mut self, worker: &Worker, now: Time, lease: Duration) -> Result<(), QueueError> {
         self.write(Durability::Written, |transaction| {
-            let renewed = "UPDATE job SET lease = ? WHERE state = 1 AND worker = ?";
-            transaction.execute(renewed, (end(now, lease), worker.name()))?;
+            transaction.execute(RENEW, (end(now, lease), worker.name()))?;
             Ok(())
         })
     }
@@ -238,8 +250,7 @@ impl Store {
     fn left(&self, now: Time) -> Result<Vec<Left>, QueueError> {
         let workers = workers(&self.folder);
         self.read(|transaction| {
-            let mut leases =
-                transaction.prepare("SELECT id, lease, worker, boot, intent IS NOT NULL FROM job WHERE state = 1")?;
+            let mut leases = transaction.prepare(LEASES)?;
             let mut rows = leases.query([])?;
             let (mut left, mut alive, mut dead) = (Vec::new(), HashSet::new(), HashSet::new());
             while let Some(row) = rows.next()? {
@@ -327,11 +338,6 @@ fn due(transaction: &Transaction<'_>, most: usize, now: Time, passed_over: &str)
     })?;
     Ok(ids)
 }
-
-/// Each step costs a look into an index, however many wait: those that are not due are never walked through.
-const DUE: &str = "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2
-    AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
-const NEXT_PRIORITY: &str = "SELECT priority FROM job WHERE state = 0 AND priority < ? ORDER BY priority DESC LIMIT 1";
 
 /// Calls `each` with the priorities of waiting messages, the highest first, until it has enough.
 fn each_priority(

@@ -21,6 +21,10 @@ const OUTLINE: &str = "
     (SELECT address FROM recipient r WHERE job = id ORDER BY r.state IS NOT NULL AND r.state <> 'deferred', number LIMIT 1)
         AS first_recipient";
 
+/// Messages whose names begin so; all their characters come before `w`.
+pub(super) const NAMED: &str =
+    "SELECT id, name, state FROM job WHERE name >= ?1 AND name < ?1 || 'w' ORDER BY name LIMIT 2";
+
 impl Store {
     /// Tells of the messages in these states, in the order in which they were added, one by one: there may be many.
     ///
@@ -141,9 +145,7 @@ pub(super) fn find(transaction: &Transaction<'_>, name: &str) -> Result<Found, F
     if !is_beginning(name) {
         return Err(unknown().into());
     }
-    // Behind the last character of all names.
-    let sql = "SELECT id, name, state FROM job WHERE name >= ?1 AND name < ?1 || 'w' ORDER BY name LIMIT 2";
-    let mut found = transaction.prepare(sql)?;
+    let mut found = transaction.prepare(NAMED)?;
     let mut found = found.query_map([name], |row| {
         let Code(status) = row.get(2)?;
         Ok(Found { id: row.get(0)?, name: row.get(1)?, status })

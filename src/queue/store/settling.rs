@@ -69,7 +69,7 @@ fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time)
     }
     match &settlement.next {
         Next::More if has_lease => Ok(None),
-        Next::Done => finish(transaction, id, now),
+        Next::Done => conclude(transaction, id, &rest, now),
         _ if rest.is_over() => finish(transaction, id, now),
         Next::AgainUnknown(at) => {
             reopen(transaction, id)?;
@@ -127,7 +127,9 @@ fn said(outcome: &Outcome) -> Option<String> {
     reply.or_else(|| outcome.trouble.as_ref().map(ToString::to_string))
 }
 
-/// Nobody is open: it is over, or waits for somebody who decides what nobody knows.
+const DOUBT: &str = "nobody knows whether it was sent";
+
+/// Nobody is to be tried again: it is over, or waits for somebody who decides what nobody knows.
 pub(super) fn conclude(
     transaction: &Transaction<'_>,
     id: i64,
@@ -137,12 +139,14 @@ pub(super) fn conclude(
     if rest.unknown == 0 {
         return finish(transaction, id, now);
     }
-    let why = "nobody knows whether it was sent";
-    hold(transaction, id, why).map(|()| None)
+    let text = "SELECT text FROM recipient WHERE job = ? AND state = 'unknown' ORDER BY number LIMIT 1";
+    let text: Option<String> = transaction.query_row(text, [id], |row| row.get(0))?;
+    let why = text.map_or_else(|| DOUBT.to_owned(), |text| format!("{DOUBT}: {text}"));
+    hold(transaction, id, &why).map(|()| None)
 }
 
 /// It is over: its octets go. Returns its name if they are a file.
-pub(super) fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<Option<String>> {
+fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<Option<String>> {
     transaction.execute("DELETE FROM content WHERE job = ?", [id])?;
     transaction
         .prepare(
