@@ -21,12 +21,12 @@ use self::{notify::Notifier, places::Places, presenter::Presenter};
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, FormatArg, ProgressArg, ReportArgs, WhereArgs},
-    runtime,
+    queue, runtime,
     signals::{die_of, hangups, listen, listen_but_for_hangups},
     ui,
 };
 use crate::{
-    config::parse_duration,
+    config::{OnFailure, parse_duration, resolve_queue},
     delivery::make_room_for,
     feed::{Drained, Draining, Failure, QueueTold, Signals, drain},
     mail::{State, Stop},
@@ -208,15 +208,18 @@ fn limited(mut asked: watch::Receiver<Stop>, limit: Option<Duration>) -> watch::
 
 /// Where the queue is, and how it is drained.
 fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
-    const DAY: Duration = Duration::from_hours(24);
-    let path = context.environment.state_folder().map(|folder| folder.join("queue.sqlite"));
-    let path = path.ok_or(crate::queue::QueueError::NoPlace)?;
+    let table = resolve_queue(&context.files, &context.environment)?;
+    let path = queue::file(&table, context)?;
     let draining = Draining {
         lease: LEASE,
-        retries_unknown: false,
-        failure: Failure::Report,
-        lifetime: 5 * DAY,
-        keep: 7 * DAY,
+        retries_unknown: table.retries_unknown,
+        failure: match table.on_failure {
+            OnFailure::Report => Failure::Report,
+            OnFailure::Nothing => Failure::Nothing,
+            OnFailure::Command(command) => Failure::Command(command),
+        },
+        lifetime: table.lifetime,
+        keep: table.keep,
         ends_idle: false,
         wants_trace: false,
     };

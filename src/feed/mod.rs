@@ -6,7 +6,7 @@ mod once;
 mod queue;
 mod recipe;
 
-pub use batch::{Batch, BatchTold, Choice, End, Manner, Preflight, Verdict};
+pub use batch::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict};
 pub use once::{Told, once};
 pub use queue::{Drained, Draining, Failure, QueueTold, Signals, Ways, drain};
 pub use recipe::{FileValue, Recipe, ReturnPath, Values, add_unsubscribe, dress, verp};

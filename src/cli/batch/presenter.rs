@@ -104,7 +104,7 @@ impl Presenter {
                     records.write(record);
                 }
                 let is_shown = match outcome.state {
-                    State::Accepted => false,
+                    State::Accepted | State::Queued => false,
                     State::Skipped => self.is_verbose,
                     _ => true,
                 };
@@ -150,7 +150,7 @@ impl Presenter {
     }
 
     /// Says how it has ended, and with which ledger and rows to go on, if these are others than those of the command.
-    pub fn finish(self, verdict: &Verdict, book: &Book, rows: Option<&Path>, exit: Exit) -> Result<Exit, CliError> {
+    pub fn finish(self, verdict: Verdict, book: &Book, rows: Option<&Path>, exit: Exit) -> Result<Exit, CliError> {
         drop(self.telling);
         let records = self.records.and_then(Records::finish);
         let Ok((progress, printed)) = self.thread.join() else {
@@ -186,14 +186,14 @@ impl Presenter {
         if book.is_named {
             again.push_str(&format!(" (the ledger is {path})"));
         }
-        match &verdict.end {
+        match verdict.end {
             Some(End::Trouble(trouble)) => {
-                let error = CliError::from(trouble.clone());
+                let error = CliError::from(trouble);
                 Err(CliError { exit, ..error.hint(again) })
             }
             Some(End::Refused(count, reply)) => Err(CliError::new(
                 exit,
-                format!("stopped: {count} messages in a row were refused alike, as by a quota: {}", clean(reply)),
+                format!("stopped: {count} messages in a row were refused alike, as by a quota: {}", clean(&reply)),
             )
             .hint(again)
             .hint("if it is none: --stop-after-failures 0")),
@@ -203,9 +203,10 @@ impl Presenter {
             }
             Some(End::Ledger(error)) => {
                 Err(CliError::new(exit, format!("{path} cannot be written; nothing more was sent"))
-                    .source(io::Error::new(error.kind(), error.to_string()))
+                    .source(error)
                     .hint("make room, then go on: the same command with --resume"))
             }
+            Some(End::Queue(error)) => Err(CliError::from(error).hint(again)),
             Some(End::Stopped) | None => {
                 if verdict.has_more && !self.is_quiet {
                     ui::tell(&again);

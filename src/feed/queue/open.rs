@@ -158,7 +158,7 @@ impl Open {
                 self.unknown.get_or_insert(why);
             }
             State::Accepted => self.has_accepted = true,
-            State::Failed | State::Skipped => {}
+            State::Failed | State::Skipped | State::Queued => {}
         }
         let settled = (outcome, route);
         if settled.0.state == State::Failed {

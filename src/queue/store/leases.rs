@@ -17,7 +17,7 @@ const ORPHAN_FOR: Duration = Duration::from_secs(3600);
 
 /// Due messages of a priority, in their turn.
 pub(super) const DUE: &str = "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2
-    AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
+     AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
 /// The highest priority below another one.
 pub(super) const NEXT_PRIORITY: &str =
     "SELECT priority FROM job WHERE state = 0 AND priority < ? ORDER BY priority DESC LIMIT 1";
