@@ -26,9 +26,9 @@ use super::{
     ui,
 };
 use crate::{
-    config::{OnFailure, parse_duration, resolve_queue},
+    config::{parse_duration, resolve_queue},
     delivery::make_room_for,
-    feed::{Drained, Draining, Failure, QueueTold, Signals, drain},
+    feed::{Drained, Draining, QueueTold, Signals, drain},
     mail::{State, Stop},
     queue::Store,
     smtp::changed,
@@ -213,11 +213,7 @@ fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
     let draining = Draining {
         lease: LEASE,
         retries_unknown: table.retries_unknown,
-        failure: match table.on_failure {
-            OnFailure::Report => Failure::Report,
-            OnFailure::Nothing => Failure::Nothing,
-            OnFailure::Command(command) => Failure::Command(command),
-        },
+        on_failure: table.on_failure,
         lifetime: table.lifetime,
         keep: table.keep,
         ends_idle: false,

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Drained, Draining, Failure, QueueTold, Signals, Ways,
+    Drained, Draining, QueueTold, Signals, Ways,
     desk::{Answers, Commit, Desk, Note, Wanted},
     lane::Lane,
     milliseconds_of,
@@ -24,6 +24,7 @@ use super::{
     rests::Rests,
 };
 use crate::{
+    config::OnFailure,
     delivery::{Outlet, Work},
     feed::once::random,
     mail::{BreakerState, Cause, Event, Outcome, Route, Stage, State, Step, Stop, Submission, Trouble},
@@ -220,7 +221,7 @@ where
         for warning in answers.warnings {
             (self.told)(QueueTold::Warning(warning));
         }
-        if let Failure::Command(command) = &self.draining.failure {
+        if let OnFailure::Command(command) = &self.draining.on_failure {
             for record in answers.failed {
                 self.commands.spawn(notice::run(command.clone(), record));
             }

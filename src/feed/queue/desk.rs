@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::{Draining, Failure, milliseconds_of, notice::Notice, open::Settled};
+use super::{Draining, milliseconds_of, notice::Notice, open::Settled};
+use crate::config::OnFailure;
 use crate::queue::{Claim, Next, Place, QueueError, Settlement, Store, Worker};
 
 /// Messages that have expired, or that are forgotten, taken in one round.
@@ -242,7 +243,7 @@ impl Kit {
                 next: note.next.clone(),
             })
             .collect();
-        if self.draining.failure == Failure::Report {
+        if self.draining.on_failure == OnFailure::Report {
             // Before it is noted: whoever dies in between finds it by its key.
             let mut reports = Vec::new();
             for notice in notes.iter().filter_map(|note| note.notice.as_ref()) {
@@ -258,7 +259,7 @@ impl Kit {
         }
         self.store.settle(&settlements, now)?;
         let notes = std::mem::take(notes);
-        if matches!(self.draining.failure, Failure::Command(_)) {
+        if matches!(self.draining.on_failure, OnFailure::Command(_)) {
             for notice in notes.into_iter().filter_map(|note| note.notice) {
                 let entry = self.store.show(&notice.name)?;
                 answers.failed.extend(serde_json::to_string(&entry));

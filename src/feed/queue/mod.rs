@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use self::course::Course;
 use crate::{
+    config::OnFailure,
     delivery::{Outlet, deliver},
     ledger::Record,
     mail::{Event, RetryPolicy, State, Stop, Trouble},
@@ -30,7 +31,7 @@ pub struct Draining {
     /// A message of which nobody can know whether the server has it is sent again, instead of being held.
     pub retries_unknown: bool,
     /// What is done about messages that have failed.
-    pub failure: Failure,
+    pub on_failure: OnFailure,
     /// How long a failure report is tried.
     pub lifetime: Duration,
     /// How long messages that have ended are remembered.
@@ -39,17 +40,6 @@ pub struct Draining {
     pub ends_idle: bool,
     /// Show the dialogue.
     pub wants_trace: bool,
-}
-
-/// What is done about a message that has failed for some recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// A report goes to its sender (RFC 3464).
-    Report,
-    /// Nothing.
-    Nothing,
-    /// This shell command runs.
-    Command(String),
 }
 
 /// The way that a place means.

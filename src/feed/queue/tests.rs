@@ -13,7 +13,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::{BreakerPolicy, Pool, Profile, RatePolicy, Server},
+    config::{BreakerPolicy, OnFailure, Pool, Profile, RatePolicy, Server},
     delivery::Work,
     mail::{
         Address, Cause, Content, DsnNotify, DsnRequest, Envelope, Mailbox, Outcome, Reply, Route, Stage, Step,
@@ -187,7 +187,7 @@ fn draining() -> Draining {
     Draining {
         lease: 300 * SECOND,
         retries_unknown: false,
-        failure: Failure::Report,
+        on_failure: OnFailure::Report,
         lifetime: 5 * 24 * 3600 * SECOND,
         keep: 7 * 24 * 3600 * SECOND,
         ends_idle: false,
@@ -337,7 +337,7 @@ async fn messages_go_and_are_done() {
 async fn what_is_deferred_comes_again_when_it_is_due() {
     let mut ways = way(1, 1);
     ways.retry.max_attempts = Some(5);
-    let draining = Draining { failure: Failure::Nothing, ..draining() };
+    let draining = Draining { on_failure: OnFailure::Nothing, ..draining() };
     play(
         draining,
         |_| Ok(ways.clone()),
