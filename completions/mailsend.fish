@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_mailsend_global_optspecs
-    string join \n to= c/cc= b/bcc= s/subject= r/from= f/envelope-from= reply-to= body= html= markdown= a/attach= inline= H/header= template= set= verp unsubscribe= dsn-notify= dsn-return= envid= mdn message-id= date= in-reply-to= references= priority= raw= data= dry-run eml= E/skip-empty p/profile= server= user= password-command= password-file= password-fd= o= retry= timeout= report= format= progress= C/config= q/quiet v/verbose trace h/help V/version
+    string join \n to= c/cc= b/bcc= s/subject= r/from= f/envelope-from= reply-to= body= html= markdown= a/attach= inline= H/header= template= set= verp unsubscribe= dsn-notify= dsn-return= envid= mdn message-id= date= in-reply-to= references= priority= raw= data= dry-run eml= E/skip-empty queue at= in= expires= key= queue-on-failure p/profile= server= user= password-command= password-file= password-fd= o= retry= timeout= report= format= progress= C/config= q/quiet v/verbose trace h/help V/version
 end
 
 function __fish_mailsend_needs_command
@@ -54,6 +54,10 @@ low\t'It can wait'"
 complete -c mailsend -n "__fish_mailsend_needs_command" -l raw -d 'An existing message; recipients from options, else from its header' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -l data -d 'Values for the template: a JSON file, a web address, or -' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -l eml -d 'Write the message to FILE, - for standard output; send nothing' -r -F
+complete -c mailsend -n "__fish_mailsend_needs_command" -l at -d 'Into the queue, to be sent at this time: 2026-12-01T09:00:00Z, \'2026-12-01 09:00\', or 09:00 when it comes next' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l in -d 'Into the queue, to be sent after this time: 30m, 2h, 3d' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l expires -d 'Give up what nobody has accepted after this time (queue.lifetime)' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l key -d 'Into the queue once only: who adds a second message with this key gets the first' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -s p -l profile -d 'Use this profile of the configuration' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -l server -d 'Use this server instead of a profile' -r -f
 complete -c mailsend -n "__fish_mailsend_needs_command" -l user -d 'Log in as this user' -r
@@ -77,12 +81,15 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -l verp -d 'Give every r
 complete -c mailsend -n "__fish_mailsend_needs_command" -l mdn -d 'Ask the reader for a receipt'
 complete -c mailsend -n "__fish_mailsend_needs_command" -l dry-run -d 'Print what would be sent, and to whom; send nothing'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s E -l skip-empty -d 'Without text and file send nothing, and be content'
+complete -c mailsend -n "__fish_mailsend_needs_command" -l queue -d 'Put it into the queue and return once it is safe there'
+complete -c mailsend -n "__fish_mailsend_needs_command" -l queue-on-failure -d 'Send it now, and put it into the queue if that is not possible now'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_needs_command" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_needs_command" -s V -l version -d 'Print version'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "batch" -d 'Send a message for each row of a table'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "queue" -d 'Look at the queue, and decide about what is in it'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "report" -d 'Show what a batch came to, from its ledger or from records'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, import, remove or check profiles'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "template" -d 'List, check or render templates'
@@ -130,6 +137,9 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l concurrency 
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l rate -d 'At most so many recipients: 10/s, 500/h (rate.limit)' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l stop-after-failures -d 'Stop after so many messages in a row that were refused with the same code; 0 for never' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l failed -d 'Write the rows that failed, are deferred or bad to FILE, with their errors' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l at -d 'Into the queue, to be sent at this time: 2026-12-01T09:00:00Z, \'2026-12-01 09:00\', or 09:00 when it comes next' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l in -d 'Into the queue, to be sent after this time: 30m, 2h, 3d' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l expires -d 'Give up what nobody has accepted after this time (queue.lifetime)' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s p -l profile -d 'Use this profile of the configuration' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l server -d 'Use this server instead of a profile' -r -f
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l user -d 'Log in as this user' -r
@@ -158,16 +168,107 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s y -l yes -d 
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l resume -d 'Go on with a run that was broken off: send what is not settled'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l resend-unknown -d 'With --resume, also send what may have arrived already'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l force -d 'With --resume, even if the table or the message has changed'
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l queue -d 'Put it into the queue and return once it is safe there'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "list" -d 'List messages'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "show" -d 'Show all that is known of a message'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "stats" -d 'Show the queue in figures'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "run" -d 'Send what is due now, then end'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "retry" -d 'Let waiting messages be due now'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "hold" -d 'Let waiting messages wait until they are released'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "release" -d 'Let held messages be sent'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "remove" -d 'Remove messages, whoever has not got them yet'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and not __fish_seen_subcommand_from list show stats run retry hold release remove purge" -f -a "purge" -d 'Remove all messages of a kind'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -l all -d 'Also those that have ended'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -l eml -d 'Write the message itself to FILE, - for standard output' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -l json -d 'Print JSON'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l limit -d 'End after this time, whatever is left' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s p -l profile -d 'Use this profile of the configuration' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l server -d 'Use this server instead of a profile' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l user -d 'Log in as this user' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l password-command -d 'Take the password from the output of this shell command' -r -f -a "(__fish_complete_command)"
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l password-file -d 'Take the password from this file, which only its owner may read' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l password-fd -d 'Take the password from this open file descriptor' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s o -d 'Set any key of a profile for this call, such as -o tls.ca-file=ca.pem' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l retry -d 'Try again up to N times what was deferred' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l timeout -d 'Limit for connecting, greeting, each command and each block of the message' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l report -d 'Write a record for every recipient to FILE, or to standard output (-)' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l format -d 'Format of the records; without --report they go to standard output' -r -f -a "human\t'A line for people'
+json\t'A JSON object per line'
+csv\t'Comma-separated values'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l progress -d 'Show how far the message has left' -r -f -a "auto\t'A bar on a terminal, nothing elsewhere'
+bar\t'A bar'
+lines\t'A line for every tenth'
+json\t'A JSON object for every tenth'
+none\t'Nothing'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l background -d 'For a command that has added something: in a session of its own, without a word'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from retry" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from retry" -l all -d 'All for which it can be done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from retry" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from retry" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from retry" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from retry" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from hold" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from hold" -l all -d 'All for which it can be done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from hold" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from hold" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from hold" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from hold" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -l all -d 'All for which it can be done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -l unknown -d 'Also to recipients who may have it already: they may get it twice'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -l all -d 'All for which it can be done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Without the question that --all asks at a terminal'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l done -d 'Those that have ended'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l held -d 'Those that are held'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s y -l yes -d 'Without the question that is asked at a terminal'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l html -d 'Write a page with plots to FILE, - for standard output' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l list -d 'Print a line for everybody who ended so; with --json the records' -r -f -a "accepted\t'A server took responsibility'
 deferred\t'Not now'
 failed\t'Refused for good'
 unknown\t'Nobody can know'
-skipped\t'Not to be sent'"
+skipped\t'Not to be sent'
+queued\t'Kept in the queue'"
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l json -d 'Print JSON'
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l open -d 'Show the page in the browser'
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'

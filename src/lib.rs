@@ -17,6 +17,7 @@
 //! | [`rows`] | tables and template data from files, standard input, web servers, commands |
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
 //! | [`ledger`] | what a batch intended, and what came of it |
+//! | [`queue`] | messages that are kept, and sent later by whoever drains it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
 //! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
 //! | [`feed`] | where submissions come from and who is told: one message, a batch |
@@ -66,6 +67,7 @@ pub mod ledger;
 pub mod mail;
 pub mod message;
 pub mod net;
+pub mod queue;
 pub mod report;
 pub mod rows;
 pub mod secret;
@@ -77,7 +79,7 @@ pub mod transport;
 mod tests {
     use std::{collections::HashMap, fs, path::Path};
 
-    const ROOMS: [&str; 14] = [
+    const ROOMS: [&str; 15] = [
         "mail",
         "net",
         "config",
@@ -87,6 +89,7 @@ mod tests {
         "rows",
         "smtp",
         "ledger",
+        "queue",
         "transport",
         "delivery",
         "feed",

@@ -17,6 +17,7 @@ mod oauth;
 mod output;
 mod passage;
 mod profiles;
+mod queue;
 mod readme;
 mod real;
 mod report;

@@ -8,6 +8,7 @@ use crate::{
     ledger::LedgerError,
     mail::{AddressError, Stage, Trouble, clean},
     message::ComposeError,
+    queue::QueueError,
     rows::RowsError,
     secret::SecretError,
     template::TemplateError,
@@ -148,6 +149,27 @@ impl From<LedgerError> for CliError {
                 Self::new(exit, format!("{} cannot be used as a ledger", path.display())).source(error)
             }
             LedgerError::NoPlace => Self::new(Exit::Configuration, what).hint("name a file for it: --report run.jsonl"),
+        }
+    }
+}
+
+impl From<QueueError> for CliError {
+    fn from(error: QueueError) -> Self {
+        let what = error.to_string();
+        match error {
+            QueueError::NoPlace => Self::new(Exit::Configuration, what)
+                .hint("name a file in the configuration: [queue] path = \"/var/lib/mailsend/queue.sqlite\""),
+            QueueError::Foreign(_) => Self::new(Exit::Configuration, what)
+                .hint("every user has a queue of their own: run as the one whose queue it is, or name another file"),
+            QueueError::Newer { .. } => Self::new(Exit::Configuration, what).hint("use that version"),
+            QueueError::Invalid { .. } => Self::new(Exit::Data, what),
+            QueueError::Busy(_) => Self::new(Exit::TryAgain, what),
+            QueueError::File { is_new: true, .. } => Self::new(Exit::CannotCreate, what),
+            QueueError::File { is_new: false, .. } => Self::new(Exit::Io, what),
+            QueueError::Input { path, error } => Self::no_input(&path.display().to_string(), error),
+            QueueError::Unknown(_) => Self::new(Exit::NoInput, what).hint("see: mailsend queue list"),
+            QueueError::Ambiguous(_) => Self::usage(what).hint("type more of the name; see: mailsend queue list"),
+            QueueError::Standing { .. } | QueueError::OnlyUnknown(_) => Self::new(Exit::Data, what),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::mail::{Cause, Outcome, Stage, State, Trouble};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Every recipient accepted, or nothing to do.
+    /// Every recipient accepted or durably queued, or nothing to do.
     Success = 0,
     /// Not all accepted, and repeating is not simply right.
     Partial = 1,
@@ -67,7 +67,8 @@ impl Exit {
     /// The code for the outcomes of a single message: the first rule that fits.
     pub fn of_message(outcomes: &[Outcome]) -> Self {
         let count = |state: State| outcomes.iter().filter(|outcome| outcome.state == state).count();
-        let (accepted, unknown, deferred) = (count(State::Accepted), count(State::Unknown), count(State::Deferred));
+        let accepted = count(State::Accepted) + count(State::Queued);
+        let (unknown, deferred) = (count(State::Unknown), count(State::Deferred));
         if unknown > 0 || (accepted > 0 && accepted < outcomes.len()) {
             return Exit::Partial;
         }
@@ -131,6 +132,8 @@ mod tests {
         for (outcomes, exit) in [
             (vec![accepted()], Exit::Success),
             (vec![accepted(), accepted()], Exit::Success),
+            (vec![accepted(), outcome(Queued, Stage::Compose, None)], Exit::Success),
+            (vec![refused(), outcome(Queued, Stage::Compose, None)], Exit::Partial),
             (vec![accepted(), refused()], Exit::Partial),
             (vec![accepted(), outcome(Deferred, Stage::Rcpt, None)], Exit::Partial),
             (vec![outcome(Unknown, Stage::Final, Some(Lost))], Exit::Partial),

@@ -9,13 +9,14 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Cli, CliError, Exit, printed, ui};
-use crate::config::{KEYS, SECRETS_KEYS};
+use crate::config::{KEYS, QUEUE_KEYS, SECRETS_KEYS};
 
 const COMMANDS_TEXT: &str = include_str!("text/mailsend.txt");
 const BATCH_TEXT: &str = include_str!("text/batch.txt");
+const QUEUE_TEXT: &str = include_str!("text/queue.txt");
 const CONFIG_TEXT: &str = include_str!("text/config.txt");
 /// Headings of options that every command shares; the page explains them once.
-const SHARED: [&str; 4] = ["Message", "Where", "Report", "Common"];
+const SHARED: [&str; 5] = ["Message", "Queue", "Where", "Report", "Common"];
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Read it: mailsend man | man -l -")]
 pub struct ManArgs {
-    /// The page: mailsend(1), mailsend-batch(7) or mailsend-config(5)
+    /// The page: mailsend(1), mailsend-batch(7), mailsend-queue(7) or mailsend-config(5)
     #[arg(default_value = "mailsend")]
     page: Page,
 }
@@ -44,6 +45,8 @@ enum Page {
     Mailsend,
     /// Tables, templates and the ledger
     Batch,
+    /// Messages that are sent later
+    Queue,
     /// The configuration
     Config,
 }
@@ -60,6 +63,7 @@ pub fn man(args: &ManArgs) -> Result<Exit, CliError> {
     let page = match args.page {
         Page::Mailsend => command_page(),
         Page::Batch => batch_page(),
+        Page::Queue => queue_page(),
         Page::Config => config_page(),
     };
     printed(ui::print(&page))
@@ -92,12 +96,21 @@ fn batch_page() -> String {
     page
 }
 
+fn queue_page() -> String {
+    let mut page = head("MAILSEND-QUEUE", 7);
+    page.push_str(".SH NAME\nmailsend\\-queue \\- messages that are kept, and sent later\n");
+    page.push_str(&roff(QUEUE_TEXT));
+    page
+}
+
 fn config_page() -> String {
     let mut page = head("MAILSEND-CONFIG", 5);
     page.push_str(".SH NAME\nmailsend\\-config \\- configuration of mailsend\n");
     let (before, after) = CONFIG_TEXT.split_once("@KEYS@\n").unwrap_or((CONFIG_TEXT, ""));
     page.push_str(&roff(before));
-    for (heading, keys) in [("KEYS OF A PROFILE", KEYS), ("KEYS OF [SECRETS]", SECRETS_KEYS)] {
+    for (heading, keys) in
+        [("KEYS OF A PROFILE", KEYS), ("KEYS OF [SECRETS]", SECRETS_KEYS), ("KEYS OF [QUEUE]", QUEUE_KEYS)]
+    {
         let _ = writeln!(page, ".SH {heading}");
         for key in keys {
             let default = key.default.map_or_else(String::new, |default| format!(", default {default}"));
@@ -105,7 +118,7 @@ fn config_page() -> String {
             let _ = writeln!(
                 page,
                 ".TP\n\\fB{}\\fR ({}{})\n{}\n.br\nEnvironment: {}",
-                escape(key.name.strip_prefix("secrets.").unwrap_or(key.name)),
+                escape(key.name.trim_start_matches("secrets.").trim_start_matches("queue.")),
                 escape(key.wanted),
                 escape(&default),
                 escape(key.doc),
@@ -220,6 +233,7 @@ mod tests {
         let mut files = vec![
             ("man/mailsend.1".to_owned(), command_page()),
             ("man/mailsend-batch.7".to_owned(), batch_page()),
+            ("man/mailsend-queue.7".to_owned(), queue_page()),
             ("man/mailsend-config.5".to_owned(), config_page()),
         ];
         for (shell, name) in [

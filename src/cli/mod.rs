@@ -13,6 +13,7 @@ mod man;
 mod message;
 mod outlets;
 mod profile;
+mod queue;
 mod report;
 mod send;
 mod setup;
@@ -20,6 +21,7 @@ mod signals;
 mod stdin;
 mod template;
 mod ui;
+mod worker;
 
 use std::{
     ffi::OsString,
@@ -60,6 +62,10 @@ pub struct Cli {
 enum Command {
     /// Send a message for each row of a table
     Batch(Box<batch::BatchArgs>),
+    /// Look at the queue, and decide about what is in it
+    Queue(queue::QueueArgs),
+    /// Send what is in the queue, until stopped
+    Worker(Box<worker::WorkerArgs>),
     /// Show what a batch came to, from its ledger or from records
     Report(report::ReportArgs),
     /// List, show, add, import, remove or check profiles
@@ -99,6 +105,11 @@ Examples:
 
   A message for each row of a table; again with --resume after whatever has ended it
     mailsend batch people.csv -s 'Hello {{name}}' --body @letter.txt --report run.jsonl
+
+  Keep it, and send it later, or as soon as a server can be reached
+    mailsend --at 09:00 --to team@example.com -s Reminder --body 'Do not forget.'
+    mailsend --queue-on-failure --to ops@example.com -s Alarm --body 'Disk full.'
+    mailsend queue list
 
   See what would be sent
     mailsend --to a@example.com -s Hello --body Hi --dry-run --eml -
@@ -147,6 +158,8 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     match cli.command {
         None => send::send(cli.send),
         Some(Command::Batch(args)) => batch::batch(*args),
+        Some(Command::Queue(args)) => queue::queue(args),
+        Some(Command::Worker(args)) => worker::worker(*args),
         Some(Command::Report(args)) => report::report(&args),
         Some(Command::Profile(args)) => profile::profile(args),
         Some(Command::Template(args)) => template::template(args),
@@ -255,7 +268,7 @@ mod tests {
         let examples = EXAMPLES.replace("\\\n", " ");
         let manual = include_str!("text/mailsend.txt");
         let mut count = 0;
-        for text in [&readme, &examples, manual, FIRST_STEPS] {
+        for text in [&readme, &examples, manual, include_str!("text/queue.txt"), FIRST_STEPS] {
             for line in text.lines().filter(|line| line.starts_with(' ') || !line.contains('`')) {
                 let Some(at) = line.find("mailsend ").filter(|&at| at == 0 || line[..at].ends_with([' ', '\''])) else {
                     continue;

@@ -59,6 +59,8 @@ enum StateArg {
     Unknown,
     /// Not to be sent
     Skipped,
+    /// Kept in the queue
+    Queued,
 }
 
 impl From<StateArg> for State {
@@ -69,6 +71,7 @@ impl From<StateArg> for State {
             StateArg::Failed => State::Failed,
             StateArg::Unknown => State::Unknown,
             StateArg::Skipped => State::Skipped,
+            StateArg::Queued => State::Queued,
         }
     }
 }

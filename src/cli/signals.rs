@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::runtime;
@@ -17,10 +19,19 @@ use crate::{mail::Stop, secret, smtp::changed};
 /// The first signal asks to end, the second to end now. The number of the first is kept.
 #[cfg(unix)]
 pub fn listen(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
-    use tokio::signal::unix::{SignalKind, signal};
+    listen_for(&[SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()], &first)
+}
+
+/// The same for who lives on when its terminal has gone; see [`hangups`].
+#[cfg(unix)]
+pub fn listen_but_for_hangups(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
+    listen_for(&[SignalKind::interrupt(), SignalKind::terminate()], &first)
+}
+
+#[cfg(unix)]
+fn listen_for(kinds: &[SignalKind], first: &Arc<AtomicI32>) -> watch::Receiver<Stop> {
     let (sender, stop) = watch::channel(Stop::No);
-    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    for kind in kinds {
+    for kind in kinds.iter().copied() {
         // Who started us with nohup, or in the background of a script, wants it so.
         if secret::is_ignored(kind.as_raw_value()) {
             continue;
@@ -44,6 +55,43 @@ pub fn listen(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
 #[cfg(not(unix))]
 pub fn listen(_first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
     watch::channel(Stop::No).1
+}
+
+/// No signals.
+#[cfg(not(unix))]
+pub fn listen_but_for_hangups(first: Arc<AtomicI32>) -> watch::Receiver<Stop> {
+    listen(first)
+}
+
+/// Wishes that the configuration be read again, as SIGHUP says them to a service.
+pub struct Hangups {
+    #[cfg(unix)]
+    signals: Option<tokio::signal::unix::Signal>,
+}
+
+/// Listens for them, if they are wanted: from then on they end nothing.
+pub fn hangups(is_wanted: bool) -> Hangups {
+    #[cfg(unix)]
+    // Without it the signal keeps its default.
+    return Hangups { signals: is_wanted.then(|| signal(SignalKind::hangup()).ok()).flatten() };
+    #[cfg(not(unix))]
+    {
+        let _ = is_wanted;
+        Hangups {}
+    }
+}
+
+impl Hangups {
+    /// Waits for the next one. Dropping the future loses nothing.
+    pub async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(signals) = &mut self.signals
+            && signals.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
 }
 
 /// Ends as the signal would have ended the process: the caller's shell has to see it.

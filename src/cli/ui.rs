@@ -36,6 +36,33 @@ pub fn written(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Lines on their way to somebody else: each is passed on whole, with the flush behind it.
+pub struct Passing<F> {
+    pass: F,
+    line: Vec<u8>,
+}
+
+impl<F: FnMut(Vec<u8>) -> bool> Passing<F> {
+    /// `pass` takes a line, and tells whether somebody has it.
+    pub fn new(pass: F) -> Self {
+        Self { pass, line: Vec::new() }
+    }
+}
+
+impl<F: FnMut(Vec<u8>) -> bool> Write for Passing<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match (self.pass)(std::mem::take(&mut self.line)) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
 /// Writes a line to standard error; there is nobody to tell if that fails.
 pub fn tell(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");

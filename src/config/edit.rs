@@ -11,7 +11,7 @@ use std::{
 
 use toml_edit::{DocumentMut, Item, RawString, Table, TableLike, Value};
 
-use super::{ConfigError, ConfigFile, KEYS, Origin};
+use super::{ConfigError, ConfigFile, Origin, keys::find};
 
 /// Who changes the file asks nobody anything meanwhile.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
@@ -226,15 +226,17 @@ fn first_table(root: &mut Table) -> Option<&mut Table> {
 }
 
 /// Lists and tables as such, numbers and booleans where the key wants them, everything else as a text.
-fn value_of(key: &str, text: &str, folder: &Path) -> Value {
-    let wanted = KEYS.iter().find(|known| known.name == key).map_or("", |known| known.wanted);
+pub(super) fn value_of(key: &str, text: &str, folder: &Path) -> Value {
+    let wanted = find(key).map_or("", |known| known.wanted);
     match (text.parse::<Value>(), wanted) {
         (Ok(Value::InlineTable(mut table)), _) => {
             // A password's file.
-            if let Some(path) = table.get_mut("file")
-                && let Some(text) = path.as_str().map(str::to_owned)
-            {
-                *path = absolute(&text, folder).into();
+            for name in ["file", "netrc"] {
+                if let Some(path) = table.get_mut(name)
+                    && let Some(text) = path.as_str().map(str::to_owned)
+                {
+                    *path = absolute(&text, folder).into();
+                }
             }
             Value::InlineTable(table)
         }

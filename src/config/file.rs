@@ -13,8 +13,8 @@ use toml::{
 };
 
 use super::{
-    ConfigError, Environment, KEYS, Key, Origin, SECRETS_KEYS,
-    keys::patterns,
+    ConfigError, Environment, KEYS, Key, Origin, QUEUE_KEYS, SECRETS_KEYS,
+    keys::{all, patterns},
     nearest,
     pattern::Pattern,
     template::TemplateTable,
@@ -22,7 +22,7 @@ use super::{
 };
 
 const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
-const TOP_KEYS: [&str; 5] = ["default-profile", "secrets", "defaults", "profiles", "templates"];
+const TOP_KEYS: [&str; 6] = ["default-profile", "secrets", "queue", "defaults", "profiles", "templates"];
 
 /// One file, its keys known and in place, their values not yet looked at.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ pub struct ConfigFile {
     /// Where it lies.
     pub path: PathBuf,
     pub(super) default_profile: Option<(String, Origin)>,
-    pub(super) secrets: Vec<Assignment>,
+    /// `[secrets]` and `[queue]`.
+    pub(super) shared: Vec<Assignment>,
     pub(super) defaults: Vec<Assignment>,
     pub(super) profiles: BTreeMap<String, ProfileTable>,
     pub(super) templates: BTreeMap<String, TemplateTable>,
@@ -147,7 +148,7 @@ impl ConfigFile {
         let mut file = Self {
             path: path.to_owned(),
             default_profile: None,
-            secrets: Vec::new(),
+            shared: Vec::new(),
             defaults: Vec::new(),
             profiles: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -161,7 +162,10 @@ impl ConfigFile {
                     return Err(reader.error(&name.span(), "default-profile: the name of a profile is wanted", None));
                 }
                 ("secrets", DeValue::Table(table)) => {
-                    reader.collect("secrets", "secrets.", table, SECRETS_KEYS, &mut file.secrets)?;
+                    reader.collect("secrets", "secrets.", table, SECRETS_KEYS, &mut file.shared)?;
+                }
+                ("queue", DeValue::Table(table)) => {
+                    reader.collect("queue", "queue.", table, QUEUE_KEYS, &mut file.shared)?;
                 }
                 ("defaults", DeValue::Table(table)) => file.defaults = reader.assignments("defaults", table)?,
                 ("profiles", DeValue::Table(profiles)) => {
@@ -179,8 +183,8 @@ impl ConfigFile {
                 ("templates", _) => {
                     return Err(reader.error(&name.span(), "'templates' is a table: [templates.NAME]", None));
                 }
-                ("secrets", _) => {
-                    return Err(reader.error(&name.span(), "'secrets' is a table: [secrets]", None));
+                (table @ ("secrets" | "queue"), _) => {
+                    return Err(reader.error(&name.span(), format!("'{table}' is a table: [{table}]"), None));
                 }
                 ("defaults" | "profiles", _) => {
                     let what = format!("'{}' is a table: [{0}] or [{0}.NAME]", name.get_ref());
@@ -306,8 +310,7 @@ impl<'a> Reader<'a> {
             Some(_) if TOP_KEYS.contains(&path) => {
                 Some(format!("'{path}' belongs to the top of the file, before the first [table]"))
             }
-            Some(_) => nearest(path, KEYS.iter().chain(SECRETS_KEYS).map(|key| key.name))
-                .map(|key| format!("did you mean '{key}'?")),
+            Some(_) => nearest(path, all().map(|key| key.name)).map(|key| format!("did you mean '{key}'?")),
             None if KEYS.iter().any(|key| key.name == path) => {
                 Some(format!("'{path}' belongs into a profile: [profiles.NAME], or [defaults] for all of them"))
             }

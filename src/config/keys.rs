@@ -1,6 +1,7 @@
 //! The one table of profile keys: name, what is wanted, default, documentation, and how a value is taken in.
 
 mod extensions;
+mod queue;
 mod reading;
 mod retry;
 mod secrets;
@@ -8,6 +9,7 @@ mod sending;
 
 use std::path::PathBuf;
 
+pub use queue::QUEUE_KEYS;
 pub(super) use reading::patterns;
 pub use reading::web_address;
 use reading::{auth, ehlo_name, nonempty, parse_pin, secret_source};
@@ -557,9 +559,19 @@ pub const KEYS: &[Key] = &[
     extensions::REQUIRETLS,
 ];
 
-/// The key of this name, of a profile or of `[secrets]`.
+/// Keys that are the same for all profiles.
+pub(super) fn shared() -> impl Iterator<Item = &'static Key> {
+    SECRETS_KEYS.iter().chain(QUEUE_KEYS)
+}
+
+/// Keys of profiles, and those that are the same for all of them.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(shared())
+}
+
+/// The key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().chain(SECRETS_KEYS).find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 #[cfg(test)]

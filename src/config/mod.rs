@@ -5,6 +5,7 @@
 //! page. Order of precedence: flag, environment, user's file, system's file, default.
 
 pub mod autoconfig;
+mod call;
 mod edit;
 mod environment;
 mod file;
@@ -13,6 +14,7 @@ mod keys;
 mod oauth;
 mod pattern;
 mod profile;
+mod queue;
 mod resolve;
 mod sending;
 mod server;
@@ -21,16 +23,18 @@ mod value;
 
 use std::{io, path::PathBuf};
 
+pub use call::Call;
 pub use edit::Edit;
 pub use environment::Environment;
 pub use file::{ConfigFile, Files};
-pub use keys::{KEYS, Key, SECRETS_KEYS, web_address};
+pub use keys::{KEYS, Key, QUEUE_KEYS, SECRETS_KEYS, web_address};
 pub use oauth::{Flow, OAuth, OAuthClient, Provider};
 pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
     StoreKind, Timeouts, WebWay,
 };
-pub use resolve::{Request, fallbacks, heirs, profile_names, resolve, resolve_secrets};
+pub use queue::{OnFailure, QueueTable};
+pub use resolve::{Request, fallbacks, heirs, profile_names, resolve, resolve_queue, resolve_secrets};
 pub use sending::{BreakerPolicy, Pool, Rate, RatePolicy};
 pub use server::ServerUrl;
 pub use template::{DataSource, TemplateTable};

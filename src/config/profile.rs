@@ -2,7 +2,9 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-use super::{BreakerPolicy, ConfigError, Environment, OAuth, Pool, RatePolicy, resolve::proxy_of_environment};
+use super::{
+    BreakerPolicy, ConfigError, Environment, OAuth, Pool, QueueTable, RatePolicy, resolve::proxy_of_environment,
+};
 use crate::{
     mail::{Entry, Mailbox, RetryPolicy},
     net::{Endpoint, Passage, Proxy, TlsPolicy},
@@ -31,6 +33,8 @@ pub struct Profile {
     pub oauth: Option<OAuth>,
     /// Where the keyring's entries are kept.
     pub secrets: Secrets,
+    /// The queue, for messages that go there.
+    pub queue: QueueTable,
     /// Whether a login may go over a connection without TLS.
     pub allow_plaintext_auth: bool,
     /// Name given in EHLO; this machine's, if none.
@@ -435,6 +439,7 @@ impl Default for Profile {
             password: None,
             oauth: None,
             secrets: Secrets::default(),
+            queue: QueueTable::default(),
             allow_plaintext_auth: false,
             ehlo_name: None,
             proxy: None,

@@ -7,12 +7,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub use fallback::fallbacks;
 
 use super::{
-    ConfigError, Environment, Files, KEYS, Key, Origin, SECRETS_KEYS,
+    ConfigError, Environment, Files, Key, Origin,
     file::Assignment,
-    keys::{Parts, find},
+    keys::{Parts, all, find, shared},
     oauth::OAuth,
     pattern::Pattern,
     profile::{Profile, Secrets, Security, Server, Setting},
+    queue::QueueTable,
     server::{ServerUrl, UrlError, parse_proxy},
     value::{Input, Raw},
 };
@@ -78,7 +79,7 @@ pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> R
             layer.retain(|assignment| assignment.key.name == "from");
         }
     }
-    layers.extend(files.system.iter().chain(&files.user).map(|file| file.secrets.clone()));
+    layers.extend(shared_layers(files));
     let mut variables = environment_layer(environment)?;
     variables.retain(|assignment| takes_server || assignment.key.name != "server");
     layers.push(variables);
@@ -94,11 +95,33 @@ pub fn resolve(request: &Request, files: &Files, environment: &Environment) -> R
 /// # Errors
 /// A value in `[secrets]` or its variables that cannot be.
 pub fn resolve_secrets(files: &Files, environment: &Environment) -> Result<Secrets, ConfigError> {
-    let mut layers: Vec<Layer> = files.system.iter().chain(&files.user).map(|file| file.secrets.clone()).collect();
-    let variables: Vec<String> = SECRETS_KEYS.iter().map(Key::variable).collect();
+    Ok(resolve_shared(files, environment)?.secrets)
+}
+
+/// The queue, which no profile has a say in.
+///
+/// # Errors
+/// A value in `[queue]` or its variables that cannot be.
+pub fn resolve_queue(files: &Files, environment: &Environment) -> Result<QueueTable, ConfigError> {
+    Ok(resolve_shared(files, environment)?.queue)
+}
+
+fn resolve_shared(files: &Files, environment: &Environment) -> Result<Profile, ConfigError> {
+    let mut layers: Vec<Layer> = shared_layers(files).collect();
+    layers.push(shared_variables(environment)?);
+    Resolver::new(environment).run(layers)
+}
+
+/// What files say for all profiles.
+fn shared_layers(files: &Files) -> impl Iterator<Item = Layer> {
+    files.system.iter().chain(&files.user).map(|file| file.shared.clone())
+}
+
+/// What the environment says for all profiles.
+fn shared_variables(environment: &Environment) -> Result<Layer, ConfigError> {
+    let variables: Vec<String> = shared().map(Key::variable).collect();
     let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
-    layers.push(environment_layer(&environment.only(&variables))?);
-    Ok(Resolver::new(environment).run(layers)?.secrets)
+    environment_layer(&environment.only(&variables))
 }
 
 fn selected(request: &Request, files: &Files, environment: &Environment) -> Result<Option<String>, ConfigError> {
@@ -199,7 +222,7 @@ fn file_layers(name: &str, files: &Files) -> Result<Vec<Layer>, ConfigError> {
 
 fn environment_layer(environment: &Environment) -> Result<Layer, ConfigError> {
     let mut layer = Layer::new();
-    for key in KEYS.iter().chain(SECRETS_KEYS) {
+    for key in all() {
         // MAILSEND_PASSWORD is the password itself; the secrets' room reads it.
         let variable = key.variable();
         let fallback = match key.name {
@@ -229,8 +252,7 @@ fn flag_layer(request: &Request) -> Result<Layer, ConfigError> {
     for (name, value, flag) in server.chain(settings) {
         let origin = Origin::Flag(flag.to_owned());
         let Some(key) = find(name) else {
-            let known = KEYS.iter().chain(SECRETS_KEYS).map(|key| key.name);
-            let hint = super::nearest(name, known).map(|key| format!("did you mean '{key}'?"));
+            let hint = super::nearest(name, all().map(|key| key.name)).map(|key| format!("did you mean '{key}'?"));
             let what = format!("unknown key '{}'", crate::mail::clean(name));
             return Err(ConfigError::Value { origin, what, hint });
         };
@@ -298,7 +320,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn run(mut self, layers: Vec<Layer>) -> Result<Profile, ConfigError> {
-        for key in KEYS {
+        for key in all() {
             if let Some(default) = key.default {
                 let raw = Raw::Text(default.to_owned());
                 self.assign(&Assignment { key, raw, origin: Origin::Default })?;
@@ -307,7 +329,7 @@ impl<'a> Resolver<'a> {
         for layer in &layers {
             self.layer(layer)?;
         }
-        let settings = KEYS.iter().chain(SECRETS_KEYS).filter_map(|key| {
+        let settings = all().filter_map(|key| {
             let (raw, origin) = self.set.get(key.name)?;
             Some(Setting { key: key.name, value: raw.to_string(), origin: origin.clone() })
         });

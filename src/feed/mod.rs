@@ -3,8 +3,10 @@
 
 mod batch;
 mod once;
+mod queue;
 mod recipe;
 
-pub use batch::{Batch, BatchTold, Choice, End, Manner, Preflight, Verdict};
+pub use batch::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict};
 pub use once::{Told, once};
+pub use queue::{Drained, Draining, QueueTold, Signals, Ways, drain};
 pub use recipe::{FileValue, Recipe, ReturnPath, Values, add_unsubscribe, dress, verp};

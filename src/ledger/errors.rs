@@ -60,7 +60,7 @@ fn is_wrong(line: &Line<'_>) -> bool {
         Some(State::Failed | State::Deferred) => true,
         // A row that cannot be sent names nobody; what is skipped for another reason does.
         Some(State::Skipped) => line.recipient.as_ref().is_none_or(|recipient| recipient.as_str().is_empty()),
-        Some(State::Accepted | State::Unknown) | None => false,
+        Some(State::Accepted | State::Unknown | State::Queued) | None => false,
     }
 }
 

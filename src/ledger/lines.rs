@@ -141,9 +141,8 @@ impl<'de> Deserialize<'de> for Kind {
 }
 
 fn state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<State>, D::Error> {
-    const STATES: [State; 5] = [State::Accepted, State::Deferred, State::Failed, State::Unknown, State::Skipped];
     let Some(word) = Option::<Text<'_>>::deserialize(deserializer)? else { return Ok(None) };
-    let found = STATES.into_iter().find(|state| state.as_str() == word.as_str());
+    let found = State::ALL.into_iter().find(|state| state.as_str() == word.as_str());
     found.map(Some).ok_or_else(|| D::Error::custom(format_args!("'{}' is no state", crate::mail::clean(word.as_str()))))
 }
 

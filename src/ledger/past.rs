@@ -26,6 +26,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Not to be sent.
     pub skipped: u64,
+    /// Kept in the queue.
+    pub queued: u64,
 }
 
 impl Counts {
@@ -42,6 +44,7 @@ impl Counts {
             State::Failed => &mut self.failed,
             State::Unknown => &mut self.unknown,
             State::Skipped => &mut self.skipped,
+            State::Queued => &mut self.queued,
         } += number;
     }
 
@@ -53,12 +56,13 @@ impl Counts {
             State::Failed => self.failed,
             State::Unknown => self.unknown,
             State::Skipped => self.skipped,
+            State::Queued => self.queued,
         }
     }
 
     /// All.
     pub fn total(&self) -> u64 {
-        self.accepted + self.deferred + self.failed + self.unknown + self.skipped
+        self.accepted + self.deferred + self.failed + self.unknown + self.skipped + self.queued
     }
 }
 
@@ -72,6 +76,7 @@ impl std::ops::Add for Counts {
             failed: self.failed + other.failed,
             unknown: self.unknown + other.unknown,
             skipped: self.skipped + other.skipped,
+            queued: self.queued + other.queued,
         }
     }
 }
@@ -143,6 +148,7 @@ impl Mark {
                     State::Failed => 3,
                     State::Unknown => 4,
                     State::Skipped => 5,
+                    State::Queued => 6,
                 },
         )
     }
@@ -156,6 +162,7 @@ impl Mark {
             1 => Some(State::Accepted),
             3 => Some(State::Failed),
             5 => Some(State::Skipped),
+            6 => Some(State::Queued),
             _ if self.has(Self::INTENT | Self::DOUBT) => Some(State::Unknown),
             2 => Some(State::Deferred),
             4 => Some(State::Unknown),
@@ -164,7 +171,7 @@ impl Mark {
     }
 
     fn is_final(self) -> bool {
-        matches!(self.0 & Self::STATE, 1 | 3 | 5)
+        matches!(self.0 & Self::STATE, 1 | 3 | 5 | 6)
     }
 
     fn note(&mut self, kind: Kind) {

@@ -353,7 +353,8 @@ fn notes() -> impl Strategy<Value = Vec<Note>> {
         Just(State::Deferred),
         Just(State::Failed),
         Just(State::Unknown),
-        Just(State::Skipped)
+        Just(State::Skipped),
+        Just(State::Queued)
     ];
     let note = prop_oneof![
         2 => rows().prop_map(Note::Reserve),
@@ -392,7 +393,7 @@ impl Model {
     fn of(&self, row: u64, name: usize) -> Option<State> {
         let (mut state, mut intent, mut reserved, mut doubt) = (None, false, false, false);
         for note in self.lines.get(&(row, name)).into_iter().flatten().chain([&Note::Resume]) {
-            let is_final = matches!(state, Some(State::Accepted | State::Failed | State::Skipped));
+            let is_final = matches!(state, Some(State::Accepted | State::Failed | State::Skipped | State::Queued));
             match note {
                 Note::Settled(.., settled, _) => {
                     (state, intent, reserved, doubt) = (Some(*settled), false, false, false)

@@ -59,6 +59,8 @@ pub enum Encoding {
     Base64,
     /// A bare LF becomes CRLF; nothing else changes.
     Crlf,
+    /// As they are: they are a message already.
+    Verbatim,
 }
 
 impl Content {
@@ -102,6 +104,11 @@ impl Piece {
     /// Returns the piece that sends `length` octets of `source` in Base64.
     pub fn base64(source: Source, offset: u64, length: u64) -> Self {
         Piece::File { source, offset, length, encoding: Encoding::Base64, encoded_length: base64_length(length) }
+    }
+
+    /// Returns the piece that sends the first `length` octets of `source` as they are.
+    pub fn verbatim(source: Source, length: u64) -> Self {
+        Piece::File { source, offset: 0, length, encoding: Encoding::Verbatim, encoded_length: length }
     }
 
     /// Octets on the wire.

@@ -17,6 +17,8 @@ pub enum State {
     Unknown,
     /// Not sent, and rightly so: a duplicate, excluded, a row that cannot be sent and was to be skipped.
     Skipped,
+    /// Kept in the queue, on the disk, to be sent later.
+    Queued,
 }
 
 /// How far things had gone when a state was settled.
@@ -43,8 +45,9 @@ pub enum Stage {
 }
 
 impl State {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [State; 5] = [State::Accepted, State::Deferred, State::Failed, State::Unknown, State::Skipped];
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [State; 6] =
+        [State::Accepted, State::Deferred, State::Failed, State::Unknown, State::Skipped, State::Queued];
 
     /// The word used in records.
     pub fn as_str(self) -> &'static str {
@@ -54,6 +57,7 @@ impl State {
             State::Failed => "failed",
             State::Unknown => "unknown",
             State::Skipped => "skipped",
+            State::Queued => "queued",
         }
     }
 }

@@ -99,6 +99,11 @@ fn local_zone() -> TimeZone {
     if env::var_os("TZ").is_some() { TimeZone::system() } else { own().unwrap_or_else(TimeZone::system) }
 }
 
+/// A second since 1970 as RFC 5322 writes it, in UTC.
+pub(super) fn date_of(seconds: i64) -> String {
+    format_date(&Timestamp::from_second(seconds).unwrap_or_default().to_zoned(TimeZone::UTC))
+}
+
 fn format_date(time: &Zoned) -> String {
     // RFC 5322 has no year before 1900, jiff none before 0: neither has mail.
     rfc2822::to_string(time).unwrap_or_else(|_| "Thu, 1 Jan 1970 00:00:00 +0000".to_owned())

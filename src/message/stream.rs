@@ -87,7 +87,7 @@ impl Current {
         }
         let size = match self.encoding {
             Encoding::Base64 => BASE64_BLOCK,
-            Encoding::Crlf => PLAIN_BLOCK,
+            Encoding::Crlf | Encoding::Verbatim => PLAIN_BLOCK,
         };
         self.input.resize(size.min(usize::try_from(self.left).unwrap_or(size)), 0);
         let input = &mut self.input[..];
@@ -112,6 +112,7 @@ impl Current {
                 }
                 output
             }
+            Encoding::Verbatim => std::mem::take(&mut self.input),
         };
         self.encoded_left = self.encoded_left.checked_sub(output.len() as u64).ok_or_else(changed)?;
         Ok(Some(output))
@@ -204,6 +205,18 @@ mod tests {
             let body = sent.strip_prefix(b"head\r\n").unwrap().strip_suffix(b"\r\ntail\r\n").unwrap();
             assert!(body.split(|&b| b == b'\n').all(|line| line.len() <= 77));
             assert_eq!(encodify::base64::MIME.decode(body).unwrap(), bytes, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_message_in_a_file_goes_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        for length in [1, PLAIN_BLOCK - 1, PLAIN_BLOCK, PLAIN_BLOCK + 1, 3 * PLAIN_BLOCK + 5] {
+            let bytes: Vec<u8> = (0..length).map(|n| (n * 7 + n / 251) as u8).collect();
+            let mut content = Content::default();
+            content.push(Piece::verbatim(file(&folder, &bytes), length as u64));
+            assert_eq!(content.len(), length as u64);
+            assert_eq!(all(&content).unwrap(), bytes, "{length}");
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     ProgressMode, Tally, is_attended,
-    tally::{STATES, grouped, rounded, spoken},
+    tally::{grouped, rounded, spoken},
 };
 use crate::{
     ledger::Counts,
@@ -119,7 +119,7 @@ impl BatchProgress {
         if let Some(left) = self.left() {
             words.push_str(&format!(", {} to go", spoken(left.as_secs() * 1000)));
         }
-        let counts = STATES.iter().filter(|state| self.counts.of(**state) > 0);
+        let counts = State::ALL.iter().filter(|state| self.counts.of(**state) > 0);
         let counts: Vec<String> = counts.map(|state| format!("{state} {}", grouped(self.counts.of(*state)))).collect();
         if !counts.is_empty() {
             words.push_str(&format!("; {}", counts.join(", ")));
@@ -147,6 +147,7 @@ impl BatchProgress {
             "failed": counts.failed,
             "unknown": counts.unknown,
             "skipped": counts.skipped,
+            "queued": counts.queued,
             "seconds": elapsed.as_secs_f64(),
             "rate": self.rate,
             "seconds_left": self.left().map(|left| left.as_secs()),

@@ -10,9 +10,8 @@ pub fn human_line(outcome: &Outcome) -> String {
         (None, None) => outcome.remote_id.clone().unwrap_or_default(),
     };
     let why = match outcome.state {
-        State::Skipped => why,
         State::Unknown => format!("{why} - it may have arrived or not"),
-        State::Accepted => why,
+        State::Accepted | State::Queued | State::Skipped => why,
         _ if outcome.trouble.is_none() => format!("{why} (at {})", outcome.stage.as_str().to_uppercase()),
         _ => why,
     };
@@ -25,7 +24,7 @@ pub fn paint(line: &str, state: State, has_colour: bool) -> String {
         State::Accepted => 32,
         State::Deferred | State::Unknown => 33,
         State::Failed => 31,
-        State::Skipped => 36,
+        State::Skipped | State::Queued => 36,
     };
     match line.split_once(' ') {
         Some((word, rest)) if has_colour => format!("\x1b[{colour}m{word}\x1b[0m {rest}"),

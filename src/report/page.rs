@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     Reading,
     plot::{Html, bars, over_time},
-    tally::{STATES, Tally, grouped, plural, rounded, share, spoken, time_of},
+    tally::{Tally, grouped, plural, rounded, share, spoken, time_of},
 };
 use crate::{
     ledger::Counts,
@@ -70,9 +70,9 @@ fn head(html: &mut Html, reading: &Reading, name: &str) {
 
 fn tiles(html: &mut Html, counts: &Counts) {
     html.raw("<dl class=\"tiles\">\n");
-    for state in STATES {
+    for state in State::ALL {
         let count = counts.of(state);
-        if count == 0 && state == State::Skipped {
+        if count == 0 && matches!(state, State::Skipped | State::Queued) {
             continue;
         }
         html.raw("<div class=\"tile ")
@@ -92,19 +92,19 @@ fn time_section(html: &mut Html, tally: &Tally) {
     let timeline = tally.timeline();
     let width = if timeline.width() == 1_000 { "second".to_owned() } else { spoken(timeline.width()) };
     html.raw("<section>\n<h2>Outcomes over time</h2>\n");
-    over_time(html, timeline, &STATES[..4], &format!("Recipients per {width}"), false);
+    over_time(html, timeline, &State::ALL[..4], &format!("Recipients per {width}"), false);
     let counts = tally.counts();
     if counts.accepted > 0 && counts.deferred + counts.failed + counts.unknown > 0 {
-        over_time(html, timeline, &STATES[1..4], &format!("Not accepted, per {width}"), true);
+        over_time(html, timeline, &State::ALL[1..4], &format!("Not accepted, per {width}"), true);
     }
     html.raw("<details><summary>As a table</summary>\n<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">after</th>");
-    for state in &STATES[..4] {
+    for state in &State::ALL[..4] {
         html.raw("<th scope=\"col\" class=\"count\">").raw(state.as_str()).raw("</th>");
     }
     html.raw("</tr></thead>\n<tbody>\n");
     for (index, bin) in timeline.bins().iter().enumerate().filter(|(_, bin)| bin.total() > 0) {
         html.raw("<tr><th scope=\"row\">").text(&spoken(index as u64 * timeline.width())).raw("</th>");
-        for state in &STATES[..4] {
+        for state in &State::ALL[..4] {
             html.raw("<td class=\"count\">").text(&grouped(bin.of(*state))).raw("</td>");
         }
         html.raw("</tr>\n");

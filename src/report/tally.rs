@@ -111,7 +111,7 @@ impl Tally {
     pub fn settled(&mut self, record: &Record<'_>) {
         let outcome = record.outcome;
         let text = match (outcome.state, &outcome.trouble, &outcome.reply) {
-            (State::Accepted | State::Skipped, ..) => String::new(),
+            (State::Accepted | State::Skipped | State::Queued, ..) => String::new(),
             (_, Some(trouble), _) => trouble.to_string(),
             (_, None, Some(reply)) => reply.text().into_owned(),
             (_, None, None) => String::new(),
@@ -149,6 +149,10 @@ impl Tally {
         self.pass(seen.time);
         self.counts.add(seen.state);
         if seen.state == State::Skipped {
+            return;
+        }
+        if seen.state == State::Queued {
+            self.settled_in_time += 1;
             return;
         }
         if !seen.is_left_alone() {
@@ -240,7 +244,7 @@ impl Tally {
         let total = self.counts.total();
         let mut lines = vec![format!("{}{}", plural(total, "recipient"), self.pace())];
         let width = grouped(total).len();
-        for state in STATES {
+        for state in State::ALL {
             let count = self.counts.of(state);
             if count > 0 {
                 lines.push(format!("  {state:<9} {:>width$}  {:>6}", grouped(count), share(count, total)));
@@ -323,6 +327,7 @@ impl Tally {
             "failed": counts.failed,
             "unknown": counts.unknown,
             "skipped": counts.skipped,
+            "queued": counts.queued,
             "repeats": self.repeats,
             "seconds": self.seconds(),
             "rate": self.rate(),
@@ -354,9 +359,6 @@ impl Tally {
 fn label(code: Option<u16>, stage: &str) -> String {
     code.map_or_else(|| format!("no reply ({})", clean(stage)), |code| code.to_string())
 }
-
-/// All states, in the order in which they are shown.
-pub(super) const STATES: [State; 5] = [State::Accepted, State::Deferred, State::Failed, State::Unknown, State::Skipped];
 
 fn now() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Why a lock was not had.
 #[derive(Debug)]
-pub(super) enum NotLocked {
+pub(crate) enum NotLocked {
     /// The operating system says so.
     Failed(io::Error),
     /// Another process has kept it all the time.
@@ -30,14 +30,14 @@ pub(super) struct NotReplaced {
 }
 
 /// The path of a file beside this one, with something more behind its name.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     path.with_file_name(name)
 }
 
 /// The folder that a file is in.
-pub(super) fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If it or its folder cannot be made or locked, or another process keeps it.
-pub(super) fn lock(path: &Path, limit: Duration) -> Result<File, NotLocked> {
+pub(crate) fn lock(path: &Path, limit: Duration) -> Result<File, NotLocked> {
     make_folder(path).map_err(NotLocked::Failed)?;
     let file = open(path, OpenOptions::new().write(true).create(true).truncate(false)).map_err(NotLocked::Failed)?;
     let start = Instant::now();

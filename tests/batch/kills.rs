@@ -10,12 +10,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use super::{ends, lines, people, person, records, start};
 use crate::support::{
-    Run, Sandbox, finish,
+    Dice, Run, Sandbox, SmallDisk, finish,
     sink::{Act, Heard, Sink},
 };
 
@@ -23,28 +23,6 @@ const ROWS: usize = 2_000;
 const KILLS: usize = 20;
 const CONNECTIONS: usize = 4;
 const DEPTH: usize = 4;
-
-/// xorshift64: numbers that a printed seed brings again.
-struct Dice(u64);
-
-impl Dice {
-    /// Of `MAILSEND_TEST_SEED`, or of the time.
-    fn new(salt: u64) -> Self {
-        let seed = std::env::var("MAILSEND_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| {
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_nanos() as u64) | 1
-        });
-        eprintln!("MAILSEND_TEST_SEED={seed}");
-        Self((seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1))
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % limit as u64) as usize
-    }
-}
 
 /// How many lines are in the file.
 fn length(ledger: &Path) -> usize {
@@ -383,36 +361,4 @@ fn a_full_disk() {
     let counts = sink.counts();
     assert_eq!(counts.len(), 3_000, "{run:#?}");
     assert!(counts.values().sum::<usize>() <= 3_000 + unknown, "{counts:?}");
-}
-
-/// A file system of so many KiB; only root can mount one, and a machine without it skips by name.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(size: usize) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}k"), "tmpfs"]).arg(folder.path());
-        let is_mounted = mount.output().is_ok_and(|output| output.status.success());
-        if !crate::support::real::is_here("a full disk (mounting one needs root)", is_mounted) {
-            return None;
-        }
-        Some(Self(folder))
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn grow(&self, size: &str) {
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-o", &format!("remount,size={size}")]).arg(self.0.path());
-        assert!(mount.status().expect("mount").success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0.path()).status();
-    }
 }

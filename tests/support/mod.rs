@@ -1,6 +1,8 @@
 //! What all end-to-end tests use: a sealed place to run the binary in, and servers to run it against.
 
 mod certificates;
+mod dice;
+mod disk;
 pub mod identity;
 mod proxy;
 pub mod real;
@@ -9,6 +11,8 @@ mod server;
 pub mod sink;
 
 pub use certificates::{Identity, authority};
+pub use dice::Dice;
+pub use disk::SmallDisk;
 pub use proxy::{Manner, Proxy};
 pub use sandbox::{Run, Sandbox, finish, traces_of};
 pub use server::{Server, Talk};

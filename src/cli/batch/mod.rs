@@ -14,6 +14,7 @@ use std::{
 };
 
 use clap::{Args, ValueHint};
+use jiff::Zoned;
 
 use self::{overview::Overview, presenter::Presenter};
 use super::{
@@ -21,7 +22,9 @@ use super::{
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
     message::MessageArgs,
     outlets::outlets,
-    printed, runtime,
+    printed,
+    queue::{self, LaterArgs, priority, warn_of_password},
+    runtime,
     send::compose,
     signals::{die_of, listen},
     stdin::Stdin,
@@ -29,10 +32,11 @@ use super::{
 };
 use crate::{
     config::{DataSource, Profile, Request, resolve},
-    delivery::make_room_for,
-    feed::{Batch, Choice, End, Manner, Preflight, Verdict},
+    delivery::{Outlet, make_room_for},
+    feed::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict},
     ledger::{self, Facts, Ledger, LedgerError, Past},
-    mail::State,
+    mail::{Route, State},
+    queue::Store,
     report::Target,
     rows::{Charset, Delimiter, Exclusions, Failed, Format, Numbers, Options, Origin, Table},
     secret, template,
@@ -66,6 +70,8 @@ pub struct BatchArgs {
 
     #[command(flatten)]
     run: RunArgs,
+    #[command(flatten)]
+    later: LaterArgs,
     #[command(flatten)]
     place: WhereArgs,
     #[command(flatten)]
@@ -176,6 +182,9 @@ Examples:
   Without a template, a file for each
     mailsend batch people.csv -s 'Invoice {{number}}' --body @letter.txt --attach 'invoices/{{number}}.pdf'
 
+  Put it into the queue, for a worker that goes on for days if it has to
+    mailsend batch people.csv --template welcome --report run.jsonl --queue
+
   Go on after a failure, and see what became of it
     mailsend batch people.csv --template welcome --report run.jsonl --resume
     mailsend report run.jsonl";
@@ -204,8 +213,17 @@ struct Book {
 /// Sends a message for each row.
 pub fn batch(args: BatchArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
+    args.later.check(&args.place, args.common.trace)?;
+    if args.later.expires.is_some() && !args.later.is_wanted() {
+        return Err(CliError::usage("--expires is for messages in the queue").hint("add --queue"));
+    }
     let plan = plan(&args, &context)?;
-    let overview = Overview { plan: &plan.found, profile: &plan.profile, bad_are_skipped: args.rows.skip_bad_rows };
+    let overview = Overview {
+        plan: &plan.found,
+        profile: &plan.profile,
+        bad_are_skipped: args.rows.skip_bad_rows,
+        is_kept: args.later.is_wanted(),
+    };
     if let Some(count) = args.run.preview {
         return printed(ui::print(&overview::preview(&plan.batch.drafts(count), args.redirect_to.as_deref())?));
     }
@@ -348,8 +366,14 @@ fn is_csv(path: &Path, report: &ReportArgs) -> bool {
 
 fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliError> {
     let Plan { mut batch, profile, ledger: mut book, found, is_file, kept } = plan;
-    let outlets = outlets(&profile, &args.place, context)?;
-    make_room_for(outlets.iter().map(|outlet| outlet.pool.max_connections).sum())?;
+    let goal = match args.later.is_wanted() {
+        true => keeping(args, context, &profile)?,
+        false => {
+            let outlets = outlets(&profile, &args.place, context)?;
+            make_room_for(outlets.iter().map(|outlet| outlet.pool.max_connections).sum())?;
+            Goal::Servers(outlets)
+        }
+    };
     let ledger = match book.open.take() {
         Some(ledger) => ledger,
         None => Ledger::create(&book.path, &book.facts)?,
@@ -359,6 +383,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         None if !is_file => batch.keep_rows()?,
         kept => kept,
     };
+    let wants_drain = matches!(&goal, Goal::Queue(_, keeping) if keeping.due.is_none()) && profile.queue.drains;
     let manner = Manner {
         retry: profile.retry,
         stop_after_failures: Some(args.run.stop_after_failures).filter(|limit| *limit > 0),
@@ -370,10 +395,17 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     let runtime = runtime()?;
     let verdict = runtime.block_on(async {
         let stop = listen(signal.clone());
-        batch.send(ledger, outlets, manner, stop, |told| presenter.told(told)).await
+        let told = |told: BatchTold<'_>| presenter.told(told);
+        match goal {
+            Goal::Servers(outlets) => batch.send(ledger, outlets, manner, stop, told).await,
+            Goal::Queue(store, keeping) => batch.keep(ledger, *store, keeping, stop, told).await,
+        }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
     runtime.shutdown_background();
+    if wants_drain && verdict.counts[State::Queued as usize] > 0 {
+        queue::drain_in_background(&queue::file(&profile.queue, context)?, &args.common, context);
+    }
     let exit = exit_of(&verdict, &found);
     let failed = args.run.failed.as_ref().map_or(Ok(()), |failed| write_failed(failed, batch.table(), &book.path));
     let copy = copy.filter(|copy| {
@@ -382,7 +414,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     });
     // Standard input is read only once.
     let rows = copy.filter(|_| args.source.as_deref() == Some("-"));
-    let result = presenter.finish(&verdict, &book, rows.as_deref(), exit);
+    let result = presenter.finish(verdict, &book, rows.as_deref(), exit);
     let result = match (result, failed) {
         // How the run has ended says more, and is told in any case.
         (Ok(exit), Err(error)) => {
@@ -405,6 +437,28 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
             result
         }
     }
+}
+
+/// Where the messages go.
+enum Goal {
+    Servers(Vec<Outlet>),
+    Queue(Box<Store>, Keeping),
+}
+
+/// The queue, and how messages are kept in it.
+fn keeping(args: &BatchArgs, context: &Context, profile: &Profile) -> Result<Goal, CliError> {
+    let terms = args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?;
+    let server = profile.server.as_ref().map_or_else(String::new, ToString::to_string);
+    let keeping = Keeping {
+        place: queue::place(profile, &args.place, context)?,
+        route: Arc::new(Route { profile: profile.name.clone(), server }),
+        priority: priority(args.message.priority),
+        due: terms.due,
+        expires: terms.expires,
+        skips_bad: args.rows.skip_bad_rows,
+    };
+    warn_of_password(profile, &args.place, context);
+    Ok(Goal::Queue(Box::new(queue::open(&queue::file(&profile.queue, context)?)?), keeping))
 }
 
 /// The code that a batch ends with.

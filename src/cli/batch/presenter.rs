@@ -1,7 +1,7 @@
 //! Shows a batch while it goes, on a thread of its own: whoever reads slowly does not hold the conversation.
 
 use std::{
-    io::{self, Write},
+    io,
     path::Path,
     sync::{
         Arc,
@@ -51,30 +51,14 @@ enum Shown {
     Event(Event),
 }
 
-/// Records on their way to standard output: whoever reads it may be slow, and misses none.
-struct Out {
-    telling: mpsc::Sender<Shown>,
-    line: Vec<u8>,
-}
-
-impl Write for Out {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let line = std::mem::take(&mut self.line);
-        self.telling.send(Shown::Record(line)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
 impl Presenter {
     pub fn start(report: &ReportArgs, context: &Context, total: u64) -> Result<Self, CliError> {
         let (telling, told) = mpsc::channel();
         let records = match report.target() {
             Some(Target::Stdout) => {
-                let out = Out { telling: telling.clone(), line: Vec::new() };
+                // Whoever reads it may be slow, and misses none.
+                let telling = telling.clone();
+                let out = ui::Passing::new(move |line| telling.send(Shown::Record(line)).is_ok());
                 Some(Records::through(Box::new(out), report.format().unwrap_or(Format::Human)))
             }
             Some(target @ Target::File(_)) if is_extra(&target, report) => {
@@ -120,7 +104,7 @@ impl Presenter {
                     records.write(record);
                 }
                 let is_shown = match outcome.state {
-                    State::Accepted => false,
+                    State::Accepted | State::Queued => false,
                     State::Skipped => self.is_verbose,
                     _ => true,
                 };
@@ -166,7 +150,7 @@ impl Presenter {
     }
 
     /// Says how it has ended, and with which ledger and rows to go on, if these are others than those of the command.
-    pub fn finish(self, verdict: &Verdict, book: &Book, rows: Option<&Path>, exit: Exit) -> Result<Exit, CliError> {
+    pub fn finish(self, verdict: Verdict, book: &Book, rows: Option<&Path>, exit: Exit) -> Result<Exit, CliError> {
         drop(self.telling);
         let records = self.records.and_then(Records::finish);
         let Ok((progress, printed)) = self.thread.join() else {
@@ -202,14 +186,14 @@ impl Presenter {
         if book.is_named {
             again.push_str(&format!(" (the ledger is {path})"));
         }
-        match &verdict.end {
+        match verdict.end {
             Some(End::Trouble(trouble)) => {
-                let error = CliError::from(trouble.clone());
+                let error = CliError::from(trouble);
                 Err(CliError { exit, ..error.hint(again) })
             }
             Some(End::Refused(count, reply)) => Err(CliError::new(
                 exit,
-                format!("stopped: {count} messages in a row were refused alike, as by a quota: {}", clean(reply)),
+                format!("stopped: {count} messages in a row were refused alike, as by a quota: {}", clean(&reply)),
             )
             .hint(again)
             .hint("if it is none: --stop-after-failures 0")),
@@ -219,9 +203,10 @@ impl Presenter {
             }
             Some(End::Ledger(error)) => {
                 Err(CliError::new(exit, format!("{path} cannot be written; nothing more was sent"))
-                    .source(io::Error::new(error.kind(), error.to_string()))
+                    .source(error)
                     .hint("make room, then go on: the same command with --resume"))
             }
+            Some(End::Queue(error)) => Err(CliError::from(error).hint(again)),
             Some(End::Stopped) | None => {
                 if verdict.has_more && !self.is_quiet {
                     ui::tell(&again);

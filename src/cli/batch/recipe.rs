@@ -127,6 +127,10 @@ pub(super) fn recipe(
     maker.note("wishes", &format!("{:?} {:?} {} {}", dsn, message.priority, message.mdn, message.verp));
     let redirect = args.redirect_to.as_ref().map(|address| mailbox("--redirect-to", address)).transpose()?;
     let redirect: Option<Address> = redirect.map(|mailbox| mailbox.address);
+    // What is in the queue without the ledger knowing must not be sent beside it.
+    if args.later.is_wanted() {
+        maker.note("--queue", "1");
+    }
     maker.note("--redirect-to", redirect.as_ref().map_or("", AsRef::as_ref));
     let digest = maker.digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     let has_verp = message.verp;

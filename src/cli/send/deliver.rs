@@ -12,11 +12,15 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::compose::Letter;
+use super::{
+    SendArgs,
+    compose::Letter,
+    keep::{self, Deferred, Keeping, queued},
+};
 use crate::{
     cli::{
         CliError, Exit,
-        args::{Context, ReportArgs, WhereArgs},
+        args::Context,
         outlets::outlets,
         runtime,
         signals::{die_of, listen},
@@ -25,8 +29,9 @@ use crate::{
     config::{Profile, Server},
     feed::{Told, once, verp},
     ledger::Record,
-    mail::{Address, Cause, Envelope, Event, Outcome, Stage, State, Submission, Trouble},
+    mail::{Address, Cause, Envelope, Event, Outcome, Route, Stage, State, Submission, Trouble},
     message::Stamp,
+    queue::Added,
     report::{Progress, Records, human_line, is_attended, paint},
     secret,
     smtp::changed,
@@ -35,22 +40,17 @@ use crate::{
 /// Sends the letter.
 pub(super) fn deliver(
     letter: Letter,
-    has_verp: bool,
     mut profile: Profile,
-    place: &WhereArgs,
-    report: &ReportArgs,
+    args: &SendArgs,
     context: &Context,
 ) -> Result<Exit, CliError> {
     if profile.server.is_none() {
         return Err(no_server());
     }
+    let (place, report) = (&args.place, &args.report);
+    let keeping = args.queue_on_failure.then(|| Keeping::of(args, &profile, context)).transpose()?;
     profile.retry.max_attempts = Some(place.retry.saturating_add(1));
-    let records = match report.target() {
-        None => None,
-        Some(target) => Some(Records::open(target.clone(), report.format()).map_err(|error| {
-            CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing")).source(error)
-        })?),
-    };
+    let records = keep::open(report)?;
     let retry = profile.retry;
     let outlets = outlets(&profile, place, context)?;
     let presenter = Presenter {
@@ -66,8 +66,9 @@ pub(super) fn deliver(
         has_profile: profile.name.is_some(),
         has_colour: ui::has_colour(),
         outcomes: Vec::new(),
+        deferred: keeping.is_some().then(Vec::new),
     };
-    let envelopes = if has_verp { own_return_paths(&letter.envelope)? } else { vec![letter.envelope] };
+    let envelopes = envelopes(&letter, args.message.verp)?;
     let submission = |(number, envelope)| Submission {
         id: number,
         message_id: letter.message_id.clone(),
@@ -76,7 +77,7 @@ pub(super) fn deliver(
         dsn: letter.dsn.clone(),
         has_turn: false,
     };
-    let submissions = (1..).zip(envelopes).map(submission).collect();
+    let submissions = (1..).zip(envelopes.clone()).map(submission).collect();
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let wants_trace = context.wants_trace;
@@ -95,7 +96,12 @@ pub(super) fn deliver(
     // A thread that still reads, writes or waits for a keyring is not waited for.
     runtime.shutdown_background();
     let exit = match presenter {
-        Some(Ok(presenter)) => presenter.finish(),
+        Some(Ok(mut presenter)) => {
+            if let Some(keeping) = keeping.filter(|_| signal.load(Ordering::Relaxed) == 0) {
+                presenter.keep(|rest| keeping.add(&letter, rest, &profile, args, context), &envelopes);
+            }
+            presenter.finish()
+        }
         Some(Err(_)) => Err(CliError::new(Exit::Internal, "what became of the message could not be shown")),
         None => Ok(Exit::TryAgain),
     };
@@ -110,6 +116,14 @@ pub(super) fn deliver(
             exit
         }
     }
+}
+
+/// The envelopes that a letter goes out in: one, or one for each recipient.
+///
+/// # Errors
+/// If there is no return path to name recipients in.
+pub(super) fn envelopes(letter: &Letter, has_verp: bool) -> Result<Vec<Envelope>, CliError> {
+    if has_verp { own_return_paths(&letter.envelope) } else { Ok(vec![letter.envelope.clone()]) }
 }
 
 /// An envelope for each recipient, whose return path names it.
@@ -159,26 +173,17 @@ struct Presenter {
     has_profile: bool,
     has_colour: bool,
     outcomes: Vec<Outcome>,
+    /// Those who may get it later, if it can be kept for them.
+    deferred: Option<Vec<Deferred>>,
 }
 
 impl Presenter {
     fn told(&mut self, told: Told) {
         match told {
-            Told::Settled { route, outcome, attempts } => {
-                if let Some(records) = &mut self.records {
-                    records.write(&Record {
-                        run: &self.run,
-                        row: None,
-                        message_id: &self.message_id,
-                        from: self.from.as_ref(),
-                        outcome: &outcome,
-                        route: &route,
-                        attempts,
-                    });
-                }
-                self.show(&outcome);
-                self.outcomes.push(outcome);
-            }
+            Told::Settled { route, outcome, attempts } => match &mut self.deferred {
+                Some(deferred) if is_passing(&outcome) => deferred.push((outcome, route, attempts)),
+                _ => self.settled(outcome, &route, attempts),
+            },
             Told::Event(Event::Progress { sent, total, .. }) => self.progress.advance(sent, total),
             Told::Event(Event::Trace(line)) => self.progress.print(&line),
             Told::Event(Event::Note(line)) if self.is_verbose => self.progress.print(&line),
@@ -190,10 +195,55 @@ impl Presenter {
         }
     }
 
+    fn settled(&mut self, outcome: Outcome, route: &Route, attempts: u32) {
+        if let Some(records) = &mut self.records {
+            records.write(&Record {
+                run: &self.run,
+                row: None,
+                message_id: &self.message_id,
+                from: self.from.as_ref(),
+                outcome: &outcome,
+                route,
+                attempts,
+            });
+        }
+        self.show(&outcome);
+        self.outcomes.push(outcome);
+    }
+
+    /// Keeps the message for those who may get it later; where that is not possible they stay deferred.
+    fn keep(&mut self, add: impl FnOnce(&[Envelope]) -> Result<Vec<Added>, CliError>, envelopes: &[Envelope]) {
+        let Some(deferred) = self.deferred.take().filter(|deferred| !deferred.is_empty()) else { return };
+        let rest = |envelope: &Envelope| {
+            let is_deferred = |to: &&Address| deferred.iter().any(|(outcome, ..)| outcome.recipient == **to);
+            let recipients = envelope.to().iter().filter(is_deferred).cloned().collect();
+            Envelope::new(envelope.from().cloned(), recipients).ok()
+        };
+        let rest: Vec<Envelope> = envelopes.iter().filter_map(rest).collect();
+        let added = match add(&rest) {
+            Ok(added) => added,
+            Err(error) => {
+                ui::show(&error);
+                deferred.into_iter().for_each(|(outcome, route, attempts)| self.settled(outcome, &route, attempts));
+                return;
+            }
+        };
+        for (outcome, route, attempts) in deferred {
+            let place = rest.iter().position(|envelope| envelope.to().contains(&outcome.recipient));
+            let Some((name, _)) = place.and_then(|place| added.get(place)) else { continue };
+            if !self.is_quiet {
+                self.progress.print(&format!("{}; queued as {name}", human_line(&outcome)));
+            }
+            self.settled(queued(outcome.recipient, name), &route, attempts);
+        }
+    }
+
     /// A line per recipient: on a terminal for everybody, elsewhere for who was not accepted. What stopped the whole
     /// session is said once, at the end.
     fn show(&self, outcome: &Outcome) {
-        if outcome.state == State::Accepted {
+        if outcome.state == State::Queued {
+            // It was told with the reason.
+        } else if outcome.state == State::Accepted {
             // Where a maildir's file lies is known nowhere else.
             if self.is_told || (self.is_maildir && !self.is_quiet) {
                 self.progress.print(&paint(&human_line(outcome), outcome.state, self.has_colour));
@@ -210,6 +260,9 @@ impl Presenter {
     }
 
     fn finish(mut self) -> Result<Exit, CliError> {
+        for (outcome, route, attempts) in self.deferred.take().unwrap_or_default() {
+            self.settled(outcome, &route, attempts);
+        }
         self.progress.finish();
         let exit = Exit::of_message(&self.outcomes);
         let mut stopped: BTreeMap<String, (Trouble, Vec<String>)> = BTreeMap::new();
@@ -237,6 +290,13 @@ impl Presenter {
             None => Ok(exit),
         }
     }
+}
+
+/// Whether the next hour may bring what this one has not.
+fn is_passing(outcome: &Outcome) -> bool {
+    let passes = |trouble: &Trouble| matches!(Exit::of_trouble(trouble), Exit::TryAgain | Exit::NoHost);
+    let is_stopped = outcome.trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Stopped);
+    outcome.state == State::Deferred && !is_stopped && outcome.trouble.as_ref().is_none_or(passes)
 }
 
 /// Trouble that is nobody's own: it is told once for all.

@@ -2,6 +2,7 @@
 
 pub(super) mod compose;
 mod deliver;
+mod keep;
 mod plan;
 
 use std::{
@@ -13,12 +14,14 @@ use std::{
 pub(super) use deliver::no_server;
 
 use clap::{Args, Parser, ValueHint};
+use jiff::Zoned;
 
 use super::{
     Cli, CliError, Exit, address_word,
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
     message::MessageArgs,
     printed,
+    queue::LaterArgs,
     stdin::Stdin,
     ui,
 };
@@ -27,6 +30,9 @@ use crate::{
     mail::Content,
     message::{Blocks, Stamp},
 };
+
+/// Keys are kept with their messages, and compared.
+const MAX_KEY: usize = 500;
 
 /// One message.
 #[derive(Debug, Args)]
@@ -67,6 +73,19 @@ pub struct SendArgs {
     skip_empty: bool,
 
     #[command(flatten)]
+    later: LaterArgs,
+
+    /// Into the queue once only: who adds a second message with this key gets the first
+    #[arg(long, help_heading = "Queue", value_name = "KEY", allow_hyphen_values = true)]
+    key: Option<String>,
+
+    /// Send it now, and put it into the queue if that is not possible now
+    ///
+    /// Only for the recipients that were deferred; never for one who may have it already.
+    #[arg(long, help_heading = "Queue", conflicts_with_all = ["queue", "at", "delay", "key"])]
+    queue_on_failure: bool,
+
+    #[command(flatten)]
     place: WhereArgs,
     #[command(flatten)]
     report: ReportArgs,
@@ -77,6 +96,7 @@ pub struct SendArgs {
 /// Sends one message, or shows it.
 pub fn send(args: SendArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
+    check_queue(&args)?;
     let request = Request { senders: compose::senders(&args.message, &context)?, ..args.place.request()? };
     let profile = resolve(&request, &context.files, &context.environment)?;
     let is_shown = args.dry_run || args.eml.is_some();
@@ -89,14 +109,43 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Success);
     };
     if args.dry_run {
-        printed(ui::print(&plan::plan(&letter, &profile, args.place.wanted(&profile, &context).as_ref())))?;
+        let later = match args.later.is_wanted() {
+            true => Some(args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?),
+            false => None,
+        };
+        let wanted = args.place.wanted(&profile, &context);
+        printed(ui::print(&plan::plan(&letter, &profile, wanted.as_ref(), later)))?;
     }
     if let Some(path) = &args.eml {
         write_message(path, &letter.content)?;
     }
     match is_shown {
         true => Ok(Exit::Success),
-        false => deliver::deliver(letter, args.message.verp, profile, &args.place, &args.report, &context),
+        false if args.later.is_wanted() => keep::keep(&letter, &profile, &args, &context),
+        false => deliver::deliver(letter, profile, &args, &context),
+    }
+}
+
+/// Complains of options that do not go together, as far as the queue goes.
+fn check_queue(args: &SendArgs) -> Result<(), CliError> {
+    args.later.check(&args.place, args.common.trace)?;
+    if args.queue_on_failure && args.place.password_fd.is_some() {
+        return Err(CliError::usage(
+            "--password-fd has no meaning with --queue-on-failure: nobody holds it open later",
+        )
+        .hint("name a place that stays: --password-file FILE, --password-command COMMAND, or mailsend login"));
+    }
+    let is_kept = args.later.is_wanted() || args.queue_on_failure;
+    for (option, is_given) in [("--expires", args.later.expires.is_some()), ("--key", args.key.is_some())] {
+        if is_given && !is_kept {
+            return Err(CliError::usage(format!("{option} is for messages in the queue")).hint("add --queue"));
+        }
+    }
+    match args.key.as_deref() {
+        Some(key) if key.trim().is_empty() || key.len() > MAX_KEY || key.chars().any(char::is_control) => {
+            Err(CliError::usage(format!("--key: a text of up to {MAX_KEY} octets is wanted")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -125,7 +174,7 @@ pub(super) fn stamp(context: &Context, profile: &Profile, is_shown: bool) -> Res
 }
 
 /// Writes the message to standard output, or to a file that is there whole or not at all.
-fn write_message(path: &Path, content: &Content) -> Result<(), CliError> {
+pub(super) fn write_message(path: &Path, content: &Content) -> Result<(), CliError> {
     let blocks =
         Blocks::new(content).map(|block| block.map_err(|error| CliError::no_input("a file of the message", error)));
     if path == Path::new("-") {

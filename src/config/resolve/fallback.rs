@@ -1,9 +1,7 @@
 //! The profiles that a profile falls back on.
 
-use super::{
-    Files, Layer, Resolver, SECRETS_KEYS, defaults, environment_layer, file_layers, profile_names, value_error,
-};
-use crate::config::{ConfigError, Environment, Key, Origin, Profile, nearest};
+use super::{Files, Resolver, defaults, file_layers, profile_names, shared_layers, shared_variables, value_error};
+use crate::config::{ConfigError, Environment, Origin, Profile, nearest};
 
 /// Returns the profiles that `profile` falls back on, in their order, each followed by those of its own.
 ///
@@ -66,11 +64,8 @@ fn resolve_alone(name: &str, files: &Files, environment: &Environment) -> Result
     for layer in &mut layers[..for_all] {
         layer.retain(|assignment| assignment.key.name != "fallback");
     }
-    let secrets: Vec<Layer> = files.system.iter().chain(&files.user).map(|file| file.secrets.clone()).collect();
-    layers.extend(secrets);
-    let variables: Vec<String> = SECRETS_KEYS.iter().map(Key::variable).collect();
-    let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
-    layers.push(environment_layer(&environment.only(&variables))?);
+    layers.extend(shared_layers(files));
+    layers.push(shared_variables(environment)?);
     let mut profile = Resolver::new(environment).run(layers)?;
     profile.name = Some(name.to_owned());
     Ok(profile)

@@ -135,7 +135,7 @@ struct Syncing {
 }
 
 /// Nothing is made any more, though something should be.
-fn no_more() -> End {
+pub(super) fn no_more() -> End {
     End::Trouble(Trouble::new(Stage::Compose, Cause::Internal, "no more messages are made"))
 }
 
@@ -344,24 +344,7 @@ impl<T: FnMut(BatchTold<'_>)> Course<T> {
 
     /// A recipient that is not sent to.
     fn leave(&mut self, ticket: &Ticket, message_id: &str, recipient: Address, fate: Fate) {
-        let (state, why) = match fate {
-            Fate::Send | Fate::Done(_) => return,
-            Fate::Unknown => (State::Unknown, "an earlier run was broken off".to_owned()),
-            Fate::Excluded => (State::Skipped, "on the exclusion list".to_owned()),
-            Fate::Same(first) => (State::Skipped, format!("the same as row {first}")),
-            Fate::Duplicate(first) => (State::Skipped, format!("the same address as in row {first}")),
-        };
-        let stage = if state == State::Unknown { Stage::Final } else { Stage::Compose };
-        let outcome = Outcome {
-            recipient,
-            state,
-            stage,
-            reply: None,
-            trouble: Some(Trouble::new(stage, Cause::Stopped, why)),
-            remote_id: None,
-            dsn: None,
-            elapsed: Duration::ZERO,
-        };
+        let Some(outcome) = fate.outcome(recipient) else { return };
         let facts = Facts { id: 0, row: ticket.row, message_id: message_id.into(), from: None, attempts: 0 };
         self.settle(&facts, &outcome, &Arc::new(Route { profile: None, server: String::new() }));
     }

@@ -4,6 +4,7 @@
 //! before it does, and whoever waits, waits here, never in a session. Nothing is shown here and nothing asked.
 
 mod course;
+mod keep;
 mod preflight;
 mod press;
 mod sieve;
@@ -23,8 +24,9 @@ use super::recipe::{Recipe, RowIds};
 use crate::{
     delivery::Outlet,
     ledger::{Ledger, Past, Record},
-    mail::{Event, RetryPolicy, State, Stop, Trouble},
+    mail::{Event, RetryPolicy, Route, State, Stop, Trouble},
     message::Draft,
+    queue::{Place, QueueError, Store, Time},
     rows::{Row, RowError, RowsError, Table},
 };
 
@@ -47,6 +49,23 @@ pub struct Manner {
     pub skips_bad: bool,
     /// Show the dialogue.
     pub wants_trace: bool,
+}
+
+/// How it is kept in the queue instead.
+#[derive(Debug, Clone)]
+pub struct Keeping {
+    /// By which way it is sent later.
+    pub place: Place,
+    /// The same for records.
+    pub route: Arc<Route>,
+    /// See [`Job::priority`](crate::queue::Job::priority).
+    pub priority: i8,
+    /// Not before this moment; at once, if none is named.
+    pub due: Option<Time>,
+    /// What is not accepted by then has failed.
+    pub expires: Time,
+    /// Rows that cannot be sent are noted as skipped.
+    pub skips_bad: bool,
 }
 
 /// What the caller is told, as it happens.
@@ -88,6 +107,8 @@ pub enum End {
     Unreachable(std::time::Duration),
     /// The ledger cannot be written.
     Ledger(std::io::Error),
+    /// The queue takes no more.
+    Queue(QueueError),
 }
 
 impl Batch {
@@ -116,6 +137,20 @@ impl Batch {
         let (made, again) = press::press(&self.table, &self.recipe, &self.sieve, &ids);
         let run = course::Course::new(ledger, manner, self.recipe.dsn.clone(), again, told);
         run.run(made, outlets, stop).await
+    }
+
+    /// Keeps it in the queue. What happens is told at once.
+    pub async fn keep(
+        &self,
+        ledger: Ledger,
+        store: Store,
+        keeping: Keeping,
+        stop: watch::Receiver<Stop>,
+        told: impl FnMut(BatchTold<'_>),
+    ) -> Verdict {
+        let ids = RowIds::new(ledger.run());
+        let (made, _again) = press::press(&self.table, &self.recipe, &self.sieve, &ids);
+        keep::Keep::new(ledger, store, keeping, &self.recipe, told).run(made, stop).await
     }
 
     /// The messages of the first rows, to be looked at.

@@ -1,0 +1,181 @@
+//! `mailsend queue`: what waits to be sent, and what people decide about it. Also the way into it, which the commands that
+//! send share.
+
+mod deciding;
+mod later;
+mod looking;
+mod moment;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use clap::{Args, Subcommand};
+
+pub(super) use self::later::{LaterArgs, Terms, place, priority, warn_of_password};
+use super::{
+    CliError, Exit,
+    args::{CommonArgs, Context, ReportArgs, WhereArgs},
+    worker,
+};
+use crate::{
+    config::{QueueTable, parse_duration, resolve_queue},
+    queue::{QueueError, Store},
+    secret::private,
+};
+
+/// How long somebody drains the queue in the background who has only added something.
+const BACKGROUND: Duration = Duration::from_secs(10);
+
+/// Look at the queue, and decide about what is in it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+mailsend queue list                              what waits, is held, or is being sent
+mailsend queue show 4k7r                         all about the one whose name begins so
+mailsend queue retry --all                       do not wait until it is due
+mailsend queue run                               send what is due now, and end")]
+pub struct QueueArgs {
+    #[command(subcommand)]
+    command: QueueCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueCommand {
+    /// List messages
+    List(looking::ListArgs),
+    /// Show all that is known of a message
+    Show(looking::ShowArgs),
+    /// Show the queue in figures
+    Stats(looking::StatsArgs),
+    /// Send what is due now, then end
+    Run(Box<RunArgs>),
+    /// Let waiting messages be due now
+    Retry(deciding::NamesArgs),
+    /// Let waiting messages wait until they are released
+    Hold(deciding::NamesArgs),
+    /// Let held messages be sent
+    Release(deciding::ReleaseArgs),
+    /// Remove messages, whoever has not got them yet
+    Remove(deciding::RemoveArgs),
+    /// Remove all messages of a kind
+    Purge(deciding::PurgeArgs),
+}
+
+/// Sends what is due.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// End after this time, whatever is left
+    #[arg(long, value_name = "TIME")]
+    limit: Option<String>,
+
+    /// For a command that has added something: in a session of its own, without a word
+    #[arg(long, hide = true)]
+    background: bool,
+
+    #[command(flatten)]
+    place: WhereArgs,
+    #[command(flatten)]
+    report: ReportArgs,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Does what was asked.
+pub fn queue(args: QueueArgs) -> Result<Exit, CliError> {
+    match args.command {
+        QueueCommand::List(args) => looking::list(&args),
+        QueueCommand::Show(args) => looking::show(&args),
+        QueueCommand::Stats(args) => looking::stats(&args),
+        QueueCommand::Run(args) => run(*args),
+        QueueCommand::Retry(args) => deciding::retry(&args),
+        QueueCommand::Hold(args) => deciding::hold(&args),
+        QueueCommand::Release(args) => deciding::release(&args),
+        QueueCommand::Remove(args) => deciding::remove(&args),
+        QueueCommand::Purge(args) => deciding::purge(&args),
+    }
+}
+
+fn run(args: RunArgs) -> Result<Exit, CliError> {
+    let context = args.common.context()?;
+    let limit = match &args.limit {
+        Some(text) => Some(parse_duration(text).map_err(|what| CliError::usage(format!("--limit: {what}")))?),
+        None => None,
+    };
+    match args.background {
+        true => run_in_background(&args, &context),
+        false => worker::drain_once(context, limit, args.place, &args.report),
+    }
+}
+
+/// Drains the queue for those who have only added something: one for all of them, or each would open connections.
+fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError> {
+    let begin = Instant::now();
+    #[cfg(unix)]
+    {
+        // Only the leader of a group cannot, and it is in nobody's way.
+        let _ = rustix::process::setsid();
+    }
+    let (path, mut store) = own(context)?;
+    let lock = private::beside(&path, ".d").join("background");
+    let lock = File::options().write(true).create(true).truncate(false).open(&lock).map_err(|error| {
+        CliError::new(Exit::CannotCreate, format!("{} cannot be made", lock.display())).source(error)
+    })?;
+    // Who has it looks once more when it is free again, and finds what has brought us here.
+    while lock.try_lock().is_ok() {
+        let left = BACKGROUND.saturating_sub(begin.elapsed());
+        let exit = worker::drain_once(args.common.context()?, Some(left), args.place.clone(), &args.report)?;
+        // It is free at our end at the latest.
+        let _ = lock.unlock();
+        if exit == Exit::TryAgain || left.is_zero() || store.stats(looking::now())?.due == 0 {
+            return Ok(exit);
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// Where the queue is.
+///
+/// # Errors
+/// If there is no place for it.
+pub(super) fn file(queue: &QueueTable, context: &Context) -> Result<PathBuf, CliError> {
+    Ok(queue.file(&context.environment).ok_or(QueueError::NoPlace)?)
+}
+
+/// Opens the queue, and makes it where there is none.
+///
+/// # Errors
+/// If it cannot be used.
+pub(super) fn open(path: &Path) -> Result<Store, CliError> {
+    Ok(Store::open(path)?)
+}
+
+/// The queue of `[queue]`, for commands that know no profile.
+fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
+    let path = file(&resolve_queue(&context.files, &context.environment)?, context)?;
+    let store = open(&path)?;
+    Ok((path, store))
+}
+
+/// Begins to send what is due, unless a worker does that already. Nobody waits for it, and if it cannot be begun the
+/// messages are safe all the same.
+pub(super) fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
+    if Store::has_worker(path) {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let mut command = Command::new(program);
+    command.args(["queue", "run", "--background"]);
+    let config = common.config.clone().or_else(|| context.environment.path("MAILSEND_CONFIG"));
+    if let Some(config) = config.and_then(|config| std::path::absolute(config).ok()) {
+        command.arg("-C").arg(config);
+    }
+    if let Ok(path) = std::path::absolute(path) {
+        command.env("MAILSEND_QUEUE_PATH", path);
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Whoever looks for it sees that nobody has come.
+    let _ = command.spawn();
+}

@@ -1,0 +1,154 @@
+//! Puts a letter into the queue, at once or because it could not be sent.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Zoned;
+
+use super::{SendArgs, compose::Letter, deliver::envelopes, no_server};
+use crate::{
+    cli::{
+        CliError, Exit,
+        args::{Context, ReportArgs},
+        queue::{self, Terms, priority, warn_of_password},
+        ui,
+    },
+    config::Profile,
+    ledger::Record,
+    mail::{Address, Envelope, Outcome, Route, Stage, State},
+    message::Stamp,
+    queue::{Added, Job, Place},
+    report::{Records, is_attended},
+};
+
+/// A recipient that was deferred, with the way and the attempts.
+pub(super) type Deferred = (Outcome, Arc<Route>, u32);
+
+/// How a letter is kept, decided before anything is sent.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    place: Place,
+    terms: Terms,
+    priority: i8,
+    key: Option<String>,
+}
+
+impl Keeping {
+    /// What the options say.
+    ///
+    /// # Errors
+    /// No server, or what is no time.
+    pub fn of(args: &SendArgs, profile: &Profile, context: &Context) -> Result<Self, CliError> {
+        if profile.server.is_none() {
+            return Err(no_server());
+        }
+        let keeping = Self {
+            place: queue::place(profile, &args.place, context)?,
+            terms: args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?,
+            priority: priority(args.message.priority),
+            key: args.key.clone(),
+        };
+        warn_of_password(profile, &args.place, context);
+        Ok(keeping)
+    }
+
+    /// Adds a message for each of these envelopes, and sees to it that somebody sends them.
+    ///
+    /// # Errors
+    /// Of the queue.
+    pub fn add(
+        &self,
+        letter: &Letter,
+        envelopes: &[Envelope],
+        profile: &Profile,
+        args: &SendArgs,
+        context: &Context,
+    ) -> Result<Vec<Added>, CliError> {
+        let jobs: Vec<Job> = envelopes
+            .iter()
+            .map(|envelope| Job {
+                message_id: letter.message_id.clone(),
+                envelope: envelope.clone(),
+                content: letter.content.clone(),
+                dsn: letter.dsn.clone(),
+                place: self.place.clone(),
+                priority: self.priority,
+                due: self.terms.due,
+                expires: self.terms.expires,
+                key: self.key.as_ref().map(|key| match envelope.to() {
+                    [recipient] if args.message.verp => format!("{key} {recipient}"),
+                    _ => key.clone(),
+                }),
+            })
+            .collect();
+        let path = queue::file(&profile.queue, context)?;
+        let added = queue::open(&path)?.add(&jobs)?;
+        if self.terms.due.is_none() && profile.queue.drains {
+            queue::drain_in_background(&path, &args.common, context);
+        }
+        Ok(added)
+    }
+}
+
+/// Keeps the letter instead of sending it.
+pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context: &Context) -> Result<Exit, CliError> {
+    let keeping = Keeping::of(args, profile, context)?;
+    let envelopes = envelopes(letter, args.message.verp)?;
+    let mut records = open(&args.report)?;
+    let added = keeping.add(letter, &envelopes, profile, args, context)?;
+    let route = Route {
+        profile: profile.name.clone(),
+        server: profile.server.as_ref().map_or_else(String::new, ToString::to_string),
+    };
+    let run = Stamp::now().mark();
+    for (envelope, (name, is_new)) in envelopes.iter().zip(&added) {
+        for recipient in envelope.to() {
+            let outcome = queued(recipient.clone(), name);
+            if let Some(records) = &mut records {
+                let (message_id, from) = (letter.message_id.as_str(), envelope.from());
+                records.write(&Record {
+                    run: &run,
+                    row: None,
+                    message_id,
+                    from,
+                    outcome: &outcome,
+                    route: &route,
+                    attempts: 0,
+                });
+            }
+        }
+        if !context.is_quiet && (is_attended() || context.is_verbose) {
+            ui::tell(&if *is_new { format!("queued as {name}") } else { format!("queued before, as {name}") });
+        }
+    }
+    match records.and_then(Records::finish) {
+        Some((target, error)) => {
+            Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))
+        }
+        None => Ok(Exit::Success),
+    }
+}
+
+/// Opens the records, if somebody wants some.
+///
+/// # Errors
+/// If they cannot be written.
+pub(super) fn open(report: &ReportArgs) -> Result<Option<Records>, CliError> {
+    let Some(target) = report.target() else { return Ok(None) };
+    Records::open(target.clone(), report.format()).map(Some).map_err(|error| {
+        CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing")).source(error)
+    })
+}
+
+/// The outcome of a recipient whose message is safe under this name.
+pub(super) fn queued(recipient: Address, name: &str) -> Outcome {
+    Outcome {
+        recipient,
+        state: State::Queued,
+        stage: Stage::Compose,
+        reply: None,
+        trouble: None,
+        remote_id: Some(name.to_owned()),
+        dsn: None,
+        elapsed: Duration::ZERO,
+    }
+}

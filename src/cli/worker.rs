@@ -1,0 +1,223 @@
+//! `mailsend worker`: sends what is in the queue, until it is stopped; and the same once, for whoever has added something.
+
+mod notify;
+mod places;
+mod presenter;
+
+use std::{
+    cell::RefCell,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
+
+use clap::{Args, ValueHint};
+use tokio::{sync::watch, time::sleep};
+
+use self::{notify::Notifier, places::Places, presenter::Presenter};
+use super::{
+    CliError, Exit,
+    args::{CommonArgs, Context, FormatArg, ProgressArg, ReportArgs, WhereArgs},
+    queue, runtime,
+    signals::{die_of, hangups, listen, listen_but_for_hangups},
+    ui,
+};
+use crate::{
+    config::{parse_duration, resolve_queue},
+    delivery::make_room_for,
+    feed::{Drained, Draining, QueueTold, Signals, drain},
+    mail::{State, Stop},
+    queue::Store,
+    smtp::changed,
+};
+
+/// Connections for which there is room in any case.
+const CONNECTIONS: usize = 100;
+
+/// Send what is in the queue, until stopped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+mailsend worker                                  sends whatever the queue has, as it comes due
+mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
+systemctl --user enable --now mailsend-worker    see man mailsend-queue
+
+SIGTERM lets what is under way come to its end, SIGHUP reads the configuration again.")]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    place: WhereArgs,
+
+    /// Connections at once to each server (pool.max-connections)
+    #[arg(long, help_heading = "Worker", value_name = "N")]
+    concurrency: Option<usize>,
+
+    /// How long a message is this worker's without a sign of life, 5m by default
+    ///
+    /// After this time another worker may take it up. It is renewed in good time; only a worker that was stopped, or a
+    /// machine that has slept, loses it so.
+    #[arg(long, help_heading = "Worker", value_name = "TIME")]
+    lease: Option<String>,
+
+    /// Write a record for every recipient that has ended to FILE, or to standard output (-)
+    ///
+    /// A file gets a JSON object per line, or CSV if its name ends so; records are added to its end. Standard output
+    /// gets lines for people. --format says it otherwise.
+    #[arg(long, help_heading = "Report", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    report: Option<String>,
+
+    /// Format of the records; without --report they go to standard output
+    #[arg(long, help_heading = "Report", value_name = "FORMAT")]
+    format: Option<FormatArg>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+const LEASE: Duration = Duration::from_secs(300);
+
+/// Drains the queue until it is stopped.
+pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
+    let context = args.common.context()?;
+    let lease = match &args.lease {
+        None => LEASE,
+        Some(text) => parse_duration(text)
+            .and_then(|time| if time.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(time) })
+            .map_err(|what| CliError::usage(format!("--lease: {what}")))?,
+    };
+    let report = ReportArgs { report: args.report.clone(), format: args.format, progress: ProgressArg::None };
+    let job = Job { lease, is_lasting: true, limit: None, place: args.place, concurrency: args.concurrency };
+    run(job, context, &report, &args.common).map(|_| Exit::Success)
+}
+
+/// Drains what is due now, for so long at most. `place` is for messages that name none.
+///
+/// The code is that of a batch: 75 if something is left that was due, else 1 if something has failed or is in doubt.
+///
+/// # Errors
+/// If the queue cannot be used.
+pub(super) fn drain_once(
+    context: Context,
+    limit: Option<Duration>,
+    place: WhereArgs,
+    report: &ReportArgs,
+) -> Result<Exit, CliError> {
+    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency: None };
+    let drained = run(job, context, report, &CommonArgs::default())?;
+    let count = |state: State| drained.counts[state as usize];
+    Ok(if drained.has_more {
+        Exit::TryAgain
+    } else if count(State::Failed) + count(State::Unknown) + drained.held > 0 {
+        Exit::Partial
+    } else {
+        Exit::Success
+    })
+}
+
+/// How long, and by which way.
+struct Job {
+    lease: Duration,
+    is_lasting: bool,
+    limit: Option<Duration>,
+    place: WhereArgs,
+    concurrency: Option<usize>,
+}
+
+fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
+    let (path, rules) = rules(&context)?;
+    let store = Store::open(&path)?;
+    let worker = store.worker(job.is_lasting)?;
+    // Where there is less the pools tell: a place that cannot have its connections is left alone.
+    let _ = make_room_for(CONNECTIONS);
+    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace: context.wants_trace, ..rules };
+    let mut presenter = Presenter::start(report, &context)?;
+    let notifier = Notifier::of_environment(&context.environment);
+    let places = RefCell::new(Places::new(context, job.place, job.concurrency)?);
+    let signal = Arc::new(AtomicI32::new(0));
+    let runtime = runtime()?;
+    let drained = runtime.block_on(async {
+        let asked = match job.is_lasting {
+            true => listen_but_for_hangups(signal.clone()),
+            false => listen(signal.clone()),
+        };
+        let stop = limited(asked, job.limit);
+        let (renewed, renewal) = watch::channel(());
+        let signals = Signals { stop: stop.clone(), renewal };
+        let told = |told: QueueTold<'_>| {
+            if matches!(told, QueueTold::Alive) {
+                notifier.alive();
+            }
+            presenter.told(told);
+        };
+        let ways = |place: &_| places.borrow().ways(place);
+        let attending = attend(stop, job.is_lasting, &notifier, || match places.borrow_mut().reload(common) {
+            Ok(()) => drop(renewed.send(())),
+            Err(error) => ui::show(&error.hint("it goes on as before")),
+        });
+        tokio::select! {
+            drained = drain(store, worker, draining, ways, signals, told) => drained,
+            () = attending => Drained::default(),
+        }
+    });
+    // A thread that still reads, writes or waits for a keyring is not waited for.
+    runtime.shutdown_background();
+    let finished = presenter.finish();
+    crate::secret::settle();
+    if let Some(error) = drained.end {
+        return Err(error.into());
+    }
+    finished?;
+    match signal.load(Ordering::Relaxed) {
+        number if number != 0 && !job.is_lasting => die_of(number),
+        _ => {}
+    }
+    Ok(Drained { end: None, ..drained })
+}
+
+/// Tells the service manager of the end, and asks for the configuration anew when somebody wishes so. Never ends.
+async fn attend(mut stop: watch::Receiver<Stop>, is_lasting: bool, notifier: &Notifier, reload: impl Fn()) {
+    let mut hangups = hangups(is_lasting);
+    loop {
+        tokio::select! {
+            _ = changed(&mut stop) => notifier.stopping(),
+            () = hangups.next() => reload(),
+        }
+    }
+}
+
+/// Asks to end after this time as well.
+fn limited(mut asked: watch::Receiver<Stop>, limit: Option<Duration>) -> watch::Receiver<Stop> {
+    let Some(limit) = limit else { return asked };
+    let (sender, stop) = watch::channel(*asked.borrow());
+    tokio::spawn(async move {
+        let mut limit = std::pin::pin!(sleep(limit));
+        let mut is_over = false;
+        loop {
+            tokio::select! {
+                wish = changed(&mut asked) => drop(sender.send(wish)),
+                () = &mut limit, if !is_over => {
+                    is_over = true;
+                    sender.send_if_modified(|stop| std::mem::replace(stop, (*stop).max(Stop::Drain)) < Stop::Drain);
+                }
+            }
+        }
+    });
+    stop
+}
+
+/// Where the queue is, and how it is drained.
+fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
+    let table = resolve_queue(&context.files, &context.environment)?;
+    let path = queue::file(&table, context)?;
+    let draining = Draining {
+        lease: LEASE,
+        retries_unknown: table.retries_unknown,
+        on_failure: table.on_failure,
+        lifetime: table.lifetime,
+        keep: table.keep,
+        ends_idle: false,
+        wants_trace: false,
+    };
+    Ok((path, draining))
+}

@@ -1,0 +1,98 @@
+//! The ways that the messages of a queue mean, as the configuration is now.
+
+use crate::{
+    cli::{
+        CliError,
+        args::{CommonArgs, Context, WhereArgs},
+        outlets::unattended,
+        send::no_server,
+    },
+    config::{Profile, Request, Server, resolve},
+    feed::Ways,
+    mail::{Cause, Stage, Trouble},
+    queue::Place,
+};
+
+/// Resolves places.
+pub(super) struct Places {
+    context: Context,
+    /// For messages that name no place.
+    own: WhereArgs,
+    concurrency: Option<usize>,
+}
+
+impl Places {
+    /// # Errors
+    /// If what is for messages that name no place cannot be, though it was said on the command line.
+    pub fn new(context: Context, own: WhereArgs, concurrency: Option<usize>) -> Result<Self, CliError> {
+        let places = Self { context, own, concurrency };
+        if places.own.profile.is_some() || places.own.server.is_some() {
+            places.profile(&Place::default())?;
+        } else {
+            places.own.request()?;
+        }
+        Ok(places)
+    }
+
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    /// If it is wrong: then it stays as it was.
+    pub fn reload(&mut self, common: &CommonArgs) -> Result<(), CliError> {
+        self.context = common.context()?;
+        Ok(())
+    }
+
+    /// The way that a place means.
+    ///
+    /// # Errors
+    /// [`Cause::Configuration`] if there is none: the profile has gone, or never had a server.
+    pub fn ways(&self, place: &Place) -> Result<Ways, Trouble> {
+        self.resolve(place).map_err(|error| {
+            let trouble = Trouble::new(Stage::Connect, Cause::Configuration, &error.message);
+            error.hints.into_iter().fold(trouble, Trouble::hint)
+        })
+    }
+
+    fn resolve(&self, place: &Place) -> Result<Ways, CliError> {
+        let profile = self.profile(place)?;
+        if profile.server.is_none() {
+            return Err(no_server());
+        }
+        let retry = profile.retry;
+        let own = self.is_ours(place, &profile).then_some(&self.own);
+        let outlets = unattended(&profile, own, &self.context)?;
+        Ok(Ways { outlets, retry })
+    }
+
+    fn profile(&self, place: &Place) -> Result<Profile, CliError> {
+        let mut request = match is_open(place) {
+            true => self.own.request()?,
+            false => Request { profile: place.profile.clone(), server: place.server.clone(), ..Request::default() },
+        };
+        let settings = place.settings.iter().map(|(key, value)| (key.clone(), value.clone(), format!("-o {key}")));
+        request.settings.extend(settings);
+        let concurrency = self.concurrency.map(|number| number.to_string());
+        let concurrency =
+            concurrency.map(|number| ("pool.max-connections".to_owned(), number, "--concurrency".to_owned()));
+        request.settings.extend(concurrency);
+        Ok(resolve(&request, &self.context.files, &self.context.environment)?)
+    }
+
+    /// Whether the password of our flags and of our environment is for this profile's host and user.
+    fn is_ours(&self, place: &Place, profile: &Profile) -> bool {
+        let host = |profile: &Profile| match &profile.server {
+            Some(Server::Network { endpoint, .. }) => Some(endpoint.host.clone()),
+            _ => None,
+        };
+        is_open(place)
+            || self.profile(&Place::default()).is_ok_and(|own| {
+                own.username == profile.username && host(&own).is_some() && host(&own) == host(profile)
+            })
+    }
+}
+
+/// Whether it is left to us.
+fn is_open(place: &Place) -> bool {
+    place.profile.is_none() && place.server.is_none()
+}

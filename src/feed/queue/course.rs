@@ -1,0 +1,603 @@
+//! The course of the worker: messages are taken when they are due, handed to their place, and settled.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    Drained, Draining, QueueTold, Signals, Ways,
+    desk::{Answers, Commit, Desk, Note, Wanted},
+    lane::Lane,
+    milliseconds_of,
+    notice::{self, Notice},
+    open::{Meaning, Open, Rules},
+    rests::Rests,
+};
+use crate::{
+    config::OnFailure,
+    delivery::{Outlet, Work},
+    feed::once::random,
+    mail::{BreakerState, Cause, Event, Outcome, Route, Stage, State, Step, Stop, Submission, Trouble},
+    queue::{Claim, Next, Place, Store, Worker},
+    smtp::changed,
+};
+
+/// Messages under way at most, of all places.
+const MOST: usize = 1024;
+/// Messages taken at once.
+const CLAIM: usize = 100;
+/// Others may have added something, and what was noted is on the disk, after this time.
+const LOOK: Duration = Duration::from_secs(1);
+/// Dead workers are looked for so often.
+const RECOVERY: u32 = 10;
+/// What has ended long ago is forgotten so often.
+const FORGETTING: u32 = 60;
+
+pub(super) struct Course<W, E, T> {
+    draining: Draining,
+    ways: W,
+    engine: E,
+    told: T,
+    clock: fn() -> i64,
+    desk: Desk,
+    lanes: HashMap<u64, Lane>,
+    by_place: HashMap<Place, u64>,
+    rests: Rests,
+    open: HashMap<u64, Open>,
+    next_id: u64,
+    /// Messages that had their domain's turn taken, by the store's number.
+    turns: HashMap<i64, Instant>,
+    commands: JoinSet<Result<(), String>>,
+    /// There may be messages to be taken.
+    is_curious: bool,
+    /// Time has passed, and others may have added some.
+    is_guessing: bool,
+    /// Some that are due had to stay where they are.
+    is_narrowed: bool,
+    /// When the next one is due.
+    next_due: Option<Instant>,
+    /// Nothing was due when it was looked last, and nothing has changed since.
+    is_exhausted: bool,
+    looks: u32,
+    renewed: Instant,
+    is_dirty: bool,
+    drained: Drained,
+    stop: watch::Sender<Stop>,
+}
+
+impl<W, E, T> Course<W, E, T>
+where
+    W: FnMut(&Place) -> Result<Ways, Trouble>,
+    E: FnMut(Vec<Outlet>, Work) -> JoinHandle<()>,
+    T: FnMut(QueueTold<'_>),
+{
+    pub fn new(
+        store: Store,
+        worker: Worker,
+        draining: Draining,
+        (ways, engine, told): (W, E, T),
+        clock: fn() -> i64,
+    ) -> Self {
+        Self {
+            desk: Desk::new(store, worker, draining.clone(), clock),
+            draining,
+            ways,
+            engine,
+            told,
+            clock,
+            lanes: HashMap::new(),
+            by_place: HashMap::new(),
+            rests: Rests::default(),
+            open: HashMap::new(),
+            next_id: 0,
+            turns: HashMap::new(),
+            commands: JoinSet::new(),
+            is_curious: true,
+            is_guessing: false,
+            is_narrowed: false,
+            next_due: None,
+            is_exhausted: false,
+            looks: 0,
+            renewed: Instant::now(),
+            is_dirty: false,
+            drained: Drained::default(),
+            stop: watch::channel(Stop::No).0,
+        }
+    }
+
+    pub async fn run(mut self, mut signals: Signals) -> Drained {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.want();
+            self.desk.begin();
+            if self.is_done() {
+                if !std::mem::take(&mut self.is_dirty) || self.drained.end.is_some() {
+                    break;
+                }
+                self.desk.orders.wants_sync = true;
+                continue;
+            }
+            let wake = [self.next_due, self.desk.wake()].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                answers = self.desk.answers() => self.answered(answers),
+                steps = poll_fn(|context| poll_steps(&mut self.lanes, context)) => self.steps(steps).await,
+                Some(ended) = self.commands.join_next() => self.command_ended(ended),
+                _ = look.tick() => self.look(),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
+                stop = changed(&mut signals.stop) => self.wished(stop),
+                () = renewal(&mut signals.renewal) => self.renew(),
+            }
+        }
+        self.drained
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::No
+    }
+
+    /// Whether nothing is left to be done: when it is to stop, once every delivery has ended.
+    fn is_done(&self) -> bool {
+        let is_quiet = self.desk.is_idle() && self.commands.is_empty();
+        match *self.stop.borrow() {
+            Stop::No => self.draining.ends_idle && is_quiet && self.is_exhausted && self.open.is_empty(),
+            _ => self.lanes.is_empty() && (is_quiet || self.drained.end.is_some()),
+        }
+    }
+
+    /// Asks for messages, where there may be some and they have their place here.
+    fn want(&mut self) {
+        let room = MOST.saturating_sub(self.open.len()).min(CLAIM);
+        let is_wanted = self.is_curious || self.is_guessing;
+        let is_asked = self.desk.orders.claim.is_some();
+        if !is_wanted || is_asked || self.is_stopping() || room == 0 || !self.desk.is_well() {
+            return;
+        }
+        let now = Instant::now();
+        let full = self.lanes.values().filter(|lane| lane.takes_nothing(now)).map(|lane| lane.place.clone());
+        let without: Vec<Place> = full.chain(self.rests.places(now)).collect();
+        let is_guess = !self.is_curious && !self.is_narrowed;
+        self.is_narrowed = !without.is_empty();
+        self.desk.orders.claim = Some(Wanted { most: room, without, is_guess });
+        (self.is_curious, self.is_guessing) = (false, false);
+    }
+
+    fn look(&mut self) {
+        self.looks = self.looks.wrapping_add(1);
+        self.is_guessing = true;
+        let now = Instant::now();
+        let orders = &mut self.desk.orders;
+        orders.wants_sync |= std::mem::take(&mut self.is_dirty);
+        orders.wants_recovery |= self.looks.is_multiple_of(RECOVERY);
+        orders.wants_forgetting |= self.looks.is_multiple_of(FORGETTING);
+        if now.saturating_duration_since(self.renewed) >= self.draining.lease / 5 {
+            self.renewed = now;
+            orders.wants_renewal |= !self.open.is_empty();
+        }
+        self.turns.retain(|_, at| *at + LOOK * 60 > now);
+        self.take_back_expired();
+        let idle: Vec<u64> = self.lanes.iter().filter(|(_, lane)| lane.is_idle(now)).map(|(key, _)| *key).collect();
+        idle.into_iter().for_each(|key| self.close_lane(key));
+    }
+
+    fn woken(&mut self) {
+        self.next_due = None;
+        self.is_curious = true;
+    }
+
+    fn wished(&mut self, stop: Stop) {
+        if stop != Stop::No {
+            self.stop.send_replace(stop);
+            let keys: Vec<u64> = self.lanes.keys().copied().collect();
+            keys.into_iter().for_each(|key| self.close_lane(key));
+            if stop == Stop::Now {
+                self.commands.abort_all();
+            }
+        }
+    }
+
+    /// Every way is asked for anew.
+    fn renew(&mut self) {
+        self.rests.clear();
+        let keys: Vec<u64> = self.lanes.keys().copied().collect();
+        keys.into_iter().for_each(|key| self.close_lane(key));
+        self.is_curious = true;
+    }
+
+    // ---- what the store has answered
+
+    fn answered(&mut self, answers: Answers) {
+        for warning in answers.warnings {
+            (self.told)(QueueTold::Warning(warning));
+        }
+        if let OnFailure::Command(command) = &self.draining.on_failure {
+            for record in answers.failed {
+                self.commands.spawn(notice::run(command.clone(), record));
+            }
+        }
+        if answers.recovered != (0, 0) {
+            self.is_curious = true;
+            (self.told)(QueueTold::Recovered(answers.recovered.0, answers.recovered.1));
+        }
+        for number in answers.lost {
+            if let Some(open) = self.open.remove(&number) {
+                self.leave_lane(open.lane);
+            }
+        }
+        if let Some(claims) = answers.claimed {
+            self.is_exhausted = claims.is_empty() && answers.expired.is_empty();
+            self.is_curious |= !self.is_exhausted;
+            let now = (self.clock)();
+            // What is due and was not taken has no place, and hides when the others are.
+            self.is_narrowed |= answers.next_due.is_some_and(|due| due <= now);
+            self.next_due = answers
+                .next_due
+                .filter(|due| *due > now)
+                .map(|due| Instant::now() + Duration::from_millis(u64::try_from(due - now).unwrap_or_default()));
+            for claim in claims {
+                self.claimed(claim, now);
+            }
+            for claim in answers.expired {
+                self.expire(claim);
+            }
+        }
+        match answers.error {
+            None => (self.told)(QueueTold::Alive),
+            Some(error) => {
+                if answers.is_new {
+                    (self.told)(QueueTold::Failing(&error));
+                }
+                if answers.is_hopeless || self.draining.ends_idle || *self.stop.borrow() == Stop::Now {
+                    self.drained.end.get_or_insert(error);
+                    let stop = *self.stop.borrow();
+                    self.wished(stop.max(Stop::Drain));
+                }
+            }
+        }
+    }
+
+    fn claimed(&mut self, claim: Claim, now: i64) {
+        if claim.expires <= now {
+            return self.expire(claim);
+        }
+        if self.is_stopping() {
+            return self.note(&claim, Next::Released(None));
+        }
+        let key = match self.by_place.get(&claim.place) {
+            Some(key) => *key,
+            None => match (self.ways)(&claim.place) {
+                Ok(ways) => self.open_lane(claim.place.clone(), ways),
+                Err(trouble) => {
+                    let why = trouble.to_string();
+                    self.drained.held += 1;
+                    (self.told)(QueueTold::Held(&claim.name, &why));
+                    return self.note(&claim, Next::Held(why));
+                }
+            },
+        };
+        self.next_id += 1;
+        let number = self.next_id;
+        let mut open = Open::new(claim, number, key);
+        open.submission.has_turn = self.turns.remove(&open.id).is_some();
+        let submission = open.submission.clone();
+        self.open.insert(number, open);
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.opened();
+            if let Some(submission) = lane.send(submission) {
+                self.hand_back(submission.id, None);
+            }
+        }
+    }
+
+    /// Nothing has come of a claim.
+    fn note(&mut self, claim: &Claim, next: Next) {
+        let note = Note { id: claim.id, generation: claim.generation, outcomes: Vec::new(), next, notice: None };
+        self.desk.orders.notes.push(note);
+    }
+
+    /// Its time is over.
+    fn expire(&mut self, claim: Claim) {
+        let what = "it has expired: no server has accepted it in time";
+        let trouble = Trouble::new(Stage::Compose, Cause::TimedOut, what);
+        let (profile, server) = (claim.place.profile.clone(), claim.place.server.clone().unwrap_or_default());
+        let (route, place) = (Arc::new(Route { profile, server }), claim.place.clone());
+        let mut open = Open::new(claim, 0, 0);
+        // No attempt was made.
+        (open.attempts, open.has_expired) = (open.attempts - 1, true);
+        let rules = Rules { again: None, retries_unknown: false };
+        let recipients = open.submission.envelope.to().to_vec();
+        for recipient in recipients {
+            let outcome = Outcome {
+                recipient,
+                state: State::Failed,
+                stage: trouble.stage,
+                reply: None,
+                trouble: Some(trouble.clone()),
+                remote_id: None,
+                dsn: None,
+                elapsed: Duration::ZERO,
+            };
+            let meaning = open.settle(outcome, &route, rules);
+            self.tell(&open, &meaning);
+        }
+        self.write(open, place);
+    }
+
+    fn command_ended(&mut self, ended: Result<Result<(), String>, tokio::task::JoinError>) {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(what)) => (self.told)(QueueTold::Warning(what)),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Somebody could not wait for it.
+            Err(_) => {}
+        }
+    }
+
+    // ---- deliveries
+
+    fn open_lane(&mut self, place: Place, ways: Ways) -> u64 {
+        self.next_id += 1;
+        let lane = Lane::start(place.clone(), ways, self.stop.subscribe(), &mut self.engine);
+        self.lanes.insert(self.next_id, lane);
+        self.by_place.insert(place, self.next_id);
+        self.next_id
+    }
+
+    /// What a delivery has under way comes to its end; the next message of its place begins another.
+    fn close_lane(&mut self, key: u64) {
+        if let Some(lane) = self.lanes.get(&key) {
+            lane.close();
+            if self.by_place.get(&lane.place) == Some(&key) {
+                self.by_place.remove(&lane.place);
+            }
+        }
+        self.take_back(key);
+    }
+
+    /// Gives the store back what no session of a delivery has begun.
+    fn take_back(&mut self, key: u64) {
+        let Some(lane) = self.lanes.get(&key) else { return };
+        for submission in lane.take_back() {
+            self.hand_back(submission.id, None);
+        }
+    }
+
+    fn leave_lane(&mut self, key: u64) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            self.is_curious |= lane.closed();
+        }
+    }
+
+    /// Messages that waited for a session until their time was over.
+    fn take_back_expired(&mut self) {
+        let now = (self.clock)();
+        let mut keys: Vec<u64> = self.open.values().filter(|open| open.expires <= now).map(|open| open.lane).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let Some(lane) = self.lanes.get(&key) else { continue };
+            for submission in lane.take_back() {
+                let is_over = self.open.get(&submission.id).is_none_or(|open| open.expires <= now);
+                match self.lanes.get(&key) {
+                    Some(lane) if !is_over => drop(lane.send(submission)),
+                    _ => self.hand_back(submission.id, None),
+                }
+            }
+        }
+    }
+
+    async fn steps(&mut self, steps: Vec<(u64, Option<Vec<Step>>)>) {
+        for (key, steps) in steps {
+            match steps {
+                Some(steps) => steps.into_iter().for_each(|step| self.step(key, step)),
+                None => self.lane_ended(key).await,
+            }
+        }
+    }
+
+    async fn lane_ended(&mut self, key: u64) {
+        self.close_lane(key);
+        // What was about to leave is left to whoever finds this worker gone, and is unknown then.
+        let left: Vec<u64> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.lane == key && !open.has_intent)
+            .map(|(number, _)| *number)
+            .collect();
+        left.into_iter().for_each(|number| self.hand_back(number, None));
+        if let Some(lane) = self.lanes.remove(&key) {
+            lane.end().await;
+        }
+    }
+
+    fn step(&mut self, key: u64, step: Step) {
+        match step {
+            Step::Commit { ids, ack } => {
+                let mut claims = Vec::with_capacity(ids.len());
+                for number in &ids {
+                    if let Some(open) = self.open.get_mut(number) {
+                        open.has_intent = true;
+                        claims.push((*number, open.id, open.generation));
+                    }
+                }
+                // Without consent all of it comes back.
+                if claims.len() == ids.len() {
+                    self.desk.orders.commits.push(Commit { claims, ack });
+                }
+            }
+            Step::Settled { id, route, outcomes } => self.settled(id, &route, outcomes),
+            Step::Later { submission, at } => self.later(submission, at),
+            Step::Event(event) => self.event(key, event),
+        }
+    }
+
+    fn event(&mut self, key: u64, event: Event) {
+        let change = match &event {
+            Event::Dark(is_dark) => Some(Some(*is_dark)),
+            Event::Breaker { state: BreakerState::Open, .. } => Some(None),
+            _ => None,
+        };
+        if let Some(change) = change
+            && let Some(lane) = self.lanes.get_mut(&key)
+        {
+            if lane.darken(change) {
+                self.drained.has_more = true;
+                self.take_back(key);
+            } else {
+                self.is_curious = true;
+            }
+        }
+        (self.told)(QueueTold::Event(event));
+    }
+
+    fn settled(&mut self, number: u64, route: &Arc<Route>, outcomes: Vec<Outcome>) {
+        let Some(mut open) = self.open.remove(&number) else { return };
+        let rules = self.rules(&open);
+        for outcome in outcomes {
+            let meaning = open.settle(outcome, route, rules);
+            self.judge(&open, &meaning);
+        }
+        self.close(number, open, rules);
+    }
+
+    fn rules(&self, open: &Open) -> Rules {
+        let retry = self.lanes.get(&open.lane).map(|lane| lane.retry);
+        let pause = retry.and_then(|retry| retry.pause_after(open.attempts, random()));
+        let again = pause.map(|pause| (self.clock)().saturating_add(milliseconds_of(pause)));
+        Rules { again, retries_unknown: self.draining.retries_unknown }
+    }
+
+    /// Draws the conclusions for the place, and tells.
+    fn judge(&mut self, open: &Open, meaning: &Meaning) {
+        self.tell(open, meaning);
+        let place = self.lanes.get(&open.lane).map(|lane| lane.place.clone());
+        match (meaning, place) {
+            (Meaning::Place(_, trouble), Some(place)) => {
+                self.drained.has_more = true;
+                // Other sessions, and what is left of the delivery, tell the same.
+                if let Some(pause) = self.rests.rest(&place, Instant::now()) {
+                    (self.told)(QueueTold::Rests(&place, trouble, pause));
+                }
+                self.close_lane(open.lane);
+            }
+            (Meaning::Final((outcome, _)) | Meaning::Deferred((outcome, _)), Some(place))
+                if outcome.stage > Stage::Auth =>
+            {
+                self.rests.forget(&place, Instant::now());
+            }
+            _ => {}
+        }
+    }
+
+    fn tell(&mut self, open: &Open, meaning: &Meaning) {
+        match meaning {
+            Meaning::Final(settled) => {
+                self.drained.counts[settled.0.state as usize] += 1;
+                (self.told)(QueueTold::Settled(&open.record(settled)));
+            }
+            Meaning::Deferred(settled) | Meaning::Place(settled, _) => {
+                (self.told)(QueueTold::Deferred(&open.record(settled)));
+            }
+            Meaning::Overflow | Meaning::NotTaken => {}
+        }
+    }
+
+    /// It was not taken, through no fault of its own.
+    fn later(&mut self, submission: Submission, at: Option<Instant>) {
+        let number = submission.id;
+        let Some(open) = self.open.get(&number) else { return };
+        if let Some(at) = at {
+            self.turns.insert(open.id, at);
+            let pause = at.saturating_duration_since(Instant::now());
+            let at = (self.clock)().saturating_add(milliseconds_of(pause));
+            return self.hand_back(number, Some(at));
+        }
+        // The store takes an intent back only with the message.
+        let is_free = !open.has_intent && !self.is_stopping();
+        let refused = match self.lanes.get(&open.lane) {
+            Some(lane) if is_free => lane.send(submission).is_some(),
+            _ => true,
+        };
+        if refused {
+            self.hand_back(number, None);
+        }
+    }
+
+    fn hand_back(&mut self, number: u64, at: Option<i64>) {
+        let Some(mut open) = self.open.remove(&number) else { return };
+        self.drained.has_more |= at.is_some() || self.is_stopping();
+        open.hand_back(at);
+        let rules = self.rules(&open);
+        self.close(number, open, rules);
+    }
+
+    /// Takes a message off whose recipients are all settled for this attempt.
+    fn close(&mut self, number: u64, mut open: Open, rules: Rules) {
+        if !open.is_over() {
+            let outcomes = open.take_noted();
+            if !outcomes.is_empty() {
+                let (id, generation) = (open.id, open.generation);
+                self.desk.orders.notes.push(Note { id, generation, outcomes, next: Next::More, notice: None });
+            }
+            self.open.insert(number, open);
+            return;
+        }
+        for meaning in open.overflow(rules) {
+            self.judge(&open, &meaning);
+        }
+        let place = self.lanes.get(&open.lane).map(|lane| lane.place.clone()).unwrap_or_default();
+        self.leave_lane(open.lane);
+        self.write(open, place);
+    }
+
+    /// Orders that the end of an attempt be noted.
+    fn write(&mut self, mut open: Open, place: Place) {
+        let next = open.next();
+        match &next {
+            Next::Held(why) => {
+                self.drained.held += 1;
+                (self.told)(QueueTold::Held(&open.name, why));
+            }
+            Next::Again(_) => self.drained.has_more = true,
+            _ => {}
+        }
+        let (outcomes, failed) = (open.take_noted(), std::mem::take(&mut open.failed));
+        let Open { name, id, generation, attempts, submission, has_expired, .. } = open;
+        let notice = (!failed.is_empty()).then_some(Notice { name, place, attempts, has_expired, submission, failed });
+        self.desk.orders.notes.push(Note { id, generation, outcomes, next, notice });
+        // A message that is free again may be taken at once, and a report may have been added.
+        (self.is_exhausted, self.is_curious, self.is_dirty) = (false, true, true);
+    }
+}
+
+/// Everything that the deliveries tell by now; nothing for one that has ended.
+fn poll_steps(lanes: &mut HashMap<u64, Lane>, context: &mut Context<'_>) -> Poll<Vec<(u64, Option<Vec<Step>>)>> {
+    let mut all = Vec::new();
+    for (key, lane) in lanes {
+        let mut got = Vec::new();
+        match lane.poll_steps(context, &mut got) {
+            Poll::Ready(true) => all.push((*key, Some(got))),
+            Poll::Ready(false) => all.push((*key, None)),
+            Poll::Pending => {}
+        }
+    }
+    if all.is_empty() { Poll::Pending } else { Poll::Ready(all) }
+}
+
+/// Waits for the wish to ask for every way anew.
+async fn renewal(renewal: &mut watch::Receiver<()>) {
+    if renewal.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,270 @@
+//! The store at work: one round at a time on another thread, which takes everything that waits for it.
+
+use std::time::Duration;
+
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+
+use super::{Draining, milliseconds_of, notice::Notice, open::Settled};
+use crate::config::OnFailure;
+use crate::queue::{Claim, Next, Place, QueueError, Settlement, Store, Worker};
+
+/// Messages that have expired, or that are forgotten, taken in one round.
+const SWEEP: usize = 100;
+/// A store that cannot be used is tried again after this time.
+const PAUSE: Duration = Duration::from_secs(1);
+/// And given up after this one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The store, and what waits for it.
+pub(super) struct Desk {
+    /// `None` while a round is made.
+    kit: Option<Kit>,
+    round: Option<JoinHandle<(Kit, Orders, Answers)>>,
+    pub orders: Orders,
+    /// Since when it cannot be used, and when it is tried again.
+    failing: Option<(Instant, Instant)>,
+    clock: fn() -> i64,
+}
+
+struct Kit {
+    store: Store,
+    worker: Worker,
+    draining: Draining,
+}
+
+/// What the store is to do.
+#[derive(Default)]
+pub(super) struct Orders {
+    pub commits: Vec<Commit>,
+    pub notes: Vec<Note>,
+    pub claim: Option<Wanted>,
+    pub wants_renewal: bool,
+    pub wants_recovery: bool,
+    pub wants_forgetting: bool,
+    pub wants_sync: bool,
+}
+
+/// Messages that are about to leave: the feed's numbers, the store's and those of their leases.
+pub(super) struct Commit {
+    pub claims: Vec<(u64, i64, i64)>,
+    pub ack: oneshot::Sender<()>,
+}
+
+/// What came of a message.
+pub(super) struct Note {
+    pub id: i64,
+    pub generation: i64,
+    pub outcomes: Vec<Settled>,
+    pub next: Next,
+    pub notice: Option<Notice>,
+}
+
+/// Messages to be taken.
+pub(super) struct Wanted {
+    pub most: usize,
+    /// Those of these places stay where they are.
+    pub without: Vec<Place>,
+    /// Nothing speaks for it but that time has passed: only if somebody else has changed something.
+    pub is_guess: bool,
+}
+
+/// What the store has answered.
+#[derive(Default)]
+pub(super) struct Answers {
+    /// Messages, if any were wanted.
+    pub claimed: Option<Vec<Claim>>,
+    pub expired: Vec<Claim>,
+    /// The next message that nobody has is due or expires.
+    pub next_due: Option<i64>,
+    /// Messages that others have by now.
+    pub lost: Vec<u64>,
+    /// Of dead workers.
+    pub recovered: (u64, u64),
+    /// Records of messages that have failed, for a command.
+    pub failed: Vec<String>,
+    pub warnings: Vec<String>,
+    pub error: Option<QueueError>,
+    /// It is the first after all was well.
+    pub is_new: bool,
+    /// It is given up.
+    pub is_hopeless: bool,
+}
+
+impl Desk {
+    pub fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
+        let kit = Some(Kit { store, worker, draining });
+        let orders = Orders { wants_recovery: true, wants_forgetting: true, ..Orders::default() };
+        Self { kit, round: None, orders, failing: None, clock }
+    }
+
+    /// Whether nothing waits and nothing is done.
+    pub fn is_idle(&self) -> bool {
+        self.round.is_none() && self.orders.is_empty()
+    }
+
+    /// Whether it can be used, as far as is known.
+    pub fn is_well(&self) -> bool {
+        self.failing.is_none()
+    }
+
+    /// When a store that cannot be used is tried again.
+    pub fn wake(&self) -> Option<Instant> {
+        self.failing.filter(|_| !self.orders.is_empty()).map(|(_, again)| again)
+    }
+
+    /// Begins a round, if something waits and nothing is done.
+    pub fn begin(&mut self) {
+        if self.orders.is_empty() || self.failing.is_some_and(|(_, again)| Instant::now() < again) {
+            return;
+        }
+        let Some(kit) = self.kit.take() else { return };
+        let (orders, now) = (std::mem::take(&mut self.orders), (self.clock)());
+        self.round = Some(tokio::task::spawn_blocking(move || kit.round(orders, now)));
+    }
+
+    /// Waits for the end of a round, if one is made. Dropping the future loses nothing.
+    pub async fn answers(&mut self) -> Answers {
+        let Some(round) = &mut self.round else { return std::future::pending().await };
+        let ended = round.await;
+        self.round = None;
+        let (kit, left, mut answers) = match ended {
+            Ok(ended) => ended,
+            // Its defects are the feed's: nobody knows what was noted.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // Only the end of the runtime cancels it, and nobody waits then.
+            Err(_) => return std::future::pending().await,
+        };
+        self.kit = Some(kit);
+        self.orders.take_back(left);
+        let now = Instant::now();
+        match &answers.error {
+            None => self.failing = None,
+            Some(_) => {
+                answers.is_new = self.failing.is_none();
+                let since = self.failing.map_or(now, |(since, _)| since);
+                answers.is_hopeless = now.saturating_duration_since(since) >= PATIENCE;
+                self.failing = Some((since, now + PAUSE));
+            }
+        }
+        answers
+    }
+}
+
+impl Orders {
+    fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+            && self.notes.is_empty()
+            && self.claim.is_none()
+            && !(self.wants_renewal || self.wants_recovery || self.wants_forgetting || self.wants_sync)
+    }
+
+    /// What was not done is done with what has come since.
+    fn take_back(&mut self, mut left: Orders) {
+        left.notes.append(&mut self.notes);
+        self.notes = left.notes;
+        self.wants_renewal |= left.wants_renewal;
+        self.wants_recovery |= left.wants_recovery;
+    }
+}
+
+impl Kit {
+    /// Does what is wanted. What could not be noted comes back.
+    fn round(mut self, mut orders: Orders, now: i64) -> (Self, Orders, Answers) {
+        let mut answers = Answers::default();
+        answers.error = self.work(&mut orders, now, &mut answers).err();
+        (self, orders, answers)
+    }
+
+    fn work(&mut self, orders: &mut Orders, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
+        let lease = self.draining.lease;
+        // Somebody waits for these.
+        let commits = std::mem::take(&mut orders.commits);
+        self.commit(commits, now, answers)?;
+        if orders.wants_renewal {
+            self.store.renew(&self.worker, now, lease)?;
+            orders.wants_renewal = false;
+        }
+        self.note(&mut orders.notes, now, answers)?;
+        if orders.wants_recovery {
+            answers.recovered = self.store.recover(now, self.draining.retries_unknown)?;
+            orders.wants_recovery = false;
+        }
+        if std::mem::take(&mut orders.wants_forgetting) {
+            self.store.forget(now.saturating_sub(milliseconds_of(self.draining.keep)), SWEEP)?;
+        }
+        if std::mem::take(&mut orders.wants_sync) {
+            self.store.sync()?;
+        }
+        if let Some(wanted) = orders.claim.take()
+            && (self.store.has_news()? || !wanted.is_guess)
+        {
+            answers.expired = self.store.expired(&self.worker, SWEEP, now, lease)?;
+            self.store.pass_over(&wanted.without);
+            answers.claimed = Some(self.store.claim(&self.worker, wanted.most, now, lease)?);
+            answers.next_due = self.store.next_due()?;
+        }
+        Ok(())
+    }
+
+    /// Asks for all at once; whoever commits for messages of which one is somebody else's does not get its consent.
+    fn commit(&mut self, commits: Vec<Commit>, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
+        let claims: Vec<(i64, i64)> =
+            commits.iter().flat_map(|commit| &commit.claims).map(|(_, id, generation)| (*id, *generation)).collect();
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let mut verdicts = self.store.intend(&claims, now)?.into_iter();
+        for Commit { claims, ack } in commits {
+            let mut is_whole = true;
+            for ((number, ..), may) in claims.into_iter().zip(&mut verdicts) {
+                if !may {
+                    is_whole = false;
+                    answers.lost.push(number);
+                }
+            }
+            if is_whole {
+                // The session may be gone by now.
+                let _ = ack.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, notes: &mut Vec<Note>, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let settlements: Vec<Settlement<'_>> = notes
+            .iter()
+            .map(|note| Settlement {
+                id: note.id,
+                generation: note.generation,
+                outcomes: &note.outcomes,
+                next: note.next.clone(),
+            })
+            .collect();
+        if self.draining.on_failure == OnFailure::Report {
+            // Before it is noted: whoever dies in between finds it by its key.
+            let mut reports = Vec::new();
+            for notice in notes.iter().filter_map(|note| note.notice.as_ref()) {
+                let entry = self.store.show(&notice.name).ok();
+                match notice.report(entry.as_ref(), now, self.draining.lifetime) {
+                    Ok(report) => reports.extend(report),
+                    Err(what) => answers.warnings.push(what),
+                }
+            }
+            if !reports.is_empty() {
+                self.store.add(&reports)?;
+            }
+        }
+        self.store.settle(&settlements, now)?;
+        let notes = std::mem::take(notes);
+        if matches!(self.draining.on_failure, OnFailure::Command(_)) {
+            for notice in notes.into_iter().filter_map(|note| note.notice) {
+                let entry = self.store.show(&notice.name)?;
+                answers.failed.extend(serde_json::to_string(&entry));
+            }
+        }
+        Ok(())
+    }
+}

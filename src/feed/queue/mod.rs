@@ -1,0 +1,125 @@
+//! The queue drained: messages that are due go to the delivery of their place, and what comes of them is noted.
+//!
+//! One task owns the store and all retries; it knows places, and asks for the way that one of them means. The store works
+//! on another thread, and takes everything that waits for it at once. Nothing is shown here, and no profile is known.
+
+mod course;
+mod desk;
+mod lane;
+mod notice;
+mod open;
+mod rests;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use self::course::Course;
+use crate::{
+    config::OnFailure,
+    delivery::{Outlet, deliver},
+    ledger::Record,
+    mail::{Event, RetryPolicy, State, Stop, Trouble},
+    queue::{Place, QueueError, Store, Worker},
+};
+
+/// How a queue is drained.
+#[derive(Debug, Clone)]
+pub struct Draining {
+    /// How long a message is this worker's without a sign of life.
+    pub lease: Duration,
+    /// A message of which nobody can know whether the server has it is sent again, instead of being held.
+    pub retries_unknown: bool,
+    /// What is done about messages that have failed.
+    pub on_failure: OnFailure,
+    /// How long a failure report is tried.
+    pub lifetime: Duration,
+    /// How long messages that have ended are remembered.
+    pub keep: Duration,
+    /// It ends when nothing is due and nothing is under way.
+    pub ends_idle: bool,
+    /// Show the dialogue.
+    pub wants_trace: bool,
+}
+
+/// The way that a place means.
+#[derive(Debug, Clone)]
+pub struct Ways {
+    /// Its own, and those it falls back on.
+    pub outlets: Vec<Outlet>,
+    /// When to try again. How long is the message's own matter.
+    pub retry: RetryPolicy,
+}
+
+/// Who asks for what, while it goes.
+#[derive(Debug)]
+pub struct Signals {
+    /// To end.
+    pub stop: watch::Receiver<Stop>,
+    /// To ask anew for every way, and to try again those that are left alone.
+    pub renewal: watch::Receiver<()>,
+}
+
+/// What the caller is told, as it happens.
+#[derive(Debug)]
+pub enum QueueTold<'a> {
+    /// A recipient has ended. The run of the record is the message's name in the queue.
+    Settled(&'a Record<'a>),
+    /// A recipient is deferred and will be tried again.
+    Deferred(&'a Record<'a>),
+    /// A message waits for somebody who decides: its name, and why.
+    Held(&'a str, &'a str),
+    /// A place is left alone for a time: its messages will not do better.
+    Rests(&'a Place, &'a Trouble, Duration),
+    /// What dead workers have left: messages that are free again, and messages of which nobody can know.
+    Recovered(u64, u64),
+    /// The store cannot be used now; what is to be noted waits.
+    Failing(&'a QueueError),
+    /// Something the user should know.
+    Warning(String),
+    /// Something to show.
+    Event(Event),
+    /// The store has answered.
+    Alive,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Recipients that have ended, in the order of [`State::ALL`].
+    pub counts: [u64; State::ALL.len()],
+    /// Messages that are held.
+    pub held: u64,
+    /// Something was due and is left.
+    pub has_more: bool,
+    /// Why it ended before its time, if it did.
+    pub end: Option<QueueError>,
+}
+
+/// Drains the queue until it is to stop, or nothing is due any more. A way is asked for when the first message of its
+/// place is due; if there is none, the messages of the place are held. What happens is told at once, on the thread of
+/// the engine: who is told does not wait.
+pub async fn drain(
+    store: Store,
+    worker: Worker,
+    draining: Draining,
+    ways: impl FnMut(&Place) -> Result<Ways, Trouble>,
+    signals: Signals,
+    told: impl FnMut(QueueTold<'_>),
+) -> Drained {
+    let wants_trace = draining.wants_trace;
+    let engine = |outlets, work| tokio::spawn(deliver(outlets, wants_trace, work));
+    Course::new(store, worker, draining, (ways, engine, told), now).run(signals).await
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, milliseconds_of)
+}
+
+fn milliseconds_of(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

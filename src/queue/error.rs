@@ -1,0 +1,72 @@
+//! Why the queue cannot be used.
+
+use std::path::PathBuf;
+
+use super::Status;
+
+/// Why the queue cannot be used. Its text is clean, and names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// There is no folder for it: neither XDG_STATE_HOME nor HOME is set (exit 78).
+    #[error("there is no place for the queue: neither XDG_STATE_HOME nor HOME is set")]
+    NoPlace,
+    /// It belongs to somebody else, who could read or change what is sent (exit 78).
+    #[error("{} belongs to another user", .0.display())]
+    Foreign(PathBuf),
+    /// A later version of mailsend has made it (exit 78).
+    #[error("{} was made by a newer mailsend (version {found} of its tables, {known} is known)", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The one that is known.
+        known: i64,
+    },
+    /// It is no queue, or damaged (exit 65).
+    #[error("{}: {what}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// Others have it for too long (exit 75).
+    #[error("{} is busy", .0.display())]
+    Busy(PathBuf),
+    /// No room left on the disk, or it cannot be written (exit 74; 73 if it cannot be created).
+    #[error("{}: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        what: String,
+        /// It does not exist and cannot be created.
+        is_new: bool,
+    },
+    /// A file of a message cannot be read while it is added (exit 66).
+    #[error("{}: {error}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// There is no message of this name (exit 66).
+    #[error("there is no message '{0}' in the queue")]
+    Unknown(String),
+    /// Several messages have names that begin so (exit 64).
+    #[error("several messages in the queue begin with '{0}'")]
+    Ambiguous(String),
+    /// Where the message stands, it cannot be done (exit 65).
+    #[error("message '{name}' is {}", status.as_str())]
+    Standing {
+        /// Its name.
+        name: String,
+        /// Where it stands.
+        status: Status,
+    },
+    /// It was to be released, and nobody is left but those of whom nobody knows whether they have it (exit 65).
+    #[error("of message '{0}' nobody is left but recipients of whom nobody knows whether they have it")]
+    OnlyUnknown(String),
+}

@@ -1,0 +1,14 @@
+//! The queue: messages that are kept, and sent later by whoever drains it.
+//!
+//! A store, not a sender: it keeps composed messages with their envelopes, says which are due, who has them, and what
+//! came of them. It knows no server and no door, composes nothing and shows nothing.
+
+mod error;
+mod job;
+mod store;
+mod worker;
+
+pub use error::QueueError;
+pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time};
+pub use store::{Added, Store};
+pub use worker::Worker;

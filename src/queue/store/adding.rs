@@ -1,0 +1,183 @@
+//! Messages come into the queue.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rusqlite::{OptionalExtension, Transaction, named_params};
+
+use super::{Durability, QueueError, Store, Time, file_error, now, run};
+use crate::{
+    mail::{Content, Piece, Source},
+    message::Blocks,
+    queue::Job,
+    secret::private,
+};
+
+/// Larger messages are files: the database would be slow with them, and they would not be streamed.
+const SMALL: u64 = 64 * 1024;
+
+/// What became of [`Store::add`]: the message's name, and whether it is new or was added before with the same key.
+pub type Added = (String, bool);
+
+/// The octets of a message, kept.
+enum Kept {
+    Octets(Arc<[u8]>),
+    File(Draft),
+}
+
+/// A file that is removed, unless a message has it.
+struct Draft {
+    path: PathBuf,
+    is_taken: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            // Else it is swept away later.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Store {
+    /// Keeps these messages, all or none. When it returns, they outlive a loss of power.
+    ///
+    /// # Errors
+    /// A full disk, a file of a message that cannot be read.
+    pub fn add(&mut self, jobs: &[Job]) -> Result<Vec<Added>, QueueError> {
+        self.add_at(jobs, now())
+    }
+
+    pub(super) fn add_at(&mut self, jobs: &[Job], now: Time) -> Result<Vec<Added>, QueueError> {
+        let known = self.read(|transaction| {
+            let known = jobs.iter().map(|job| named(transaction, job)).collect::<Result<Vec<_>, _>>();
+            Ok(known?)
+        })?;
+        let mut kept = Vec::with_capacity(jobs.len());
+        for (job, known) in jobs.iter().zip(known) {
+            let name = known.unwrap_or_else(|| self.stamp.mark());
+            kept.push((self.keep(&name, job)?, name));
+        }
+        if kept.iter().any(|(kept, _)| matches!(kept, Kept::File(_))) {
+            private::sync_folder(&self.file("x")).map_err(|error| file_error(&self.folder, &error, false))?;
+        }
+        let added = self.write(Durability::Synced, |transaction| {
+            let add = |(job, (kept, name)): (&Job, &(Kept, String))| match named(transaction, job)? {
+                Some(first) => Ok((first, false)),
+                None => insert(transaction, job, name, kept, now).map(|()| (name.clone(), true)),
+            };
+            let added = jobs.iter().zip(&kept).map(add).collect::<Result<Vec<_>, rusqlite::Error>>();
+            Ok(added?)
+        })?;
+        for ((kept, _), (_, is_new)) in kept.iter_mut().zip(&added) {
+            if let Kept::File(draft) = kept {
+                draft.is_taken = *is_new;
+            }
+        }
+        Ok(added)
+    }
+
+    /// Reads all of the message; what is large becomes a file on the disk.
+    fn keep(&self, name: &str, job: &Job) -> Result<Kept, QueueError> {
+        let pieces = job.content.pieces();
+        if let [Piece::Bytes(octets)] = pieces
+            && octets.len() as u64 <= SMALL
+        {
+            return Ok(Kept::Octets(octets.clone()));
+        }
+        if job.content.len() <= SMALL {
+            let mut octets = Vec::with_capacity(job.content.len() as usize);
+            each_block(&job.content, |block| {
+                octets.extend_from_slice(block);
+                Ok(())
+            })?;
+            return Ok(Kept::Octets(octets.into()));
+        }
+        let path = self.file(name);
+        let failed = |error: io::Error| file_error(&path, &error, false);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file: File = options.open(&path).map_err(failed)?;
+        let draft = Draft { path: path.clone(), is_taken: false };
+        each_block(&job.content, |block| file.write_all(block).map_err(failed))?;
+        file.sync_all().map_err(failed)?;
+        Ok(Kept::File(draft))
+    }
+}
+
+/// Calls `each` with the octets as they go out.
+fn each_block(content: &Content, mut each: impl FnMut(&[u8]) -> Result<(), QueueError>) -> Result<(), QueueError> {
+    for piece in content.pieces() {
+        let source = match piece {
+            Piece::Bytes(octets) => {
+                each(octets)?;
+                continue;
+            }
+            Piece::File { source, .. } => source,
+        };
+        for block in Blocks::of_pieces(vec![piece.clone()]) {
+            each(&block.map_err(|error| input_error(source, error))?)?;
+        }
+    }
+    Ok(())
+}
+
+fn input_error(source: &Source, error: io::Error) -> QueueError {
+    let path: &Path = match source {
+        Source::Path { path, .. } => path,
+        Source::Spooled(_) => Path::new("standard input"),
+    };
+    QueueError::Input { path: path.to_owned(), error }
+}
+
+/// The name of the message that has the same key.
+fn named(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<Option<String>> {
+    let Some(key) = &job.key else { return Ok(None) };
+    let mut named = transaction.prepare_cached("SELECT name FROM job WHERE key = ?")?;
+    named.query_row([key], |row| row.get(0)).optional()
+}
+
+fn insert(transaction: &Transaction<'_>, job: &Job, name: &str, kept: &Kept, now: Time) -> rusqlite::Result<()> {
+    let place = serde_json::to_string(&job.place);
+    run(transaction,
+            "INSERT INTO job (name, key, state, priority, added, due, since, expires, attempts, generation, message_id,
+                              sender, dsn_notify, dsn_return, dsn_envid, place, size, is_8bit, has_utf8_headers, is_file)
+             VALUES (:name, :key, 0, :priority, :added, :due, :since, :expires, 0, 0, :message_id,
+                     :sender, :notify, :return, :envid, :place, :size, :is_8bit, :has_utf8_headers, :is_file)",
+named_params! {
+            ":name": name,
+            ":key": job.key,
+            ":priority": job.priority,
+            ":added": now,
+            ":due": job.due.unwrap_or(now),
+            // A moment that somebody has named does not move with the clock.
+            ":since": job.due.is_none().then_some(now),
+            ":expires": job.expires,
+            ":message_id": job.message_id,
+            ":sender": job.envelope.from().map(AsRef::<str>::as_ref),
+            ":notify": job.dsn.notify.map(|notify| notify.to_string()),
+            ":return": job.dsn.ret.map(|ret| ret.to_string()),
+            ":envid": job.dsn.envid,
+            ":place": place.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?,
+            ":size": job.content.len() as i64,
+            ":is_8bit": job.content.is_8bit,
+            ":has_utf8_headers": job.content.has_utf8_headers,
+            ":is_file": matches!(kept, Kept::File(_)),
+        })?;
+    let id = transaction.last_insert_rowid();
+    if let Kept::Octets(octets) = kept {
+        run(transaction, "INSERT INTO content (job, octets) VALUES (?, ?)", (id, &octets[..]))?;
+    }
+    for (number, address) in job.envelope.to().iter().enumerate() {
+        let recipient = "INSERT OR IGNORE INTO recipient (job, address, number) VALUES (?, ?, ?)";
+        run(transaction, recipient, (id, AsRef::<str>::as_ref(address), number as i64))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! What people decide. It is written when it returns, and synced by [`Store::sync`] at the latest.
+
+use rusqlite::Transaction;
+
+use super::{
+    Durability, Fault, QueueError, Store, Time,
+    looking::{Found, find},
+    now, run,
+    settling::{Rest, free, hold, reopen},
+};
+use crate::queue::Status;
+
+/// So many are removed in one transaction: others want to write, too.
+const MANY: usize = 500;
+/// Pages that are given back to the disk at a time.
+const PAGES: i64 = 4096;
+
+pub(super) const DONE_BEFORE: &str =
+    "SELECT id, name, is_file FROM job WHERE state = 3 AND finished < ?1 ORDER BY finished LIMIT ?2";
+
+impl Store {
+    /// Lets a waiting message wait until it is released; one that is held already stays so. Returns its name.
+    ///
+    /// # Errors
+    /// [`QueueError::Standing`], if it is leased or done; as of [`Store::show`].
+    pub fn hold(&mut self, name: &str) -> Result<String, QueueError> {
+        self.decide(name, &[Status::Waiting, Status::Held], |transaction, found| {
+            if found.status == Status::Waiting {
+                hold(transaction, found.id, "held by hand")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Makes a held message due now. With `is_unknown_too` also recipients of whom nobody knows whether they have it get
+    /// it: perhaps twice. One that has expired meanwhile lives as long again as it was meant to. Returns its name.
+    ///
+    /// # Errors
+    /// [`QueueError::Standing`], if it is not held; [`QueueError::OnlyUnknown`], if nobody would get it; as of
+    /// [`Store::show`].
+    pub fn release(&mut self, name: &str, is_unknown_too: bool) -> Result<String, QueueError> {
+        self.release_at(name, is_unknown_too, now())
+    }
+
+    pub(super) fn release_at(&mut self, name: &str, is_unknown_too: bool, now: Time) -> Result<String, QueueError> {
+        self.decide(name, &[Status::Held], |transaction, found| {
+            if is_unknown_too {
+                reopen(transaction, found.id)?;
+            }
+            let rest = Rest::of(transaction, found.id)?;
+            if rest.open == 0 && rest.unknown > 0 {
+                return Err(QueueError::OnlyUnknown(found.name.clone()).into());
+            }
+            free(transaction, found.id)?;
+            due_at_once(transaction, found.id, now)?;
+            let lives_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
+            run(transaction, lives_again, (now, found.id))?;
+            Ok(())
+        })
+    }
+
+    /// Makes a waiting message due now. Returns its name.
+    ///
+    /// # Errors
+    /// [`QueueError::Standing`], if it does not wait; as of [`Store::show`].
+    pub fn retry(&mut self, name: &str) -> Result<String, QueueError> {
+        self.decide(name, &[Status::Waiting], |transaction, found| Ok(due_at_once(transaction, found.id, now())?))
+    }
+
+    /// Removes a message, whoever has not got it yet. Returns its name.
+    ///
+    /// # Errors
+    /// [`QueueError::Standing`], if a worker has it; as of [`Store::show`].
+    pub fn remove(&mut self, name: &str) -> Result<String, QueueError> {
+        let name = self.decide(name, &[Status::Waiting, Status::Held, Status::Done], |transaction, found| {
+            Ok(delete(transaction, found.id)?)
+        })?;
+        self.end_files(std::slice::from_ref(&name));
+        Ok(name)
+    }
+
+    /// Removes all messages in this state; none, if it is [`Status::Leased`]. Returns how many.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn purge(&mut self, status: Status) -> Result<u64, QueueError> {
+        if status == Status::Leased {
+            return Ok(0);
+        }
+        let mut count = 0;
+        loop {
+            let removed =
+                self.delete_many("SELECT id, name, is_file FROM job WHERE state = ?1 LIMIT ?2", status as i64, MANY)?;
+            count += removed;
+            if removed < MANY as u64 {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Removes up to `most` messages that were done before this moment, and gives room back to the disk. Their names and
+    /// keys are unknown then. Returns how many.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn forget(&mut self, before: Time, most: usize) -> Result<u64, QueueError> {
+        let count = self.delete_many(DONE_BEFORE, before, most)?;
+        let number = |sql: &str| {
+            let number = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+            number.map_err(|error| super::error(&self.path, &error))
+        };
+        // Half of the file is no waste: messages come and go.
+        let free = number("PRAGMA freelist_count")?;
+        if free > PAGES && free > number("PRAGMA page_count")? / 2 {
+            let vacuum = format!("PRAGMA incremental_vacuum({PAGES})");
+            self.write(Durability::Written, |transaction| {
+                // Each row is a page.
+                let mut vacuum = transaction.prepare_cached(&vacuum)?;
+                let mut pages = vacuum.query([])?;
+                while pages.next()?.is_some() {}
+                Ok(())
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Changes the message of this name, or the only one whose name begins so, where it stands in one of these states.
+    /// Whoever had it before has it no more.
+    fn decide(
+        &mut self,
+        name: &str,
+        allowed: &[Status],
+        change: impl FnOnce(&Transaction<'_>, &Found) -> Result<(), Fault>,
+    ) -> Result<String, QueueError> {
+        self.write(Durability::Written, |transaction| {
+            let found = find(transaction, name)?;
+            if !allowed.contains(&found.status) {
+                return Err(QueueError::Standing { name: found.name, status: found.status }.into());
+            }
+            run(transaction, "UPDATE job SET generation = generation + 1 WHERE id = ?", [found.id])?;
+            change(transaction, &found)?;
+            Ok(found.name)
+        })
+    }
+
+    /// Removes up to `most` messages that this finds with this bound.
+    fn delete_many(&mut self, sql: &str, bound: i64, most: usize) -> Result<u64, QueueError> {
+        let (count, files) = self.write(Durability::Written, |transaction| {
+            let mut found = transaction.prepare_cached(sql)?;
+            let found = found.query_map((bound, most as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let found = found.collect::<rusqlite::Result<Vec<(i64, String, bool)>>>()?;
+            for (id, ..) in &found {
+                delete(transaction, *id)?;
+            }
+            let files = found.iter().filter(|(_, _, is_file)| *is_file).map(|(_, name, _)| name.clone());
+            Ok((found.len() as u64, files.collect::<Vec<_>>()))
+        })?;
+        self.end_files(&files);
+        Ok(count)
+    }
+}
+
+fn due_at_once(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+    run(transaction, "UPDATE job SET due = ?1, since = ?1 WHERE id = ?2", (now, id)).map(drop)
+}
+
+fn delete(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    for table in
+        ["DELETE FROM content WHERE job = ?", "DELETE FROM recipient WHERE job = ?", "DELETE FROM job WHERE id = ?"]
+    {
+        run(transaction, table, [id])?;
+    }
+    Ok(())
+}

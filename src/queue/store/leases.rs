@@ -1,0 +1,372 @@
+//! Workers take messages for themselves for a while, and others take up what the dead have left.
+
+use std::{collections::HashSet, fs, time::Duration};
+
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use super::{Durability, QueueError, Store, Time, looking, run, settling, settling::Rest, worker, workers};
+use crate::{
+    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
+    queue::{Claim, Place, Worker},
+};
+
+/// A file without a message is younger while its message is being added.
+const ORPHAN_FOR: Duration = Duration::from_secs(3600);
+
+// Each step of these costs a look into an index, however many wait: none is walked through in vain.
+
+/// Due messages of a priority, in their turn.
+pub(super) const DUE: &str = "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2
+     AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
+/// The highest priority below another one.
+pub(super) const NEXT_PRIORITY: &str =
+    "SELECT priority FROM job WHERE state = 0 AND priority < ? ORDER BY priority DESC LIMIT 1";
+/// What was to be waited for begins anew.
+pub(super) const SET_BACK: &str =
+    "UPDATE job SET due = due - since + ?1, since = ?1 WHERE state = 0 AND since IS NOT NULL AND since > ?1";
+pub(super) const EXPIRED: &str = "SELECT id FROM job WHERE state = 0 AND expires <= ? ORDER BY expires LIMIT ?";
+pub(super) const RENEW: &str = "UPDATE job SET lease = ? WHERE state = 1 AND worker = ?";
+pub(super) const LEASES: &str = "SELECT id, lease, worker, boot FROM job WHERE state = 1";
+
+/// A lease that nobody minds any more.
+struct Left {
+    id: i64,
+    lease: i64,
+    /// Whether it was sent is in doubt even without an intent.
+    is_doubtful: bool,
+    why: &'static str,
+}
+
+impl Store {
+    /// From now on [`Store::claim`] leaves the messages of these places, and of no others, where they are.
+    pub fn pass_over(&mut self, places: &[Place]) {
+        // Nothing in them is without a form in JSON.
+        let places: Vec<String> = places.iter().filter_map(|place| serde_json::to_string(place).ok()).collect();
+        self.passed_over = serde_json::Value::from(places).to_string();
+    }
+
+    /// Takes up to `most` messages that are due for this worker, the highest priority first, then the longest due. Noted on
+    /// the disk before it returns. One that has expired is left for [`Store::expired`]; one that cannot be read is held.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn claim(
+        &mut self,
+        worker: &Worker,
+        most: usize,
+        now: Time,
+        lease: Duration,
+    ) -> Result<Vec<Claim>, QueueError> {
+        let passed_over = self.passed_over.clone();
+        self.take(worker, now, lease, |transaction| {
+            // The clock has been set back since these were noted.
+            run(transaction, SET_BACK, [now])?;
+            due(transaction, most, now, &passed_over)
+        })
+    }
+
+    /// Takes up to `most` waiting messages that have expired for this worker, to be told of.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn expired(
+        &mut self,
+        worker: &Worker,
+        most: usize,
+        now: Time,
+        lease: Duration,
+    ) -> Result<Vec<Claim>, QueueError> {
+        self.take(worker, now, lease, |transaction| {
+            let mut expired = transaction.prepare_cached(EXPIRED)?;
+            expired.query_map((now, most as i64), |row| row.get(0))?.collect()
+        })
+    }
+
+    fn take(
+        &mut self,
+        worker: &Worker,
+        now: Time,
+        lease: Duration,
+        choose: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Vec<i64>>,
+    ) -> Result<Vec<Claim>, QueueError> {
+        let (claims, ended) = self.write(Durability::Synced, |transaction| {
+            let ids = choose(transaction)?;
+            let mut take = transaction.prepare_cached(
+                "UPDATE job SET state = 1, generation = generation + 1, worker = ?, lease = ?, boot = ?, intent = NULL
+                 WHERE id = ?
+                 RETURNING id, generation, name, place, message_id, sender, dsn_notify, dsn_return, dsn_envid, attempts,
+                           expires, is_8bit, has_utf8_headers, is_file, size",
+            )?;
+            let (mut claims, mut ended) = (Vec::with_capacity(ids.len()), Vec::new());
+            for id in ids {
+                let taken = (worker.name(), end(now, lease), &self.boot, id);
+                let loaded = take.query_row(taken, |row| self.load(transaction, row))?;
+                match loaded {
+                    Ok(claim) => claims.push(claim),
+                    Err(NotLoaded::NobodyOpen) => {
+                        let rest = Rest::of(transaction, id)?;
+                        ended.extend(settling::conclude(transaction, id, &rest, now)?);
+                    }
+                    Err(NotLoaded::Unreadable(why)) => settling::hold(transaction, id, &why)?,
+                }
+            }
+            Ok((claims, ended))
+        })?;
+        self.end_files(&ended);
+        Ok(claims)
+    }
+
+    fn load(&self, transaction: &Transaction<'_>, row: &Row<'_>) -> rusqlite::Result<Result<Claim, NotLoaded>> {
+        let unreadable = |what: &str| Ok(Err(NotLoaded::Unreadable(format!("it cannot be read: {what}"))));
+        let id: i64 = row.get("id")?;
+        let mut open = transaction.prepare_cached(
+            "SELECT address FROM recipient WHERE job = ? AND (state IS NULL OR state = 'deferred') ORDER BY number",
+        )?;
+        let open = open.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        let Some(to) = open.iter().map(|text| address(text)).collect::<Option<Vec<_>>>() else {
+            return unreadable("an address is damaged");
+        };
+        let Ok(from) = row.get::<_, Option<String>>("sender")?.map(|text| address(&text).ok_or(())).transpose() else {
+            return unreadable("its sender is damaged");
+        };
+        let Ok(envelope) = Envelope::new(from, to) else { return Ok(Err(NotLoaded::NobodyOpen)) };
+        let Ok(place) = serde_json::from_str(&row.get::<_, String>("place")?) else {
+            return unreadable("what it says of its way is damaged");
+        };
+        let content = match self.content_of(transaction, row)? {
+            Ok(content) => content,
+            Err(why) => return unreadable(&why),
+        };
+        let submission = Submission {
+            id: id as u64,
+            message_id: row.get("message_id")?,
+            envelope,
+            content,
+            dsn: dsn(row)?,
+            has_turn: false,
+        };
+        Ok(Ok(Claim {
+            id,
+            name: row.get("name")?,
+            generation: row.get("generation")?,
+            place,
+            submission,
+            attempts: row.get("attempts")?,
+            expires: row.get("expires")?,
+        }))
+    }
+
+    /// The octets of a message: small ones are read, large ones a file.
+    pub(super) fn content_of(
+        &self,
+        transaction: &Transaction<'_>,
+        row: &Row<'_>,
+    ) -> rusqlite::Result<Result<Content, String>> {
+        let size = row.get::<_, i64>("size")? as u64;
+        let mut content = if row.get("is_file")? {
+            let path = self.file(&row.get::<_, String>("name")?);
+            let modified = match fs::metadata(&path) {
+                Ok(metadata) if metadata.len() == size => metadata.modified().ok(),
+                Ok(_) => return Ok(Err(format!("{} is damaged", path.display()))),
+                Err(error) => return Ok(Err(format!("{}: {error}", path.display()))),
+            };
+            let mut content = Content::default();
+            content.push(Piece::verbatim(Source::Path { path, modified }, size));
+            content
+        } else {
+            let mut octets = transaction.prepare_cached("SELECT octets FROM content WHERE job = ?")?;
+            match octets.query_row([row.get::<_, i64>("id")?], |row| row.get(0)).optional()? {
+                Some(octets) => Content::from_bytes(octets),
+                None => return Ok(Err("its octets are gone".to_owned())),
+            }
+        };
+        content.is_8bit = row.get("is_8bit")?;
+        content.has_utf8_headers = row.get("has_utf8_headers")?;
+        Ok(Ok(content))
+    }
+
+    /// Notes that the last bytes of these messages (number and generation) are about to leave. Tells for each whether it
+    /// may: not, if the lease is somebody else's by now.
+    ///
+    /// # Errors
+    /// Of the database: then none may.
+    pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
+        self.write(Durability::Written, |transaction| {
+            let mut intend = transaction
+                .prepare_cached("UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1")?;
+            let may = claims.iter().map(|(id, generation)| Ok(intend.execute((now, id, generation))? == 1));
+            Ok(may.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Renews the leases that this worker still has.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn renew(&mut self, worker: &Worker, now: Time, lease: Duration) -> Result<(), QueueError> {
+        self.write(Durability::Written, |transaction| {
+            run(transaction, RENEW, (end(now, lease), worker.name()))?;
+            Ok(())
+        })
+    }
+
+    /// Takes up what dead workers have left, and leases that have run out: without an intent free again, with one
+    /// `unknown`: held, or with `retries_unknown` free again. Returns how many of each.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn recover(&mut self, now: Time, retries_unknown: bool) -> Result<(u64, u64), QueueError> {
+        self.sweep()?;
+        let left = self.left(now)?;
+        if left.is_empty() {
+            return Ok((0, 0));
+        }
+        let (counts, ended) = self.write(Durability::Synced, |transaction| {
+            let (mut counts, mut ended) = ((0, 0), Vec::new());
+            for left in &left {
+                let still = "SELECT intent IS NOT NULL FROM job WHERE id = ? AND state = 1 AND lease = ?";
+                let intent =
+                    transaction.query_row(still, (left.id, left.lease), |row| row.get::<_, bool>(0)).optional()?;
+                // Renewed, settled or taken up by somebody else meanwhile.
+                let Some(has_intent) = intent else { continue };
+                let rest = Rest::of(transaction, left.id)?;
+                if rest.open == 0 {
+                    ended.extend(settling::conclude(transaction, left.id, &rest, now)?);
+                } else if !has_intent && !left.is_doubtful {
+                    settling::free(transaction, left.id)?;
+                    counts.0 += 1;
+                } else {
+                    settling::doubt(transaction, left.id, left.why, now, retries_unknown)?;
+                    counts.1 += 1;
+                }
+            }
+            Ok((counts, ended))
+        })?;
+        self.end_files(&ended);
+        Ok(counts)
+    }
+
+    /// Leases that nobody minds any more.
+    fn left(&self, now: Time) -> Result<Vec<Left>, QueueError> {
+        let workers = workers(&self.folder);
+        self.read(|transaction| {
+            let mut leases = transaction.prepare_cached(LEASES)?;
+            let mut rows = leases.query([])?;
+            let (mut left, mut alive, mut dead) = (Vec::new(), HashSet::new(), HashSet::new());
+            while let Some(row) = rows.next()? {
+                let (worker, boot): (String, Option<String>) = (row.get(2)?, row.get(3)?);
+                if !alive.contains(&worker) && !dead.contains(&worker) {
+                    let known = if worker::lives(&workers, &worker) { &mut alive } else { &mut dead };
+                    known.insert(worker.clone());
+                }
+                let lease: i64 = row.get(1)?;
+                // The intent was not synced: the loss of power that ended the worker may have taken it.
+                let is_of_another_boot = boot.is_some() && self.boot.is_some() && boot != self.boot;
+                let why = match (is_of_another_boot, dead.contains(&worker)) {
+                    (true, _) => "the system was started anew while it was sent",
+                    (false, true) => "the worker died while it was sent",
+                    (false, false) if lease <= now => "the worker stood still while it was sent",
+                    _ => continue,
+                };
+                left.push(Left { id: row.get(0)?, lease, is_doubtful: is_of_another_boot, why });
+            }
+            Ok(left)
+        })
+    }
+
+    /// Removes files of dead workers, and once those of messages that were not added whole or have ended.
+    fn sweep(&mut self) -> Result<(), QueueError> {
+        worker::sweep(&workers(&self.folder));
+        if std::mem::replace(&mut self.is_swept, true) {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let Some(name) = name.to_str().filter(|name| looking::is_name(name)) else { continue };
+            if worker::is_old(&path, ORPHAN_FOR) {
+                let has_message = "SELECT EXISTS (SELECT 1 FROM job WHERE name = ? AND state <> 3)";
+                let has_message: bool =
+                    self.read(|transaction| Ok(transaction.query_row(has_message, [name], |row| row.get(0))?))?;
+                if !has_message {
+                    // What cannot be removed is no harm but to the disk.
+                    let _ = fs::remove_file(path);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// When the next message that nobody has becomes due or expires.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn next_due(&mut self) -> Result<Option<Time>, QueueError> {
+        self.read(|transaction| {
+            let expires = "SELECT min(expires) FROM job WHERE state = 0";
+            let mut next: Option<Time> = transaction.query_row(expires, [], |row| row.get(0))?;
+            let mut due = transaction.prepare_cached("SELECT min(due) FROM job WHERE state = 0 AND priority = ?")?;
+            each_priority(transaction, |priority| {
+                let due: Option<Time> = due.query_row([priority], |row| row.get(0))?;
+                next = next.into_iter().chain(due).min();
+                Ok(true)
+            })?;
+            Ok(next)
+        })
+    }
+}
+
+/// Why a message could not be taken.
+enum NotLoaded {
+    NobodyOpen,
+    Unreadable(String),
+}
+
+fn end(now: Time, lease: Duration) -> Time {
+    now.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Messages that are due, in their turn.
+fn due(transaction: &Transaction<'_>, most: usize, now: Time, passed_over: &str) -> rusqlite::Result<Vec<i64>> {
+    let mut due = transaction.prepare_cached(DUE)?;
+    let mut ids = Vec::new();
+    each_priority(transaction, |priority| {
+        let room = (most - ids.len()) as i64;
+        for id in due.query_map((priority, now, room, passed_over), |row| row.get(0))? {
+            ids.push(id?);
+        }
+        Ok(ids.len() < most)
+    })?;
+    Ok(ids)
+}
+
+/// Calls `each` with the priorities of waiting messages, the highest first, until it has enough.
+fn each_priority(
+    transaction: &Transaction<'_>,
+    mut each: impl FnMut(i64) -> rusqlite::Result<bool>,
+) -> rusqlite::Result<()> {
+    let mut next = transaction.prepare_cached(NEXT_PRIORITY)?;
+    let mut last = i64::MAX;
+    while let Some(priority) = next.query_row([last], |row| row.get(0)).optional()? {
+        if !each(priority)? {
+            break;
+        }
+        last = priority;
+    }
+    Ok(())
+}
+
+/// It was an address when the message was added; what it was parsed to is not parsed again.
+fn address(text: &str) -> Option<Address> {
+    let (user, domain) = text.rsplit_once('@')?;
+    Some(Address::new_dangerous(user, domain))
+}
+
+fn dsn(row: &Row<'_>) -> rusqlite::Result<DsnRequest> {
+    let notify = row.get::<_, Option<String>>("dsn_notify")?.map(|words| {
+        let has = |word| words.split(',').any(|one| one == word);
+        DsnNotify { success: has("SUCCESS"), failure: has("FAILURE"), delay: has("DELAY") }
+    });
+    let ret = row.get::<_, Option<String>>("dsn_return")?;
+    let ret = ret.and_then(|word| [DsnReturn::Full, DsnReturn::Hdrs].into_iter().find(|ret| ret.to_string() == word));
+    Ok(DsnRequest { notify, ret, envid: row.get("dsn_envid")? })
+}

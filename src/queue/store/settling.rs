@@ -1,0 +1,212 @@
+//! What came of attempts.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::{Durability, QueueError, Store, Time, run};
+use crate::{
+    mail::{Outcome, Stage, State, clean},
+    queue::{Next, Settlement, Status},
+};
+
+/// How many recipients of a message have not ended, and of how many nobody knows.
+pub(super) struct Rest {
+    pub open: i64,
+    pub unknown: i64,
+}
+
+impl Rest {
+    pub fn of(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Self> {
+        let mut count = transaction.prepare_cached(
+            "SELECT count(*) FILTER (WHERE state IS NULL OR state = 'deferred'), count(*) FILTER (WHERE state = 'unknown')
+             FROM recipient WHERE job = ?",
+        )?;
+        count.query_row([id], |row| Ok(Rest { open: row.get(0)?, unknown: row.get(1)? }))
+    }
+
+    fn is_over(&self) -> bool {
+        self.open == 0 && self.unknown == 0
+    }
+}
+
+impl Store {
+    /// Notes what came of attempts, all in one transaction.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<(), QueueError> {
+        let ended = self.write(Durability::Written, |transaction| {
+            let mut ended = Vec::new();
+            for settlement in settlements {
+                ended.extend(settle(transaction, settlement, now)?);
+            }
+            Ok(ended)
+        })?;
+        self.end_files(&ended);
+        Ok(())
+    }
+}
+
+/// Returns the name of a large message that has ended.
+fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time) -> rusqlite::Result<Option<String>> {
+    let id = settlement.id;
+    let found = transaction
+        .prepare_cached("SELECT state, generation, intent IS NOT NULL FROM job WHERE id = ?")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?)))
+        .optional()?;
+    // Removed by somebody meanwhile.
+    let Some((Code(status), generation, has_intent)) = found else { return Ok(None) };
+    // Taken up since, though by nobody yet: what is said here is the latest truth all the same.
+    let is_latest = generation == settlement.generation && status != Status::Done;
+    let has_lease = is_latest && status == Status::Leased;
+    note(transaction, settlement, is_latest, now)?;
+    let rest = Rest::of(transaction, id)?;
+    if !is_latest {
+        return if status != Status::Done && rest.is_over() { finish(transaction, id, now) } else { Ok(None) };
+    }
+    let is_attempt = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
+    if is_attempt && matches!(settlement.next, Next::Done | Next::Held(_) | Next::Again(_) | Next::AgainUnknown(_)) {
+        run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
+    }
+    match &settlement.next {
+        Next::More if has_lease => Ok(None),
+        Next::Done => conclude(transaction, id, &rest, now),
+        _ if rest.is_over() => finish(transaction, id, now),
+        Next::AgainUnknown(at) => {
+            reopen(transaction, id)?;
+            again(transaction, id, *at, now)
+        }
+        // Whoever took it up has found it in doubt, and it still is.
+        _ if !has_lease && rest.unknown > 0 => Ok(None),
+        Next::More => Ok(None),
+        Next::Held(why) => hold(transaction, id, why).map(|()| None),
+        _ if rest.open == 0 => conclude(transaction, id, &rest, now),
+        Next::Again(at) | Next::Released(Some(at)) => again(transaction, id, *at, now),
+        Next::Released(None) => free(transaction, id).map(|()| None),
+    }
+}
+
+/// Notes the outcomes: of a lease that is not the latest only what was accepted. That is never taken back.
+fn note(
+    transaction: &Transaction<'_>,
+    settlement: &Settlement<'_>,
+    is_latest: bool,
+    now: Time,
+) -> rusqlite::Result<()> {
+    let mut note = transaction.prepare_cached(
+        "UPDATE recipient SET state = ?, text = ?, remote_id = ?, server = ?, time = ?
+         WHERE job = ? AND address = ? AND state IS NOT 'accepted'",
+    )?;
+    let mut last = None;
+    for (outcome, route) in settlement.outcomes {
+        if !is_latest && outcome.state != State::Accepted {
+            continue;
+        }
+        let text = said(outcome);
+        note.execute((
+            outcome.state.as_str(),
+            &text,
+            &outcome.remote_id,
+            &route.server,
+            now,
+            settlement.id,
+            AsRef::<str>::as_ref(&outcome.recipient),
+        ))?;
+        // Of several, what went wrong is of more interest.
+        if last.is_none() || outcome.state != State::Accepted {
+            last = text;
+        }
+    }
+    if let Some(last) = last {
+        run(transaction, "UPDATE job SET why = ? WHERE id = ?", (last, settlement.id))?;
+    }
+    Ok(())
+}
+
+fn said(outcome: &Outcome) -> Option<String> {
+    let reply = outcome.reply.as_ref().map(ToString::to_string);
+    reply.or_else(|| outcome.trouble.as_ref().map(ToString::to_string))
+}
+
+const DOUBT: &str = "nobody knows whether it was sent";
+
+/// Nobody is to be tried again: it is over, or waits for somebody who decides what nobody knows.
+pub(super) fn conclude(
+    transaction: &Transaction<'_>,
+    id: i64,
+    rest: &Rest,
+    now: Time,
+) -> rusqlite::Result<Option<String>> {
+    if rest.unknown == 0 {
+        return finish(transaction, id, now);
+    }
+    let text = "SELECT text FROM recipient WHERE job = ? AND state = 'unknown' ORDER BY number LIMIT 1";
+    let text: Option<String> = transaction.query_row(text, [id], |row| row.get(0))?;
+    let why = text.map_or_else(|| DOUBT.to_owned(), |text| format!("{DOUBT}: {text}"));
+    hold(transaction, id, &why).map(|()| None)
+}
+
+/// It is over: its octets go. Returns its name if they are a file.
+fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<Option<String>> {
+    run(transaction, "DELETE FROM content WHERE job = ?", [id])?;
+    transaction
+        .prepare_cached(
+            "UPDATE job SET state = 3, finished = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL
+             WHERE id = ? RETURNING name, is_file",
+        )?
+        .query_row((now, id), |row| Ok(row.get::<_, bool>(1)?.then_some(row.get(0)?)))
+}
+
+/// It waits for somebody who decides.
+pub(super) fn hold(transaction: &Transaction<'_>, id: i64, why: &str) -> rusqlite::Result<()> {
+    let hold =
+        "UPDATE job SET state = 2, why = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL WHERE id = ?";
+    run(transaction, hold, (clean(why), id)).map(drop)
+}
+
+/// It is free, in its old turn.
+pub(super) fn free(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    let free = "UPDATE job SET state = 0, worker = NULL, lease = NULL, boot = NULL, intent = NULL WHERE id = ?";
+    run(transaction, free, [id]).map(drop)
+}
+
+/// It is free, and due at this moment.
+fn again(transaction: &Transaction<'_>, id: i64, at: Time, now: Time) -> rusqlite::Result<Option<String>> {
+    free(transaction, id)?;
+    run(transaction, "UPDATE job SET due = ?, since = ? WHERE id = ?", (at, now, id))?;
+    Ok(None)
+}
+
+/// Those of whom nobody knows whether they have it are open again.
+pub(super) fn reopen(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    run(transaction, "UPDATE recipient SET state = 'deferred' WHERE job = ? AND state = 'unknown'", [id]).map(drop)
+}
+
+/// Whoever had it cannot say any more whether it was sent.
+pub(super) fn doubt(
+    transaction: &Transaction<'_>,
+    id: i64,
+    why: &str,
+    now: Time,
+    retries_unknown: bool,
+) -> rusqlite::Result<()> {
+    let state = if retries_unknown { State::Deferred } else { State::Unknown };
+    run(
+        transaction,
+        "UPDATE recipient SET state = ?, text = ?, time = ? WHERE job = ? AND (state IS NULL OR state = 'deferred')",
+        (state.as_str(), why, now, id),
+    )?;
+    run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
+    hold(transaction, id, why)?;
+    if retries_unknown { free(transaction, id) } else { Ok(()) }
+}
+
+/// A status as the database has it; the partial indices name these numbers.
+pub(super) struct Code(pub Status);
+
+impl rusqlite::types::FromSql for Code {
+    fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+        let number = value.as_i64()?;
+        let status = usize::try_from(number).ok().and_then(|number| Status::ALL.get(number));
+        status.map(|status| Code(*status)).ok_or(rusqlite::types::FromSqlError::OutOfRange(number))
+    }
+}
