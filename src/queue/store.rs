@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior};
 
 use super::{QueueError, Time, Worker, worker};
 use crate::{ledger, message::Stamp, secret::private};
@@ -223,6 +223,11 @@ impl Drop for Store {
         // Nobody is left to be told. What is not synced outlives this process all the same.
         let _ = self.sync();
     }
+}
+
+/// Changes rows with a statement that stays prepared. Returns how many.
+fn run(transaction: &Transaction<'_>, sql: &str, parameters: impl Params) -> rusqlite::Result<usize> {
+    transaction.prepare_cached(sql)?.execute(parameters)
 }
 
 fn workers(folder: &Path) -> PathBuf {

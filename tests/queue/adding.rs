@@ -3,6 +3,10 @@
 use std::{
     fs,
     os::unix::process::ExitStatusExt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -64,6 +68,38 @@ fn where_no_worker_runs_it_is_begun_in_the_background() {
     // What waits for its time wakes nobody.
     add(&sandbox, &sink.url(), "c@y.example", &["--in", "1h"]);
     assert_eq!(list(&sandbox, &[]).len(), 2);
+}
+
+/// Many who add something have one who drains it.
+#[test]
+fn many_have_one_in_the_background() {
+    let sandbox = Sandbox::new();
+    let sink = Sink::with("PIPELINING", |moment| {
+        if let Heard::Content(_) = moment.heard {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Act::Agree
+    });
+    let most = Arc::new(AtomicUsize::new(0));
+    let url = sink.url();
+    std::thread::scope(|scope| {
+        for adder in 0..4 {
+            let (sandbox, url, most) = (&sandbox, &url, &most);
+            scope.spawn(move || {
+                for number in 0..10 {
+                    add(sandbox, url, &format!("p{adder}-{number}@y.example"), &[]);
+                    let workers = fs::read_dir(sandbox.path(".local/state/mailsend/queue.sqlite.d/workers"));
+                    most.fetch_max(workers.map_or(0, Iterator::count), Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    until("the last message", || sink.counts().len() == 40);
+    until("the end", || list(&sandbox, &["--all"]).iter().all(|one| one["status"] == "done"));
+    assert_eq!(sink.count(), 40);
+    let most = most.load(Ordering::SeqCst);
+    // One that begins while another ends.
+    assert!((1..=3).contains(&most), "{most} at once");
 }
 
 #[test]
@@ -264,7 +300,12 @@ fn it_is_on_the_disk_before_the_end() {
     assert!(output.status.success(), "{output:?}");
     let trace = fs::read_to_string(sandbox.path("trace")).expect("a trace");
     let last = |calls: &[&str]| {
-        trace.lines().rposition(|line| line.contains("sqlite-wal>") && calls.iter().any(|call| line.contains(call)))
+        trace
+            .lines()
+            .enumerate()
+            .filter(|(_, line)| line.contains("sqlite-wal>") && calls.iter().any(|call| line.contains(call)))
+            .map(|(at, _)| at)
+            .last()
     };
     let (written, synced) = (last(&["write(", "pwrite64("]), last(&["fsync(", "fdatasync("]));
     assert!(written.is_some() && synced > written, "{trace}");

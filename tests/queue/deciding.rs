@@ -96,7 +96,7 @@ fn nobody_drains_the_queue() {
     sandbox.run(&["queue", "list"]).exits(0).silently();
     let hours = 3 * 3_600_000_i64;
     database(&sandbox)
-        .execute("UPDATE job SET added = added - ?1, since = since - ?1", [hours])
+        .execute("UPDATE job SET added = added - ?1, due = due - ?1", [hours])
         .expect("a table of messages");
     let warned = sandbox.run(&["queue", "list"]).exits(0).says("nobody drains the queue: start 'mailsend worker'");
     assert!(warned.stderr.contains("for 3h"), "{warned:#?}");

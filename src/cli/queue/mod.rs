@@ -7,9 +7,10 @@ mod looking;
 mod moment;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use clap::{Args, Subcommand};
@@ -23,6 +24,7 @@ use super::{
 use crate::{
     config::{QueueTable, parse_duration, resolve_queue},
     queue::{QueueError, Store},
+    secret::private,
 };
 
 /// How long somebody drains the queue in the background who has only added something.
@@ -102,15 +104,36 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
         Some(text) => Some(parse_duration(text).map_err(|what| CliError::usage(format!("--limit: {what}")))?),
         None => None,
     };
-    if !args.background {
-        return worker::drain_once(context, limit, args.place, &args.report);
+    match args.background {
+        true => run_in_background(&args, &context),
+        false => worker::drain_once(context, limit, args.place, &args.report),
     }
+}
+
+/// Drains the queue for those who have only added something: one for all of them, or each would open connections.
+fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError> {
+    let begin = Instant::now();
     #[cfg(unix)]
     {
-        // A leader of a group has none; then it has its own already.
+        // Only the leader of a group cannot, and it is in nobody's way.
         let _ = rustix::process::setsid();
     }
-    worker::drain_once(context, Some(BACKGROUND), args.place, &args.report)
+    let (path, mut store) = own(context)?;
+    let lock = private::beside(&path, ".d").join("background");
+    let lock = File::options().write(true).create(true).truncate(false).open(&lock).map_err(|error| {
+        CliError::new(Exit::CannotCreate, format!("{} cannot be made", lock.display())).source(error)
+    })?;
+    // Who has it looks once more when it is free again, and finds what has brought us here.
+    while lock.try_lock().is_ok() {
+        let left = BACKGROUND.saturating_sub(begin.elapsed());
+        let exit = worker::drain_once(args.common.context()?, Some(left), args.place.clone(), &args.report)?;
+        // It is free at our end at the latest.
+        let _ = lock.unlock();
+        if exit == Exit::TryAgain || left.is_zero() || store.stats(looking::now())?.due == 0 {
+            return Ok(exit);
+        }
+    }
+    Ok(Exit::Success)
 }
 
 /// Where the queue is.

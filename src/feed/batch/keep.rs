@@ -215,3 +215,101 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
         self.verdict
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        feed::{ReturnPath, Values, recipe::Letter},
+        ledger::{self, Facts},
+        mail::{Content, Envelope, Mailbox, Piece, Source},
+        queue::{Place, Status},
+        rows::Layout,
+    };
+    use std::path::Path;
+
+    fn address(text: &str) -> Address {
+        Mailbox::parse(text).unwrap().address
+    }
+
+    fn letters(row: u64, content: Content) -> Made {
+        let envelope = Envelope::new(None, vec![address(&format!("p{row}@y.example"))]).unwrap();
+        let ticket = Ticket { row, position: None, attempts: 0, first: None, open: None, has_turn: false };
+        let letters = Letters { message_id: format!("<{row}@x>"), all: vec![Letter { envelope, content }] };
+        Made::Letters(ticket, letters, Vec::new())
+    }
+
+    fn bytes() -> Content {
+        Content::from_bytes(b"Subject: x\r\n\r\ny\r\n".to_vec())
+    }
+
+    fn missing() -> Content {
+        let mut content = bytes();
+        let source = Source::Path { path: "/nowhere/at/all".into(), modified: None };
+        content.push(Piece::base64(source, 0, 57));
+        content
+    }
+
+    /// Keeps what the press gives; tells what was queued and what was left.
+    async fn keep(folder: &Path, made: Vec<Made>, expected: u64) -> (Verdict, Vec<u64>, Vec<u64>) {
+        let path = folder.join("run.jsonl");
+        let (ledger, _) = Ledger::resume(&path, &Facts::default(), false).unwrap();
+        let store = Store::open(&folder.join("queue.sqlite")).unwrap();
+        let route = std::sync::Arc::new(Route { profile: None, server: "s".to_owned() });
+        let keeping =
+            Keeping { place: Place::default(), route, priority: 0, due: None, expires: i64::MAX, skips_bad: false };
+        let recipe = Recipe {
+            base: crate::message::Draft::new(Mailbox::parse("a@x.example").unwrap()),
+            values: Values::default(),
+            layout: Layout::find(&["to".to_owned()], None).unwrap(),
+            template: None,
+            set: serde_json::Map::new(),
+            dsn: DsnRequest::default(),
+            return_path: ReturnPath::Null,
+            redirect: None,
+            has_verp: false,
+        };
+        let (mut queued, mut left) = (Vec::new(), Vec::new());
+        let told = |told: BatchTold<'_>| match told {
+            BatchTold::Settled(record) => queued.extend(record.row.filter(|_| record.outcome.state == State::Queued)),
+            BatchTold::Left(row, _) => left.push(row),
+            _ => {}
+        };
+        let (press, results) = mpsc::channel(8);
+        press.send(vec![Made::Block((1..=expected).collect()), Made::End]).await.unwrap();
+        press.send(made).await.unwrap();
+        let (_stop, wish) = watch::channel(Stop::No);
+        let verdict = Keep::new(ledger, store, keeping, &recipe, told).run(results, wish).await;
+        (verdict, queued, left)
+    }
+
+    #[tokio::test]
+    async fn a_file_that_has_gone_takes_no_other_row_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = vec![letters(1, bytes()), letters(2, missing()), letters(3, bytes())];
+        let (verdict, queued, left) = keep(folder.path(), made, 3).await;
+        assert_eq!((queued, left), (vec![1, 3], vec![2]));
+        assert!(verdict.has_more && verdict.end.is_none());
+        // The next run finds it again, and adds the others no second time though the ledger has lost them.
+        let path = folder.path().join("run.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.lines().next().unwrap().to_owned() + "\n").unwrap();
+        let made = vec![letters(1, bytes()), letters(2, bytes()), letters(3, bytes())];
+        let (verdict, queued, _) = keep(folder.path(), made, 3).await;
+        assert_eq!((queued, verdict.has_more), (vec![1, 2, 3], false));
+        let mut count = 0;
+        let mut store = Store::open(&folder.path().join("queue.sqlite")).unwrap();
+        store.list(&Status::ALL, &mut |_| count += 1).unwrap();
+        assert_eq!(count, 3);
+        let past = ledger::past(&path, &Facts::default(), false).unwrap();
+        assert_eq!(past.of(2, &address("p2@y.example")), Some(State::Queued));
+    }
+
+    #[tokio::test]
+    async fn a_press_that_breaks_leaves_something_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let (verdict, queued, _) = keep(folder.path(), vec![letters(1, bytes()), Made::Defect], 2).await;
+        assert!(verdict.has_more && matches!(verdict.end, Some(End::Trouble(_))));
+        assert!(queued.len() <= 1);
+    }
+}

@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{OptionalExtension, Statement, Transaction, named_params};
+use rusqlite::{OptionalExtension, Transaction, named_params};
 
-use super::{Durability, QueueError, Store, Time, file_error, now};
+use super::{Durability, QueueError, Store, Time, file_error, now, run};
 use crate::{
     mail::{Content, Piece, Source},
     message::Blocks,
@@ -67,10 +67,9 @@ impl Store {
             private::sync_folder(&self.file("x")).map_err(|error| file_error(&self.folder, &error, false))?;
         }
         let added = self.write(Durability::Synced, |transaction| {
-            let mut insertion = Insertion::of(transaction)?;
             let add = |(job, (kept, name)): (&Job, &(Kept, String))| match named(transaction, job)? {
                 Some(first) => Ok((first, false)),
-                None => insertion.insert(job, name, kept, now).map(|()| (name.clone(), true)),
+                None => insert(transaction, job, name, kept, now).map(|()| (name.clone(), true)),
             };
             let added = jobs.iter().zip(&kept).map(add).collect::<Result<Vec<_>, rusqlite::Error>>();
             Ok(added?)
@@ -141,34 +140,18 @@ fn input_error(source: &Source, error: io::Error) -> QueueError {
 /// The name of the message that has the same key.
 fn named(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<Option<String>> {
     let Some(key) = &job.key else { return Ok(None) };
-    transaction.query_row("SELECT name FROM job WHERE key = ?", [key], |row| row.get(0)).optional()
+    let mut named = transaction.prepare_cached("SELECT name FROM job WHERE key = ?")?;
+    named.query_row([key], |row| row.get(0)).optional()
 }
 
-/// Statements that are prepared once for many messages.
-struct Insertion<'a> {
-    transaction: &'a Transaction<'a>,
-    job: Statement<'a>,
-    content: Statement<'a>,
-    recipient: Statement<'a>,
-}
-
-impl<'a> Insertion<'a> {
-    fn of(transaction: &'a Transaction<'a>) -> rusqlite::Result<Self> {
-        let job = transaction.prepare(
+fn insert(transaction: &Transaction<'_>, job: &Job, name: &str, kept: &Kept, now: Time) -> rusqlite::Result<()> {
+    let place = serde_json::to_string(&job.place);
+    run(transaction,
             "INSERT INTO job (name, key, state, priority, added, due, since, expires, attempts, generation, message_id,
                               sender, dsn_notify, dsn_return, dsn_envid, place, size, is_8bit, has_utf8_headers, is_file)
              VALUES (:name, :key, 0, :priority, :added, :due, :since, :expires, 0, 0, :message_id,
                      :sender, :notify, :return, :envid, :place, :size, :is_8bit, :has_utf8_headers, :is_file)",
-        )?;
-        let content = transaction.prepare("INSERT INTO content (job, octets) VALUES (?, ?)")?;
-        let recipient =
-            transaction.prepare("INSERT OR IGNORE INTO recipient (job, address, number) VALUES (?, ?, ?)")?;
-        Ok(Self { transaction, job, content, recipient })
-    }
-
-    fn insert(&mut self, job: &Job, name: &str, kept: &Kept, now: Time) -> rusqlite::Result<()> {
-        let place = serde_json::to_string(&job.place);
-        self.job.execute(named_params! {
+named_params! {
             ":name": name,
             ":key": job.key,
             ":priority": job.priority,
@@ -188,13 +171,13 @@ impl<'a> Insertion<'a> {
             ":has_utf8_headers": job.content.has_utf8_headers,
             ":is_file": matches!(kept, Kept::File(_)),
         })?;
-        let id = self.transaction.last_insert_rowid();
-        if let Kept::Octets(octets) = kept {
-            self.content.execute((id, &octets[..]))?;
-        }
-        for (number, address) in job.envelope.to().iter().enumerate() {
-            self.recipient.execute((id, AsRef::<str>::as_ref(address), number as i64))?;
-        }
-        Ok(())
+    let id = transaction.last_insert_rowid();
+    if let Kept::Octets(octets) = kept {
+        run(transaction, "INSERT INTO content (job, octets) VALUES (?, ?)", (id, &octets[..]))?;
     }
+    for (number, address) in job.envelope.to().iter().enumerate() {
+        let recipient = "INSERT OR IGNORE INTO recipient (job, address, number) VALUES (?, ?, ?)";
+        run(transaction, recipient, (id, AsRef::<str>::as_ref(address), number as i64))?;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@ use rusqlite::Transaction;
 use super::{
     Durability, Fault, QueueError, Store, Time,
     looking::{Found, find},
-    now,
+    now, run,
     settling::{Rest, free, hold, reopen},
 };
 use crate::queue::Status;
@@ -54,7 +54,7 @@ impl Store {
             free(transaction, found.id)?;
             due_at_once(transaction, found.id, now)?;
             let lives_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
-            transaction.execute(lives_again, (now, found.id))?;
+            run(transaction, lives_again, (now, found.id))?;
             Ok(())
         })
     }
@@ -115,7 +115,7 @@ impl Store {
             let vacuum = format!("PRAGMA incremental_vacuum({PAGES})");
             self.write(Durability::Written, |transaction| {
                 // Each row is a page.
-                let mut vacuum = transaction.prepare(&vacuum)?;
+                let mut vacuum = transaction.prepare_cached(&vacuum)?;
                 let mut pages = vacuum.query([])?;
                 while pages.next()?.is_some() {}
                 Ok(())
@@ -137,7 +137,7 @@ impl Store {
             if !allowed.contains(&found.status) {
                 return Err(QueueError::Standing { name: found.name, status: found.status }.into());
             }
-            transaction.execute("UPDATE job SET generation = generation + 1 WHERE id = ?", [found.id])?;
+            run(transaction, "UPDATE job SET generation = generation + 1 WHERE id = ?", [found.id])?;
             change(transaction, &found)?;
             Ok(found.name)
         })
@@ -146,7 +146,7 @@ impl Store {
     /// Removes up to `most` messages that this finds with this bound.
     fn delete_many(&mut self, sql: &str, bound: i64, most: usize) -> Result<u64, QueueError> {
         let (count, files) = self.write(Durability::Written, |transaction| {
-            let mut found = transaction.prepare(sql)?;
+            let mut found = transaction.prepare_cached(sql)?;
             let found = found.query_map((bound, most as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let found = found.collect::<rusqlite::Result<Vec<(i64, String, bool)>>>()?;
             for (id, ..) in &found {
@@ -161,14 +161,14 @@ impl Store {
 }
 
 fn due_at_once(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
-    transaction.execute("UPDATE job SET due = ?1, since = ?1 WHERE id = ?2", (now, id)).map(drop)
+    run(transaction, "UPDATE job SET due = ?1, since = ?1 WHERE id = ?2", (now, id)).map(drop)
 }
 
 fn delete(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     for table in
         ["DELETE FROM content WHERE job = ?", "DELETE FROM recipient WHERE job = ?", "DELETE FROM job WHERE id = ?"]
     {
-        transaction.execute(table, [id])?;
+        run(transaction, table, [id])?;
     }
     Ok(())
 }

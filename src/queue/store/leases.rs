@@ -4,7 +4,7 @@ use std::{collections::HashSet, fs, time::Duration};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::{Durability, QueueError, Store, Time, looking, settling, settling::Rest, worker, workers};
+use super::{Durability, QueueError, Store, Time, looking, run, settling, settling::Rest, worker, workers};
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
     queue::{Claim, Place, Worker},
@@ -60,7 +60,7 @@ impl Store {
         let passed_over = self.passed_over.clone();
         self.take(worker, now, lease, |transaction| {
             // The clock has been set back since these were noted.
-            transaction.execute(SET_BACK, [now])?;
+            run(transaction, SET_BACK, [now])?;
             due(transaction, most, now, &passed_over)
         })
     }
@@ -77,7 +77,7 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<Claim>, QueueError> {
         self.take(worker, now, lease, |transaction| {
-            let mut expired = transaction.prepare(EXPIRED)?;
+            let mut expired = transaction.prepare_cached(EXPIRED)?;
             expired.query_map((now, most as i64), |row| row.get(0))?.collect()
         })
     }
@@ -91,7 +91,7 @@ impl Store {
     ) -> Result<Vec<Claim>, QueueError> {
         let (claims, ended) = self.write(Durability::Synced, |transaction| {
             let ids = choose(transaction)?;
-            let mut take = transaction.prepare(
+            let mut take = transaction.prepare_cached(
                 "UPDATE job SET state = 1, generation = generation + 1, worker = ?, lease = ?, boot = ?, intent = NULL
                  WHERE id = ?
                  RETURNING id, generation, name, place, message_id, sender, dsn_notify, dsn_return, dsn_envid, attempts,
@@ -119,7 +119,7 @@ impl Store {
     fn load(&self, transaction: &Transaction<'_>, row: &Row<'_>) -> rusqlite::Result<Result<Claim, NotLoaded>> {
         let unreadable = |what: &str| Ok(Err(NotLoaded::Unreadable(format!("it cannot be read: {what}"))));
         let id: i64 = row.get("id")?;
-        let mut open = transaction.prepare(
+        let mut open = transaction.prepare_cached(
             "SELECT address FROM recipient WHERE job = ? AND (state IS NULL OR state = 'deferred') ORDER BY number",
         )?;
         let open = open.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
@@ -174,7 +174,7 @@ impl Store {
             content.push(Piece::verbatim(Source::Path { path, modified }, size));
             content
         } else {
-            let mut octets = transaction.prepare("SELECT octets FROM content WHERE job = ?")?;
+            let mut octets = transaction.prepare_cached("SELECT octets FROM content WHERE job = ?")?;
             match octets.query_row([row.get::<_, i64>("id")?], |row| row.get(0)).optional()? {
                 Some(octets) => Content::from_bytes(octets),
                 None => return Ok(Err("its octets are gone".to_owned())),
@@ -192,8 +192,8 @@ impl Store {
     /// Of the database: then none may.
     pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
         self.write(Durability::Written, |transaction| {
-            let mut intend =
-                transaction.prepare("UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1")?;
+            let mut intend = transaction
+                .prepare_cached("UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1")?;
             let may = claims.iter().map(|(id, generation)| Ok(intend.execute((now, id, generation))? == 1));
             Ok(may.collect::<rusqlite::Result<_>>()?)
         })
@@ -205,7 +205,7 @@ impl Store {
     /// Of the database.
     pub fn renew(&mut self, worker: &Worker, now: Time, lease: Duration) -> Result<(), QueueError> {
         self.write(Durability::Written, |transaction| {
-            transaction.execute(RENEW, (end(now, lease), worker.name()))?;
+            run(transaction, RENEW, (end(now, lease), worker.name()))?;
             Ok(())
         })
     }
@@ -250,7 +250,7 @@ impl Store {
     fn left(&self, now: Time) -> Result<Vec<Left>, QueueError> {
         let workers = workers(&self.folder);
         self.read(|transaction| {
-            let mut leases = transaction.prepare(LEASES)?;
+            let mut leases = transaction.prepare_cached(LEASES)?;
             let mut rows = leases.query([])?;
             let (mut left, mut alive, mut dead) = (Vec::new(), HashSet::new(), HashSet::new());
             while let Some(row) = rows.next()? {
@@ -304,7 +304,7 @@ impl Store {
         self.read(|transaction| {
             let expires = "SELECT min(expires) FROM job WHERE state = 0";
             let mut next: Option<Time> = transaction.query_row(expires, [], |row| row.get(0))?;
-            let mut due = transaction.prepare("SELECT min(due) FROM job WHERE state = 0 AND priority = ?")?;
+            let mut due = transaction.prepare_cached("SELECT min(due) FROM job WHERE state = 0 AND priority = ?")?;
             each_priority(transaction, |priority| {
                 let due: Option<Time> = due.query_row([priority], |row| row.get(0))?;
                 next = next.into_iter().chain(due).min();
@@ -327,7 +327,7 @@ fn end(now: Time, lease: Duration) -> Time {
 
 /// Messages that are due, in their turn.
 fn due(transaction: &Transaction<'_>, most: usize, now: Time, passed_over: &str) -> rusqlite::Result<Vec<i64>> {
-    let mut due = transaction.prepare(DUE)?;
+    let mut due = transaction.prepare_cached(DUE)?;
     let mut ids = Vec::new();
     each_priority(transaction, |priority| {
         let room = (most - ids.len()) as i64;
@@ -344,7 +344,7 @@ fn each_priority(
     transaction: &Transaction<'_>,
     mut each: impl FnMut(i64) -> rusqlite::Result<bool>,
 ) -> rusqlite::Result<()> {
-    let mut next = transaction.prepare(NEXT_PRIORITY)?;
+    let mut next = transaction.prepare_cached(NEXT_PRIORITY)?;
     let mut last = i64::MAX;
     while let Some(priority) = next.query_row([last], |row| row.get(0)).optional()? {
         if !each(priority)? {

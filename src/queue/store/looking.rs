@@ -50,7 +50,7 @@ impl Store {
         let [waiting, leased, held, done] = Status::ALL.map(wanted);
         self.read(|transaction| {
             let sql = format!("SELECT {OUTLINE} FROM job WHERE id > ? AND state IN (?, ?, ?, ?) ORDER BY id LIMIT ?");
-            let mut page = transaction.prepare(&sql)?;
+            let mut page = transaction.prepare_cached(&sql)?;
             let parameters = (last, waiting, leased, held, done, PAGE as i64);
             let page = page.query_map(parameters, |row| Ok((row.get("id")?, outline(row)?)))?;
             Ok(page.collect::<rusqlite::Result<_>>()?)
@@ -65,7 +65,7 @@ impl Store {
         self.read(|transaction| {
             let id = find(transaction, name)?.id;
             let sql = format!("SELECT {OUTLINE}, place, key, worker FROM job WHERE id = ?");
-            let mut entry = transaction.prepare(&sql)?.query_row([id], |row| {
+            let mut entry = transaction.prepare_cached(&sql)?.query_row([id], |row| {
                 let place: String = row.get("place")?;
                 Ok(Entry {
                     outline: outline(row)?,
@@ -75,7 +75,7 @@ impl Store {
                     all: Vec::new(),
                 })
             })?;
-            let mut all = transaction.prepare(
+            let mut all = transaction.prepare_cached(
                 "SELECT address, state, text, remote_id, server, time FROM recipient WHERE job = ? ORDER BY number",
             )?;
             entry.all = all.query_map([id], recipient)?.collect::<rusqlite::Result<_>>()?;
@@ -107,7 +107,7 @@ impl Store {
         self.read(|transaction| {
             let mut stats = Stats::default();
             let counts = "SELECT state, count(*), sum(size) FROM job GROUP BY state";
-            let mut counts = transaction.prepare(counts)?;
+            let mut counts = transaction.prepare_cached(counts)?;
             let mut rows = counts.query([])?;
             while let Some(row) = rows.next()? {
                 let (Code(status), count) = (row.get(0)?, row.get::<_, i64>(1)? as u64);
@@ -145,7 +145,7 @@ pub(super) fn find(transaction: &Transaction<'_>, name: &str) -> Result<Found, F
     if !is_beginning(name) {
         return Err(unknown().into());
     }
-    let mut found = transaction.prepare(NAMED)?;
+    let mut found = transaction.prepare_cached(NAMED)?;
     let mut found = found.query_map([name], |row| {
         let Code(status) = row.get(2)?;
         Ok(Found { id: row.get(0)?, name: row.get(1)?, status })

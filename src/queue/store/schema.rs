@@ -16,6 +16,8 @@ use crate::secret::private::{self, NotLocked};
 /// "Mail" in ASCII: tells our databases from others'.
 const APPLICATION: i64 = 0x4D61_696C;
 
+/// Statements that stay prepared: all of them.
+const STATEMENTS: usize = 64;
 /// How long others may have it.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether it is free again: what takes long is a sync, of a millisecond or two.
@@ -160,6 +162,7 @@ fn connect(path: &Path) -> Result<Connection, QueueError> {
         connection.pragma_update(None, "journal_size_limit", super::JOURNAL_LIMIT)
     };
     set().map_err(|error| super::error(path, &error))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 

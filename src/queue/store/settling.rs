@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::{Durability, QueueError, Store, Time};
+use super::{Durability, QueueError, Store, Time, run};
 use crate::{
     mail::{Outcome, Stage, State, clean},
     queue::{Next, Settlement, Status},
@@ -16,7 +16,7 @@ pub(super) struct Rest {
 
 impl Rest {
     pub fn of(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Self> {
-        let mut count = transaction.prepare(
+        let mut count = transaction.prepare_cached(
             "SELECT count(*) FILTER (WHERE state IS NULL OR state = 'deferred'), count(*) FILTER (WHERE state = 'unknown')
              FROM recipient WHERE job = ?",
         )?;
@@ -50,7 +50,7 @@ impl Store {
 fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time) -> rusqlite::Result<Option<String>> {
     let id = settlement.id;
     let found = transaction
-        .prepare("SELECT state, generation, intent IS NOT NULL FROM job WHERE id = ?")?
+        .prepare_cached("SELECT state, generation, intent IS NOT NULL FROM job WHERE id = ?")?
         .query_row([id], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?)))
         .optional()?;
     // Removed by somebody meanwhile.
@@ -65,7 +65,7 @@ fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time)
     }
     let is_attempt = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
     if is_attempt && matches!(settlement.next, Next::Done | Next::Held(_) | Next::Again(_) | Next::AgainUnknown(_)) {
-        transaction.execute("UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
+        run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
     }
     match &settlement.next {
         Next::More if has_lease => Ok(None),
@@ -92,7 +92,7 @@ fn note(
     is_latest: bool,
     now: Time,
 ) -> rusqlite::Result<()> {
-    let mut note = transaction.prepare(
+    let mut note = transaction.prepare_cached(
         "UPDATE recipient SET state = ?, text = ?, remote_id = ?, server = ?, time = ?
          WHERE job = ? AND address = ? AND state IS NOT 'accepted'",
     )?;
@@ -117,7 +117,7 @@ fn note(
         }
     }
     if let Some(last) = last {
-        transaction.execute("UPDATE job SET why = ? WHERE id = ?", (last, settlement.id))?;
+        run(transaction, "UPDATE job SET why = ? WHERE id = ?", (last, settlement.id))?;
     }
     Ok(())
 }
@@ -147,9 +147,9 @@ pub(super) fn conclude(
 
 /// It is over: its octets go. Returns its name if they are a file.
 fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<Option<String>> {
-    transaction.execute("DELETE FROM content WHERE job = ?", [id])?;
+    run(transaction, "DELETE FROM content WHERE job = ?", [id])?;
     transaction
-        .prepare(
+        .prepare_cached(
             "UPDATE job SET state = 3, finished = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL
              WHERE id = ? RETURNING name, is_file",
         )?
@@ -160,25 +160,25 @@ fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result
 pub(super) fn hold(transaction: &Transaction<'_>, id: i64, why: &str) -> rusqlite::Result<()> {
     let hold =
         "UPDATE job SET state = 2, why = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL WHERE id = ?";
-    transaction.execute(hold, (clean(why), id)).map(drop)
+    run(transaction, hold, (clean(why), id)).map(drop)
 }
 
 /// It is free, in its old turn.
 pub(super) fn free(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     let free = "UPDATE job SET state = 0, worker = NULL, lease = NULL, boot = NULL, intent = NULL WHERE id = ?";
-    transaction.execute(free, [id]).map(drop)
+    run(transaction, free, [id]).map(drop)
 }
 
 /// It is free, and due at this moment.
 fn again(transaction: &Transaction<'_>, id: i64, at: Time, now: Time) -> rusqlite::Result<Option<String>> {
     free(transaction, id)?;
-    transaction.execute("UPDATE job SET due = ?, since = ? WHERE id = ?", (at, now, id))?;
+    run(transaction, "UPDATE job SET due = ?, since = ? WHERE id = ?", (at, now, id))?;
     Ok(None)
 }
 
 /// Those of whom nobody knows whether they have it are open again.
 pub(super) fn reopen(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
-    transaction.execute("UPDATE recipient SET state = 'deferred' WHERE job = ? AND state = 'unknown'", [id]).map(drop)
+    run(transaction, "UPDATE recipient SET state = 'deferred' WHERE job = ? AND state = 'unknown'", [id]).map(drop)
 }
 
 /// Whoever had it cannot say any more whether it was sent.
@@ -190,11 +190,12 @@ pub(super) fn doubt(
     retries_unknown: bool,
 ) -> rusqlite::Result<()> {
     let state = if retries_unknown { State::Deferred } else { State::Unknown };
-    transaction.execute(
+    run(
+        transaction,
         "UPDATE recipient SET state = ?, text = ?, time = ? WHERE job = ? AND (state IS NULL OR state = 'deferred')",
         (state.as_str(), why, now, id),
     )?;
-    transaction.execute("UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
+    run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
     hold(transaction, id, why)?;
     if retries_unknown { free(transaction, id) } else { Ok(()) }
 }
