@@ -65,7 +65,7 @@ impl Places {
         Ok(Ways { outlets, retry })
     }
 
-    fn profile(&self, place: &Place) -> Result<Profile, CliError> {
+    pub(super) fn profile(&self, place: &Place) -> Result<Profile, CliError> {
         let mut request = match is_open(place) {
             true => self.own.request()?,
             false => Request { profile: place.profile.clone(), server: place.server.clone(), ..Request::default() },
@@ -80,7 +80,7 @@ impl Places {
     }
 
     /// Whether the password of our flags and of our environment is for this profile's host and user.
-    fn is_ours(&self, place: &Place, profile: &Profile) -> bool {
+    pub(super) fn is_ours(&self, place: &Place, profile: &Profile) -> bool {
         let host = |profile: &Profile| match &profile.server {
             Some(Server::Network { endpoint, .. }) => Some(endpoint.host.clone()),
             _ => None,

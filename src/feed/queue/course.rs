@@ -271,7 +271,12 @@ where
         if claim.expires <= now {
             return self.expire(claim);
         }
-        if self.is_stopping() {
+        let moment = Instant::now();
+        let lane = self.by_place.get(&claim.place).and_then(|key| self.lanes.get(key));
+        // It was asked for before that was known.
+        let is_left_alone = lane.is_some_and(|lane| lane.is_dark(moment)) || self.rests.has(&claim.place, moment);
+        if self.is_stopping() || is_left_alone {
+            self.drained.has_more = true;
             return self.note(&claim, Next::Released(None));
         }
         let key = match self.by_place.get(&claim.place) {
