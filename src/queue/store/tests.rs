@@ -1,7 +1,7 @@
 mod faults;
 mod model;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use super::*;
 use crate::{
@@ -98,7 +98,7 @@ fn a_message_goes_its_way() {
         },
         ..job(&["b@y.example", "\"c d\"@y.example"])
     };
-    let [(name, true)] = &store.add_at(&[job.clone()], 1_000).unwrap()[..] else { panic!("not added") };
+    let [(name, true)] = &store.add_at(std::slice::from_ref(&job), 1_000).unwrap()[..] else { panic!("not added") };
     assert!(store.has_news().unwrap());
     drop(store);
     let mut store = queue.open();
