@@ -59,7 +59,10 @@ impl Places {
         if profile.server.is_none() {
             return Err(no_server());
         }
-        let retry = profile.retry;
+        let mut retry = profile.retry;
+        if is_open(place) && self.own.retry > 0 {
+            retry.max_attempts = Some(self.own.retry.saturating_add(1));
+        }
         let own = self.is_ours(place, &profile).then_some(&self.own);
         let outlets = unattended(&profile, own, &self.context)?;
         Ok(Ways { outlets, retry })

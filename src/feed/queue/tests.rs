@@ -905,6 +905,37 @@ async fn leases_are_renewed_while_messages_are_under_way() {
     .await;
 }
 
+/// Each failure is one call, and few run at once. They take real time.
+#[tokio::test]
+async fn a_command_is_called_for_each_failure() {
+    let out = tempfile::tempdir().unwrap();
+    let command = format!("cat > {}/$$; ls {}", out.path().display(), out.path().display());
+    let draining = Draining { on_failure: OnFailure::Command(command), ends_idle: true, ..draining() };
+    let (mut bench, course) = bench(draining, |_| Ok(way(4, 16)));
+    let jobs: Vec<Job> = (0..12).map(|number| job(&[&format!("r{number}@y.example")])).collect();
+    let mut names = bench.add(&jobs);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        for _ in 0..12 {
+            delivery.answer(550, "5.1.1 no").await;
+        }
+        delivery
+    };
+    let (_delivery, drained) = tokio::join!(biased; testing, course);
+    assert_eq!(drained.counts[State::Failed as usize], 12);
+    let records = std::fs::read_dir(out.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let records = records.map(|record| serde_json::from_slice::<serde_json::Value>(&record).unwrap());
+    let mut told: Vec<String> = records
+        .map(|record| {
+            assert_eq!((&record["status"], &record["all"][0]["state"]), (&"done".into(), &"failed".into()), "{record}");
+            record["name"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    names.sort();
+    told.sort();
+    assert_eq!(told, names);
+}
+
 #[tokio::test]
 async fn a_command_takes_the_record_of_a_failure() {
     let folder = tempfile::tempdir().unwrap();
