@@ -61,6 +61,21 @@ pub struct Claim {
     pub attempts: u32,
     /// What is not accepted by then has failed.
     pub expires: Time,
+    /// Recipients that have failed, and whose failure was not told yet: whoever should have has died.
+    pub untold: Vec<Untold>,
+    /// Nobody is open: only the failures are to be told. The envelope then names those who have failed.
+    pub is_over: bool,
+}
+
+/// A failure that was noted and not told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Untold {
+    /// The recipient.
+    pub address: crate::mail::Address,
+    /// The reply or the trouble that decided.
+    pub text: String,
+    /// Which server; empty, if there was none.
+    pub server: String,
 }
 
 /// What an attempt came to.
@@ -75,6 +90,10 @@ pub struct Settlement<'a> {
     pub outcomes: &'a [(Outcome, std::sync::Arc<Route>)],
     /// What follows.
     pub next: Next,
+    /// The failures of the message are told with this, or nobody wants to know of them.
+    pub is_told: bool,
+    /// What tells its sender of them: added with what is noted, and only if the lease is the latest.
+    pub report: Option<&'a Job>,
 }
 
 /// What becomes of a message after an attempt.

@@ -9,6 +9,6 @@ mod store;
 mod worker;
 
 pub use error::QueueError;
-pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time};
+pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time, Untold};
 pub use store::{Added, Store};
 pub use worker::Worker;

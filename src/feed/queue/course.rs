@@ -262,9 +262,10 @@ where
             for claim in claims {
                 self.claimed(claim, now);
             }
-            for claim in answers.expired {
-                self.expire(claim);
-            }
+        }
+        // They are there even where nothing could be claimed behind them.
+        for claim in answers.expired {
+            self.expire(claim);
         }
         match answers.error {
             None => (self.told)(QueueTold::Alive),
@@ -283,6 +284,9 @@ where
     }
 
     fn claimed(&mut self, claim: Claim, now: i64) {
+        if claim.is_over {
+            return self.end(claim);
+        }
         if claim.expires <= now {
             return self.expire(claim);
         }
@@ -298,11 +302,13 @@ where
             Some(key) => *key,
             None => match (self.ways)(&claim.place) {
                 Ok(ways) => self.open_lane(claim.place.clone(), ways),
+                // A file may be missing for a moment, or a profile be written anew: that is no message's fault.
                 Err(trouble) => {
-                    let why = trouble.to_string();
-                    self.drained.held += 1;
-                    (self.told)(QueueTold::Held(&claim.name, &why));
-                    return self.note(&claim, Next::Held(why));
+                    self.drained.has_more = true;
+                    if let Some(pause) = self.rests.rest(&claim.place, moment) {
+                        (self.told)(QueueTold::Rests(&claim.place, &trouble, pause));
+                    }
+                    return self.note(&claim, Next::Released(None));
                 }
             },
         };
@@ -326,8 +332,17 @@ where
         self.desk.orders.notes.push(note);
     }
 
+    /// Nobody is open; only its failures were not told.
+    fn end(&mut self, claim: Claim) {
+        let place = claim.place.clone();
+        self.write(Open::new(claim, 0, 0), place);
+    }
+
     /// Its time is over.
     fn expire(&mut self, claim: Claim) {
+        if claim.is_over {
+            return self.end(claim);
+        }
         let what = "it has expired: no server has accepted it in time";
         let trouble = Trouble::new(Stage::Compose, Cause::TimedOut, what);
         let (profile, server) = (claim.place.profile.clone(), claim.place.server.clone().unwrap_or_default());
@@ -603,8 +618,8 @@ where
             _ => {}
         }
         let (outcomes, failed) = (open.take_noted(), std::mem::take(&mut open.failed));
-        let Open { name, id, generation, attempts, submission, has_expired, .. } = open;
-        let notice = (!failed.is_empty()).then_some(Notice { name, place, attempts, has_expired, submission, failed });
+        let Open { name, id, generation, submission, has_expired, .. } = open;
+        let notice = (!failed.is_empty()).then_some(Notice { name, place, has_expired, submission, failed });
         self.desk.orders.notes.push(Note { id, generation, outcomes, next, notice });
         // A message that is free again may be taken at once, and a report may have been added.
         (self.is_exhausted, self.is_curious, self.is_dirty) = (false, true, true);

@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
 use super::{Draining, milliseconds_of, notice::Notice, open::Settled};
 use crate::config::OnFailure;
-use crate::queue::{Claim, Next, Place, QueueError, Settlement, Store, Worker};
+use crate::queue::{Claim, Job, Next, Place, QueueError, Settlement, Store, Worker};
 
 /// Messages that have expired, or that are forgotten, taken in one round.
 const SWEEP: usize = 100;
@@ -234,35 +234,42 @@ impl Kit {
         if notes.is_empty() {
             return Ok(());
         }
-        let settlements: Vec<Settlement<'_>> = notes
-            .iter()
-            .map(|note| Settlement {
-                id: note.id,
-                generation: note.generation,
-                outcomes: &note.outcomes,
-                next: note.next.clone(),
-            })
-            .collect();
-        if self.draining.on_failure == OnFailure::Report {
-            // Before it is noted: whoever dies in between finds it by its key.
-            let mut reports = Vec::new();
-            for notice in notes.iter().filter_map(|note| note.notice.as_ref()) {
+        let mut reports = Vec::with_capacity(notes.len());
+        for note in notes.iter() {
+            let notice = note.notice.as_ref().filter(|_| self.draining.on_failure == OnFailure::Report);
+            let report = notice.map(|notice| {
                 let entry = self.store.show(&notice.name).ok();
-                match notice.report(entry.as_ref(), now, self.draining.lifetime) {
-                    Ok(report) => reports.extend(report),
-                    Err(what) => answers.warnings.push(what),
+                notice.report(entry.as_ref(), now, self.draining.lifetime)
+            });
+            reports.push(match report {
+                None => None,
+                Some(Ok(report)) => report,
+                Some(Err(what)) => {
+                    answers.warnings.push(what);
+                    None
                 }
-            }
-            if !reports.is_empty() {
-                self.store.add(&reports)?;
-            }
+            });
         }
-        self.store.settle(&settlements, now)?;
+        let settlement = |(note, report)| {
+            let Note { id, generation, outcomes, next, notice }: &Note = note;
+            let report: &Option<Job> = report;
+            Settlement {
+                id: *id,
+                generation: *generation,
+                outcomes,
+                next: next.clone(),
+                is_told: notice.is_some(),
+                report: report.as_ref(),
+            }
+        };
+        let settlements: Vec<Settlement<'_>> = notes.iter().zip(&reports).map(settlement).collect();
+        let latest = self.store.settle(&settlements, now)?;
         let notes = std::mem::take(notes);
         if matches!(self.draining.on_failure, OnFailure::Command(_)) {
-            for notice in notes.into_iter().filter_map(|note| note.notice) {
-                let entry = self.store.show(&notice.name)?;
-                answers.failed.extend(serde_json::to_string(&entry));
+            for (note, _) in notes.into_iter().zip(latest).filter(|(_, is_latest)| *is_latest) {
+                // Purged meanwhile by somebody who does not want to know.
+                let entry = note.notice.and_then(|notice| self.store.show(&notice.name).ok());
+                answers.failed.extend(entry.and_then(|entry| serde_json::to_string(&entry).ok()));
             }
         }
         Ok(())

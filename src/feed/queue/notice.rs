@@ -20,7 +20,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Notice {
     pub name: String,
     pub place: Place,
-    pub attempts: u32,
     pub has_expired: bool,
     pub submission: Submission,
     pub failed: Vec<Settled>,
@@ -66,7 +65,7 @@ impl Notice {
             priority: 0,
             due: None,
             expires: now.saturating_add(milliseconds_of(lifetime)),
-            key: Some(format!("failure of {} {}", self.name, self.attempts)),
+            key: None,
         }))
     }
 }

@@ -1,12 +1,12 @@
 //! A message under way, and what its outcomes mean for it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     feed::once::{is_one_too_many, may_change},
     ledger::Record,
-    mail::{Cause, Outcome, Route, State, Submission, Trouble},
-    queue::{Claim, Next},
+    mail::{Cause, Outcome, Reply, Route, Stage, State, Submission, Trouble},
+    queue::{Claim, Next, Untold},
 };
 
 /// A message on its way.
@@ -38,6 +38,8 @@ pub(super) struct Open {
     again: Option<i64>,
     /// Why nobody can know of some recipient.
     unknown: Option<String>,
+    /// Why the message cannot be read: that is the queue's trouble, and no recipient's.
+    unreadable: Option<String>,
     /// Those of whom nobody can know are tried again.
     retries_unknown: bool,
     /// It was not taken, and may be at this moment.
@@ -73,7 +75,7 @@ pub(super) struct Rules {
 
 impl Open {
     pub fn new(claim: Claim, number: u64, lane: u64) -> Self {
-        let Claim { id, name, generation, mut submission, attempts, expires, .. } = claim;
+        let Claim { id, name, generation, mut submission, attempts, expires, untold, .. } = claim;
         submission.id = number;
         Self {
             name,
@@ -87,11 +89,12 @@ impl Open {
             has_intent: false,
             has_expired: false,
             noted: Vec::new(),
-            failed: Vec::new(),
+            failed: untold.into_iter().map(settled_before).collect(),
             overflow: Vec::new(),
             has_accepted: false,
             again: None,
             unknown: None,
+            unreadable: None,
             retries_unknown: false,
             released: None,
             is_handed_back: false,
@@ -158,6 +161,13 @@ impl Open {
                 self.unknown.get_or_insert(why);
             }
             State::Accepted => self.has_accepted = true,
+            State::Failed if outcome.trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Input) => {
+                outcome.state = State::Deferred;
+                let why = outcome.trouble.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.unreadable.get_or_insert(why);
+                self.noted.push((outcome.clone(), route.clone()));
+                return Meaning::Deferred((outcome, route));
+            }
             State::Failed | State::Skipped | State::Queued => {}
         }
         let settled = (outcome, route);
@@ -198,14 +208,42 @@ impl Open {
 
     /// What follows, once it is over.
     pub fn next(&self) -> Next {
+        if let Some(why) = &self.unreadable {
+            return Next::Held(why.clone());
+        }
         match (&self.unknown, self.again, self.released) {
-            (Some(why), ..) => Next::Held(format!("nobody can know whether the server has it: {why}")),
-            (None, Some(at), _) if self.retries_unknown => Next::AgainUnknown(at),
-            (None, Some(at), _) => Next::Again(at),
+            (_, Some(at), _) if self.retries_unknown => Next::AgainUnknown(at),
+            // Of whom nobody can know is held once nobody else is left.
+            (_, Some(at), _) => Next::Again(at),
+            (Some(why), None, _) => Next::Held(format!("nobody can know whether the server has it: {why}")),
             (None, None, Some(at)) => Next::Released(at),
             (None, None, None) => Next::Done,
         }
     }
+}
+
+/// A failure that an earlier worker has noted and not told. What it was is known as text.
+fn settled_before(untold: Untold) -> Settled {
+    let Untold { address, text, server } = untold;
+    let reply = text.split_once(' ').and_then(|(code, rest)| {
+        let code = code.parse().ok().filter(|code| (200..600).contains(code))?;
+        Some(Reply { code, lines: vec![rest.to_owned()] })
+    });
+    let trouble = match reply {
+        Some(_) => None,
+        None => Some(Trouble::new(Stage::Compose, Cause::Refused, text)),
+    };
+    let outcome = Outcome {
+        recipient: address,
+        state: State::Failed,
+        stage: if reply.is_some() { Stage::Data } else { Stage::Compose },
+        reply,
+        trouble,
+        remote_id: None,
+        dsn: None,
+        elapsed: Duration::ZERO,
+    };
+    (outcome, Arc::new(Route { profile: None, server }))
 }
 
 /// Whether every message of the place would end like this one.

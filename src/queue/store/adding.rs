@@ -24,13 +24,22 @@ const SMALL: u64 = 64 * 1024;
 pub type Added = (String, bool);
 
 /// The octets of a message, kept.
-enum Kept {
+pub(super) enum Kept {
     Octets(Arc<[u8]>),
     File(Draft),
 }
 
+impl Kept {
+    /// A message has it, or none.
+    pub fn take(&mut self, is_taken: bool) {
+        if let Kept::File(draft) = self {
+            draft.is_taken = is_taken;
+        }
+    }
+}
+
 /// A file that is removed, unless a message has it.
-struct Draft {
+pub(super) struct Draft {
     path: PathBuf,
     is_taken: bool,
 }
@@ -54,18 +63,7 @@ impl Store {
     }
 
     pub(super) fn add_at(&mut self, jobs: &[Job], now: Time) -> Result<Vec<Added>, QueueError> {
-        let known = self.read(|transaction| {
-            let known = jobs.iter().map(|job| named(transaction, job)).collect::<Result<Vec<_>, _>>();
-            Ok(known?)
-        })?;
-        let mut kept = Vec::with_capacity(jobs.len());
-        for (job, known) in jobs.iter().zip(known) {
-            let name = known.unwrap_or_else(|| self.stamp.mark());
-            kept.push((self.keep(&name, job)?, name));
-        }
-        if kept.iter().any(|(kept, _)| matches!(kept, Kept::File(_))) {
-            private::sync_folder(&self.file("x")).map_err(|error| file_error(&self.folder, &error, false))?;
-        }
+        let mut kept = self.keep_all(jobs)?;
         let added = self.write(Durability::Synced, |transaction| {
             let add = |(job, (kept, name)): (&Job, &(Kept, String))| match named(transaction, job)? {
                 Some(first) => Ok((first, false)),
@@ -75,11 +73,22 @@ impl Store {
             Ok(added?)
         })?;
         for ((kept, _), (_, is_new)) in kept.iter_mut().zip(&added) {
-            if let Kept::File(draft) = kept {
-                draft.is_taken = *is_new;
-            }
+            kept.take(*is_new);
         }
         Ok(added)
+    }
+
+    /// Keeps the octets of these messages under new names; what is a file is on the disk.
+    pub(super) fn keep_all(&mut self, jobs: &[Job]) -> Result<Vec<(Kept, String)>, QueueError> {
+        let mut kept = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let name = self.stamp.mark();
+            kept.push((self.keep(&name, job)?, name));
+        }
+        if kept.iter().any(|(kept, _)| matches!(kept, Kept::File(_))) {
+            private::sync_folder(&self.file("x")).map_err(|error| file_error(&self.folder, &error, false))?;
+        }
+        Ok(kept)
     }
 
     /// Reads all of the message; what is large becomes a file on the disk.
@@ -144,7 +153,20 @@ fn named(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<Option<St
     named.query_row([key], |row| row.get(0)).optional()
 }
 
-fn insert(transaction: &Transaction<'_>, job: &Job, name: &str, kept: &Kept, now: Time) -> rusqlite::Result<()> {
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    job: &Job,
+    name: &str,
+    kept: &Kept,
+    now: Time,
+) -> rusqlite::Result<()> {
+    if let Kept::File(draft) = kept
+        && !draft.path.exists()
+    {
+        // Whoever has swept has taken it for one that nobody adds any more: a machine may sleep for long.
+        let what = io::Error::new(io::ErrorKind::NotFound, "the file of the message has gone while it was added");
+        return Err(rusqlite::Error::ToSqlConversionFailure(what.into()));
+    }
     let place = serde_json::to_string(&job.place);
     run(transaction,
             "INSERT INTO job (name, key, state, priority, added, due, since, expires, attempts, generation, message_id,

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use super::{Durability, QueueError, Store, Time, looking, run, settling, settling::Rest, worker, workers};
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
-    queue::{Claim, Place, Worker},
+    queue::{Claim, Place, Untold, Worker},
 };
 
 /// A file without a message is younger while its message is being added.
@@ -32,6 +32,7 @@ pub(super) const LEASES: &str = "SELECT id, lease, worker, boot FROM job WHERE s
 struct Left {
     id: i64,
     lease: i64,
+    worker: String,
     /// Whether it was sent is in doubt even without an intent.
     is_doubtful: bool,
     why: &'static str,
@@ -129,6 +130,9 @@ impl Store {
         let Ok(from) = row.get::<_, Option<String>>("sender")?.map(|text| address(&text).ok_or(())).transpose() else {
             return unreadable("its sender is damaged");
         };
+        let Some(untold) = untold(transaction, id)? else { return unreadable("an address is damaged") };
+        let is_over = to.is_empty();
+        let to = if is_over { untold.iter().map(|untold| untold.address.clone()).collect() } else { to };
         let Ok(envelope) = Envelope::new(from, to) else { return Ok(Err(NotLoaded::NobodyOpen)) };
         let Ok(place) = serde_json::from_str(&row.get::<_, String>("place")?) else {
             return unreadable("what it says of its way is damaged");
@@ -153,6 +157,8 @@ impl Store {
             submission,
             attempts: row.get("attempts")?,
             expires: row.get("expires")?,
+            untold,
+            is_over,
         }))
     }
 
@@ -191,7 +197,9 @@ impl Store {
     /// # Errors
     /// Of the database: then none may.
     pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
-        self.write(Durability::Written, |transaction| {
+        // A loss of power must be told from a death, or take no intent away.
+        let durability = if self.boot.is_some() { Durability::Written } else { Durability::Synced };
+        self.write(durability, |transaction| {
             let mut intend = transaction
                 .prepare_cached("UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1")?;
             let may = claims.iter().map(|(id, generation)| Ok(intend.execute((now, id, generation))? == 1));
@@ -224,9 +232,10 @@ impl Store {
         let (counts, ended) = self.write(Durability::Synced, |transaction| {
             let (mut counts, mut ended) = ((0, 0), Vec::new());
             for left in &left {
-                let still = "SELECT intent IS NOT NULL FROM job WHERE id = ? AND state = 1 AND lease = ?";
-                let intent =
-                    transaction.query_row(still, (left.id, left.lease), |row| row.get::<_, bool>(0)).optional()?;
+                let still =
+                    "SELECT intent IS NOT NULL FROM job WHERE id = ? AND state = 1 AND lease = ? AND worker = ?";
+                let whose = (left.id, left.lease, &left.worker);
+                let intent = transaction.query_row(still, whose, |row| row.get::<_, bool>(0)).optional()?;
                 // Renewed, settled or taken up by somebody else meanwhile.
                 let Some(has_intent) = intent else { continue };
                 let rest = Rest::of(transaction, left.id)?;
@@ -268,7 +277,7 @@ impl Store {
                     (false, false) if lease <= now => "the worker stood still while it was sent",
                     _ => continue,
                 };
-                left.push(Left { id: row.get(0)?, lease, is_doubtful: is_of_another_boot, why });
+                left.push(Left { id: row.get(0)?, lease, worker, is_doubtful: is_of_another_boot, why });
             }
             Ok(left)
         })
@@ -280,17 +289,21 @@ impl Store {
         if std::mem::replace(&mut self.is_swept, true) {
             return Ok(());
         }
+        // An end that a loss of power could take back would come back without its file.
+        self.sync()?;
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let (path, name) = (entry.path(), entry.file_name());
             let Some(name) = name.to_str().filter(|name| looking::is_name(name)) else { continue };
             if worker::is_old(&path, ORPHAN_FOR) {
-                let has_message = "SELECT EXISTS (SELECT 1 FROM job WHERE name = ? AND state <> 3)";
-                let has_message: bool =
-                    self.read(|transaction| Ok(transaction.query_row(has_message, [name], |row| row.get(0))?))?;
-                if !has_message {
-                    // What cannot be removed is no harm but to the disk.
-                    let _ = fs::remove_file(path);
-                }
+                // Nobody adds its message meanwhile; who does so later finds that it is gone.
+                self.write(Durability::Written, |transaction| {
+                    let has_message = "SELECT EXISTS (SELECT 1 FROM job WHERE name = ? AND state <> 3)";
+                    if !transaction.query_row(has_message, [name], |row| row.get::<_, bool>(0))? {
+                        // What cannot be removed is no harm but to the disk.
+                        let _ = fs::remove_file(&path);
+                    }
+                    Ok(())
+                })?;
             }
         }
         Ok(())
@@ -353,6 +366,19 @@ fn each_priority(
         last = priority;
     }
     Ok(())
+}
+
+/// The failures of a message that were not told; nothing, if an address among them is damaged.
+fn untold(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Vec<Untold>>> {
+    let mut untold = transaction.prepare_cached(
+        "SELECT address, text, server FROM recipient WHERE job = ? AND state = 'failed' AND NOT is_told ORDER BY number",
+    )?;
+    let rows = untold.query_map([id], |row| {
+        let (text, server): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
+        let (text, server) = (text.unwrap_or_default(), server.unwrap_or_default());
+        Ok(address(&row.get::<_, String>(0)?).map(|address| Untold { address, text, server }))
+    })?;
+    rows.collect()
 }
 
 /// It was an address when the message was added; what it was parsed to is not parsed again.

@@ -78,6 +78,7 @@ CREATE TABLE recipient (
     remote_id TEXT,
     server TEXT,
     time INTEGER,
+    is_told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, address)
 ) WITHOUT ROWID;
 "];

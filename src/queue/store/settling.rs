@@ -2,74 +2,113 @@
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::{Durability, QueueError, Store, Time, run};
+use super::{Durability, QueueError, Store, Time, adding, run};
 use crate::{
     mail::{Outcome, Stage, State, clean},
-    queue::{Next, Settlement, Status},
+    queue::{Job, Next, Settlement, Status},
 };
 
 /// How many recipients of a message have not ended, and of how many nobody knows.
 pub(super) struct Rest {
     pub open: i64,
     pub unknown: i64,
+    /// Failed, and nobody was told.
+    pub untold: i64,
 }
 
 impl Rest {
     pub fn of(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Self> {
         let mut count = transaction.prepare_cached(
-            "SELECT count(*) FILTER (WHERE state IS NULL OR state = 'deferred'), count(*) FILTER (WHERE state = 'unknown')
+            "SELECT count(*) FILTER (WHERE state IS NULL OR state = 'deferred'), count(*) FILTER (WHERE state = 'unknown'),
+                    count(*) FILTER (WHERE state = 'failed' AND NOT is_told)
              FROM recipient WHERE job = ?",
         )?;
-        count.query_row([id], |row| Ok(Rest { open: row.get(0)?, unknown: row.get(1)? }))
+        count.query_row([id], |row| Ok(Rest { open: row.get(0)?, unknown: row.get(1)?, untold: row.get(2)? }))
     }
 
     fn is_over(&self) -> bool {
-        self.open == 0 && self.unknown == 0
+        self.open == 0 && self.unknown == 0 && self.untold == 0
     }
 }
 
 impl Store {
-    /// Notes what came of attempts, all in one transaction.
+    /// Notes what came of attempts, all in one transaction. Tells for each whether its lease was the latest: what failed
+    /// under another one is nobody's to be told.
     ///
     /// # Errors
     /// Of the database.
-    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<(), QueueError> {
-        let ended = self.write(Durability::Written, |transaction| {
-            let mut ended = Vec::new();
+    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<Vec<bool>, QueueError> {
+        let reports: Vec<Job> = settlements.iter().filter_map(|settlement| settlement.report.cloned()).collect();
+        let mut kept = self.keep_all(&reports)?;
+        let (ended, latest) = self.write(Durability::Written, |transaction| {
+            let (mut ended, mut latest) = (Vec::new(), Vec::with_capacity(settlements.len()));
+            let mut reports = reports.iter().zip(&kept);
             for settlement in settlements {
-                ended.extend(settle(transaction, settlement, now)?);
+                let report = settlement.report.and_then(|_| reports.next());
+                let (is_latest, file) = settle(transaction, settlement, now)?;
+                ended.extend(file);
+                latest.push(is_latest);
+                if let Some((report, (kept, name))) = report.filter(|_| is_latest) {
+                    adding::insert(transaction, report, name, kept, now)?;
+                }
             }
-            Ok(ended)
+            Ok((ended, latest))
         })?;
+        let added = settlements.iter().zip(&latest).filter(|(settlement, _)| settlement.report.is_some());
+        for ((kept, _), (_, is_latest)) in kept.iter_mut().zip(added) {
+            kept.take(*is_latest);
+        }
         self.end_files(&ended);
-        Ok(())
+        Ok(latest)
     }
 }
 
-/// Returns the name of a large message that has ended.
-fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time) -> rusqlite::Result<Option<String>> {
+/// Returns whether the lease was the latest, and the name of a large message that has ended.
+fn settle(
+    transaction: &Transaction<'_>,
+    settlement: &Settlement<'_>,
+    now: Time,
+) -> rusqlite::Result<(bool, Option<String>)> {
     let id = settlement.id;
     let found = transaction
         .prepare_cached("SELECT state, generation, intent IS NOT NULL FROM job WHERE id = ?")?
         .query_row([id], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?)))
         .optional()?;
     // Removed by somebody meanwhile.
-    let Some((Code(status), generation, has_intent)) = found else { return Ok(None) };
+    let Some((Code(status), generation, has_intent)) = found else { return Ok((false, None)) };
     // Taken up since, though by nobody yet: what is said here is the latest truth all the same.
     let is_latest = generation == settlement.generation && status != Status::Done;
     let has_lease = is_latest && status == Status::Leased;
     note(transaction, settlement, is_latest, now)?;
+    if is_latest && settlement.is_told {
+        run(transaction, "UPDATE recipient SET is_told = 1 WHERE job = ? AND state = 'failed'", [id])?;
+    }
     let rest = Rest::of(transaction, id)?;
     if !is_latest {
-        return if status != Status::Done && rest.is_over() { finish(transaction, id, now) } else { Ok(None) };
+        let ended = if status != Status::Done && rest.is_over() { finish(transaction, id, now)? } else { None };
+        return Ok((false, ended));
     }
+    follow(transaction, settlement, (has_lease, has_intent), &rest, now).map(|ended| (true, ended))
+}
+
+/// Does what follows for a message, as its latest lease says.
+fn follow(
+    transaction: &Transaction<'_>,
+    settlement: &Settlement<'_>,
+    (has_lease, has_intent): (bool, bool),
+    rest: &Rest,
+    now: Time,
+) -> rusqlite::Result<Option<String>> {
+    let id = settlement.id;
     let is_attempt = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
     if is_attempt && matches!(settlement.next, Next::Done | Next::Held(_) | Next::Again(_) | Next::AgainUnknown(_)) {
         run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
     }
     match &settlement.next {
         Next::More if has_lease => Ok(None),
-        Next::Done => conclude(transaction, id, &rest, now),
+        // Whoever says so has lost count of them.
+        Next::Done if rest.open > 0 => free(transaction, id).map(|()| None),
+        Next::Done => conclude(transaction, id, rest, now),
         _ if rest.is_over() => finish(transaction, id, now),
         Next::AgainUnknown(at) => {
             reopen(transaction, id)?;
@@ -79,7 +118,7 @@ fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time)
         _ if !has_lease && rest.unknown > 0 => Ok(None),
         Next::More => Ok(None),
         Next::Held(why) => hold(transaction, id, why).map(|()| None),
-        _ if rest.open == 0 => conclude(transaction, id, &rest, now),
+        _ if rest.open == 0 => conclude(transaction, id, rest, now),
         Next::Again(at) | Next::Released(Some(at)) => again(transaction, id, *at, now),
         Next::Released(None) => free(transaction, id).map(|()| None),
     }
@@ -136,6 +175,10 @@ pub(super) fn conclude(
     rest: &Rest,
     now: Time,
 ) -> rusqlite::Result<Option<String>> {
+    if rest.untold > 0 && rest.unknown == 0 {
+        // Whoever takes it tells of them.
+        return free(transaction, id).map(|()| None);
+    }
     if rest.unknown == 0 {
         return finish(transaction, id, now);
     }
