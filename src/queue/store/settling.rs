@@ -100,8 +100,14 @@ fn follow(
     now: Time,
 ) -> rusqlite::Result<Option<String>> {
     let id = settlement.id;
-    let is_attempt = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
-    if is_attempt && matches!(settlement.next, Next::Done | Next::Held(_) | Next::Again(_) | Next::AgainUnknown(_)) {
+    let was_tried = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
+    let is_attempt = match settlement.next {
+        Next::Again(_) | Next::AgainUnknown(_) => true,
+        // What has expired, or goes nowhere, is not tried.
+        Next::Done | Next::Held(_) => was_tried,
+        Next::More | Next::Released(_) => false,
+    };
+    if is_attempt {
         run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
     }
     match &settlement.next {
