@@ -46,19 +46,23 @@ impl Places {
     /// The way that a place means.
     ///
     /// # Errors
-    /// [`Cause::Configuration`] if there is none: the profile has gone, or never had a server.
+    /// [`Cause::Configuration`]: at [`Stage::Compose`] if there is none, since the profile has gone or never had a
+    /// server; at [`Stage::Connect`] if it cannot be used now.
     pub fn ways(&self, place: &Place) -> Result<Ways, Trouble> {
-        self.resolve(place).map_err(|error| {
-            let trouble = Trouble::new(Stage::Connect, Cause::Configuration, &error.message);
-            error.hints.into_iter().fold(trouble, Trouble::hint)
-        })
+        let trouble = |stage| {
+            move |error: CliError| {
+                let trouble = Trouble::new(stage, Cause::Configuration, &error.message);
+                error.hints.into_iter().fold(trouble, Trouble::hint)
+            }
+        };
+        let profile = self.profile(place).map_err(trouble(Stage::Compose))?;
+        if profile.server.is_none() {
+            return Err(trouble(Stage::Compose)(no_server()));
+        }
+        self.made(place, profile).map_err(trouble(Stage::Connect))
     }
 
-    fn resolve(&self, place: &Place) -> Result<Ways, CliError> {
-        let profile = self.profile(place)?;
-        if profile.server.is_none() {
-            return Err(no_server());
-        }
+    fn made(&self, place: &Place, profile: Profile) -> Result<Ways, CliError> {
         let mut retry = profile.retry;
         if is_open(place) && self.own.retry > 0 {
             retry.max_attempts = Some(self.own.retry.saturating_add(1));

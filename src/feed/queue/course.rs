@@ -302,7 +302,13 @@ where
             Some(key) => *key,
             None => match (self.ways)(&claim.place) {
                 Ok(ways) => self.open_lane(claim.place.clone(), ways),
-                // A file may be missing for a moment, or a profile be written anew: that is no message's fault.
+                Err(trouble) if trouble.stage == Stage::Compose => {
+                    let why = trouble.to_string();
+                    self.drained.held += 1;
+                    (self.told)(QueueTold::Held(&claim.name, &why));
+                    return self.note(&claim, Next::Held(why));
+                }
+                // A file may be missing for a moment: that is no message's fault.
                 Err(trouble) => {
                     self.drained.has_more = true;
                     if let Some(pause) = self.rests.rest(&claim.place, moment) {

@@ -97,7 +97,8 @@ pub struct Drained {
 }
 
 /// Drains the queue until it is to stop, or nothing is due any more. A way is asked for when the first message of its
-/// place is due; if there is none, the messages of the place are held. What happens is told at once, on the thread of
+/// place is due; if there is none ([`crate::mail::Stage::Compose`]), the messages of the place are held; if it cannot be used now, the
+/// place is left alone for a while. What happens is told at once, on the thread of
 /// the engine: who is told does not wait.
 pub async fn drain(
     store: Store,

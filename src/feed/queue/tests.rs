@@ -567,14 +567,16 @@ async fn what_has_expired_has_failed() {
 #[tokio::test(start_paused = true)]
 async fn a_place_that_nobody_knows_holds_its_messages_and_no_others() {
     let gone = |place: &Place| match place.profile.as_deref() {
-        Some("gone") => Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no profile 'gone'")),
+        Some("gone") => Err(Trouble::new(Stage::Compose, Cause::Configuration, "there is no profile 'gone'")),
+        Some("broken") => Err(Trouble::new(Stage::Connect, Cause::Configuration, "ca.pem cannot be read")),
         _ => Ok(way(1, 1)),
     };
     let drained = play(draining(), gone, async |bench| {
         bench.add(&[Job { place: place("gone"), ..job(&["a@y.example"]) }, job(&["b@y.example"])]);
+        bench.add(&[Job { place: place("broken"), ..job(&["c@y.example"]) }]);
         bench.delivery().await.answer(250, "ok").await;
         settle().await;
-        assert_eq!(bench.left(), ["a@y.example held"]);
+        assert_eq!(bench.left(), ["a@y.example held", "c@y.example waiting"]);
         assert!(bench.told().contains(&"held: there is no profile 'gone'".to_owned()));
     })
     .await;

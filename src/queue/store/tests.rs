@@ -1,5 +1,6 @@
 mod faults;
 mod model;
+mod telling;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -61,7 +62,8 @@ fn outcome(recipient: &str, state: State, text: &str) -> (Outcome, Arc<Route>) {
 }
 
 fn settle(store: &mut Store, claim: &Claim, outcomes: &[(Outcome, Arc<Route>)], next: Next, now: Time) {
-    let settlement = Settlement { id: claim.id, generation: claim.generation, outcomes, next };
+    let settlement =
+        Settlement { id: claim.id, generation: claim.generation, outcomes, next, is_told: true, report: None };
     store.settle(&[settlement], now).unwrap();
 }
 
@@ -371,6 +373,8 @@ fn four_workers_take_each_message_once() {
                 generation: claim.generation,
                 outcomes: &outcomes,
                 next: Next::Done,
+                is_told: true,
+                report: None,
             };
             store.settle(&claims.iter().map(settlement).collect::<Vec<_>>(), 0).unwrap();
             taken.extend(claims.iter().map(|claim| claim.id));
