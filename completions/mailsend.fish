@@ -90,6 +90,7 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -s h -l help -d 'Print h
 complete -c mailsend -n "__fish_mailsend_needs_command" -s V -l version -d 'Print version'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "batch" -d 'Send a message for each row of a table'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "queue" -d 'Look at the queue, and decide about what is in it'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "worker" -d 'Send what is in the queue, until stopped'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "report" -d 'Show what a batch came to, from its ledger or from records'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, show, add, import, remove or check profiles'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "template" -d 'List, check or render templates'
@@ -262,6 +263,26 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s h -l help -d 'Print help'
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s p -l profile -d 'Use this profile of the configuration' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l server -d 'Use this server instead of a profile' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l user -d 'Log in as this user' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l password-command -d 'Take the password from the output of this shell command' -r -f -a "(__fish_complete_command)"
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l password-file -d 'Take the password from this file, which only its owner may read' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l password-fd -d 'Take the password from this open file descriptor' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s o -d 'Set any key of a profile for this call, such as -o tls.ca-file=ca.pem' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l retry -d 'Try again up to N times what was deferred' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l timeout -d 'Limit for connecting, greeting, each command and each block of the message' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l concurrency -d 'Connections at once to each server (pool.max-connections)' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l lease -d 'How long a message is this worker\'s without a sign of life, 5m by default' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l report -d 'Write a record for every recipient that has ended to FILE, or to standard output (-)' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l format -d 'Format of the records; without --report they go to standard output' -r -f -a "human\t'A line for people'
+json\t'A JSON object per line'
+csv\t'Comma-separated values'"
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s v -l verbose -d 'Say what is done'
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l trace -d 'Show the whole dialogue with the server, without secrets'
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l html -d 'Write a page with plots to FILE, - for standard output' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand report" -l list -d 'Print a line for everybody who ended so; with --json the records' -r -f -a "accepted\t'A server took responsibility'
 deferred\t'Not now'
