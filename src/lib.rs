@@ -20,7 +20,7 @@
 //! | [`queue`] | messages that are kept, and sent later by whoever drains it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
 //! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
-//! | [`feed`] | where submissions come from and who is told: one message, a batch |
+//! | [`feed`] | where submissions come from and who is told: one message, a batch, the queue |
 //! | [`report`] | events to lines for people, records, progress |
 //! | [`cli`] | one file per command, standard input and output, errors, exit codes |
 //!
@@ -38,6 +38,10 @@
 //! an outcome is `unknown`. [`feed::Batch`] reads [`rows`] on a thread of its own and composes them by a [`feed::Recipe`] on
 //! others; it notes in the [`ledger`] what is about to leave and what came of it. What waits for another attempt is the
 //! number of a row, and is composed again.
+//!
+//! With `--queue` it stops half way: the composed message and its envelope go into the [`queue`], with the *place* that says
+//! by which profile or server it is to leave. [`feed::drain`] takes what is due under leases, and runs a delivery for each
+//! place; before the last byte leaves, a compare-and-set on the lease tells whether the message is still its own.
 //!
 //! [`smtp::Exchange`] decides, without I/O, which bytes may go out and what each reply means for whom;
 //! [`smtp::converse`] moves the bytes. The rules of the wire:

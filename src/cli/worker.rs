@@ -221,3 +221,6 @@ fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
     };
     Ok((path, draining))
 }
+
+#[cfg(test)]
+mod tests;

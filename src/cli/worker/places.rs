@@ -59,13 +59,16 @@ impl Places {
         if profile.server.is_none() {
             return Err(no_server());
         }
-        let retry = profile.retry;
+        let mut retry = profile.retry;
+        if is_open(place) && self.own.retry > 0 {
+            retry.max_attempts = Some(self.own.retry.saturating_add(1));
+        }
         let own = self.is_ours(place, &profile).then_some(&self.own);
         let outlets = unattended(&profile, own, &self.context)?;
         Ok(Ways { outlets, retry })
     }
 
-    fn profile(&self, place: &Place) -> Result<Profile, CliError> {
+    pub(super) fn profile(&self, place: &Place) -> Result<Profile, CliError> {
         let mut request = match is_open(place) {
             true => self.own.request()?,
             false => Request { profile: place.profile.clone(), server: place.server.clone(), ..Request::default() },
@@ -80,7 +83,7 @@ impl Places {
     }
 
     /// Whether the password of our flags and of our environment is for this profile's host and user.
-    fn is_ours(&self, place: &Place, profile: &Profile) -> bool {
+    pub(super) fn is_ours(&self, place: &Place, profile: &Profile) -> bool {
         let host = |profile: &Profile| match &profile.server {
             Some(Server::Network { endpoint, .. }) => Some(endpoint.host.clone()),
             _ => None,

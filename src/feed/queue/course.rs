@@ -1,7 +1,7 @@
 //! The course of the worker: messages are taken when they are due, handed to their place, and settled.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll},
@@ -36,6 +36,8 @@ use crate::{
 const MOST: usize = 1024;
 /// Messages taken at once.
 const CLAIM: usize = 100;
+/// Commands for failures that run at once.
+const COMMANDS: usize = 4;
 /// Others may have added something, and what was noted is on the disk, after this time.
 const LOOK: Duration = Duration::from_secs(1);
 /// Dead workers are looked for so often.
@@ -58,6 +60,10 @@ pub(super) struct Course<W, E, T> {
     /// Messages that had their domain's turn taken, by the store's number.
     turns: HashMap<i64, Instant>,
     commands: JoinSet<Result<(), String>>,
+    /// Records of messages that have failed, for further commands.
+    failed: VecDeque<String>,
+    /// Since when it is to stop.
+    stopped: Option<Instant>,
     /// There may be messages to be taken.
     is_curious: bool,
     /// Time has passed, and others may have added some.
@@ -102,6 +108,8 @@ where
             next_id: 0,
             turns: HashMap::new(),
             commands: JoinSet::new(),
+            failed: VecDeque::new(),
+            stopped: None,
             is_curious: true,
             is_guessing: false,
             is_narrowed: false,
@@ -149,10 +157,17 @@ where
 
     /// Whether nothing is left to be done: when it is to stop, once every delivery has ended.
     fn is_done(&self) -> bool {
-        let is_quiet = self.desk.is_idle() && self.commands.is_empty();
-        match *self.stop.borrow() {
-            Stop::No => self.draining.ends_idle && is_quiet && self.is_exhausted && self.open.is_empty(),
-            _ => self.lanes.is_empty() && (is_quiet || self.drained.end.is_some()),
+        let has_commands = !(self.commands.is_empty() && self.failed.is_empty());
+        match self.stopped {
+            None => {
+                let is_over = self.is_exhausted && self.open.is_empty() && self.desk.is_idle() && !has_commands;
+                self.draining.ends_idle && is_over
+            }
+            Some(since) => {
+                let is_late = *self.stop.borrow() == Stop::Now || since.elapsed() >= Stop::DRAIN;
+                let is_over = self.drained.end.is_some() || (self.desk.is_idle() && (!has_commands || is_late));
+                self.lanes.is_empty() && is_over
+            }
         }
     }
 
@@ -161,10 +176,12 @@ where
         let room = MOST.saturating_sub(self.open.len()).min(CLAIM);
         let is_wanted = self.is_curious || self.is_guessing;
         let is_asked = self.desk.orders.claim.is_some();
-        if !is_wanted || is_asked || self.is_stopping() || room == 0 || !self.desk.is_well() {
+        let now = Instant::now();
+        // What cannot be told of failures as fast as they come is waited for.
+        let is_flooded = room == 0 || self.failed.len() >= MOST;
+        if !is_wanted || is_asked || self.is_stopping() || is_flooded || !self.desk.is_well(now) {
             return;
         }
-        let now = Instant::now();
         let full = self.lanes.values().filter(|lane| lane.takes_nothing(now)).map(|lane| lane.place.clone());
         let without: Vec<Place> = full.chain(self.rests.places(now)).collect();
         let is_guess = !self.is_curious && !self.is_narrowed;
@@ -181,9 +198,11 @@ where
         orders.wants_sync |= std::mem::take(&mut self.is_dirty);
         orders.wants_recovery |= self.looks.is_multiple_of(RECOVERY);
         orders.wants_forgetting |= self.looks.is_multiple_of(FORGETTING);
-        if now.saturating_duration_since(self.renewed) >= self.draining.lease / 5 {
+        // Whoever has slept, and the machine with it, does not know: before dead leases are looked for, ours are renewed.
+        let is_time = now.saturating_duration_since(self.renewed) >= self.draining.lease / 5;
+        if (is_time || orders.wants_recovery) && !self.open.is_empty() {
             self.renewed = now;
-            orders.wants_renewal |= !self.open.is_empty();
+            orders.wants_renewal = true;
         }
         self.turns.retain(|_, at| *at + LOOK * 60 > now);
         self.take_back_expired();
@@ -198,12 +217,10 @@ where
 
     fn wished(&mut self, stop: Stop) {
         if stop != Stop::No {
+            self.stopped.get_or_insert_with(Instant::now);
             self.stop.send_replace(stop);
             let keys: Vec<u64> = self.lanes.keys().copied().collect();
             keys.into_iter().for_each(|key| self.close_lane(key));
-            if stop == Stop::Now {
-                self.commands.abort_all();
-            }
         }
     }
 
@@ -221,11 +238,8 @@ where
         for warning in answers.warnings {
             (self.told)(QueueTold::Warning(warning));
         }
-        if let OnFailure::Command(command) = &self.draining.on_failure {
-            for record in answers.failed {
-                self.commands.spawn(notice::run(command.clone(), record));
-            }
-        }
+        self.failed.extend(answers.failed);
+        self.run_commands();
         if answers.recovered != (0, 0) {
             self.is_curious = true;
             (self.told)(QueueTold::Recovered(answers.recovered.0, answers.recovered.1));
@@ -258,7 +272,8 @@ where
                 if answers.is_new {
                     (self.told)(QueueTold::Failing(&error));
                 }
-                if answers.is_hopeless || self.draining.ends_idle || *self.stop.borrow() == Stop::Now {
+                self.is_curious = true;
+                if answers.is_hopeless || *self.stop.borrow() == Stop::Now {
                     self.drained.end.get_or_insert(error);
                     let stop = *self.stop.borrow();
                     self.wished(stop.max(Stop::Drain));
@@ -271,7 +286,12 @@ where
         if claim.expires <= now {
             return self.expire(claim);
         }
-        if self.is_stopping() {
+        let moment = Instant::now();
+        let lane = self.by_place.get(&claim.place).and_then(|key| self.lanes.get(key));
+        // It was asked for before that was known.
+        let is_left_alone = lane.is_some_and(|lane| lane.is_dark(moment)) || self.rests.has(&claim.place, moment);
+        if self.is_stopping() || is_left_alone {
+            self.drained.has_more = true;
             return self.note(&claim, Next::Released(None));
         }
         let key = match self.by_place.get(&claim.place) {
@@ -334,14 +354,24 @@ where
         self.write(open, place);
     }
 
+    fn run_commands(&mut self) {
+        let OnFailure::Command(command) = &self.draining.on_failure else { return };
+        while self.commands.len() < COMMANDS
+            && let Some(record) = self.failed.pop_front()
+        {
+            self.commands.spawn(notice::run(command.clone(), record));
+        }
+    }
+
     fn command_ended(&mut self, ended: Result<Result<(), String>, tokio::task::JoinError>) {
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(what)) => (self.told)(QueueTold::Warning(what)),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // Somebody could not wait for it.
+            // Nobody cancels it.
             Err(_) => {}
         }
+        self.run_commands();
     }
 
     // ---- deliveries

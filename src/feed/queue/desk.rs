@@ -102,9 +102,9 @@ impl Desk {
         self.round.is_none() && self.orders.is_empty()
     }
 
-    /// Whether it can be used, as far as is known.
-    pub fn is_well(&self) -> bool {
-        self.failing.is_none()
+    /// Whether it can be used, as far as is known, or is to be tried again.
+    pub fn is_well(&self, now: Instant) -> bool {
+        self.failing.is_none_or(|(_, again)| again <= now)
     }
 
     /// When a store that cannot be used is tried again.

@@ -119,7 +119,12 @@ impl Lane {
 
     /// Whether further messages have to wait.
     pub fn takes_nothing(&self, now: Instant) -> bool {
-        self.is_full || self.dark_until.is_some_and(|until| now < until)
+        self.is_full || self.is_dark(now)
+    }
+
+    /// Whether it waits for a server to come back.
+    pub fn is_dark(&self, now: Instant) -> bool {
+        self.dark_until.is_some_and(|until| now < until)
     }
 
     /// Its servers are reached or not, or one that cannot be reached has been tried in vain. Tells whether what has not

@@ -37,6 +37,11 @@ impl Rests {
         self.0.iter().filter(move |(_, rest)| now < rest.until).map(|(place, _)| place.clone())
     }
 
+    /// Whether this one is.
+    pub fn has(&self, place: &Place, now: Instant) -> bool {
+        self.0.get(place).is_some_and(|rest| now < rest.until)
+    }
+
     /// A server of this place has answered to a message: the next trouble is the first.
     pub fn forget(&mut self, place: &Place, now: Instant) {
         if self.0.get(place).is_some_and(|rest| rest.until <= now) {
@@ -47,5 +52,28 @@ impl Rests {
     /// All may be tried again.
     pub fn clear(&mut self) {
         self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_until_a_server_has_answered() {
+        let (mut rests, place, mut now) = (Rests::default(), Place::default(), Instant::now());
+        for minutes in [15, 30, 60, 120, 120] {
+            let pause = rests.rest(&place, now).unwrap();
+            assert_eq!(pause.as_secs(), minutes * 60);
+            assert!(rests.rest(&place, now).is_none(), "told once");
+            rests.forget(&place, now);
+            assert!(rests.has(&place, now) && rests.places(now).count() == 1, "what began before tells nothing new");
+            now += pause;
+            assert!(!rests.has(&place, now) && rests.places(now).count() == 0);
+        }
+        rests.forget(&place, now);
+        assert_eq!(rests.rest(&place, now), Some(FIRST));
+        rests.clear();
+        assert_eq!((rests.has(&place, now), rests.rest(&place, now)), (false, Some(FIRST)));
     }
 }

@@ -403,6 +403,7 @@ async fn a_message_that_others_have_by_now_is_not_sent() {
             bench.add(&[job(&["a@y.example"]), job(&["b@y.example"])]);
             let delivery = bench.delivery().await;
             let (first, second) = (delivery.next().await, delivery.next().await);
+            settle().await;
             // Both leases have run out; somebody has the first, and nobody the second.
             let (_thief, stolen) = steal(bench);
             assert_eq!(stolen, 1);
@@ -427,6 +428,7 @@ async fn a_commit_that_is_refused_takes_back_the_intents_that_were_noted() {
             let names = bench.add(&[job(&["a@y.example"]), job(&["b@y.example"])]);
             let delivery = bench.delivery().await;
             let (first, second) = (delivery.next().await, delivery.next().await);
+            settle().await;
             bench.store.hold(&names[0]).unwrap_err();
             let (_thief, _) = steal(bench);
             // The second is ours again, under another lease: this one is not whole.
@@ -622,6 +624,41 @@ async fn a_refused_login_is_not_tried_in_a_loop() {
         },
     )
     .await;
+}
+
+/// A claim may be under way when it becomes known that nothing is of use.
+#[tokio::test(start_paused = true)]
+async fn what_was_claimed_before_the_trouble_waits_as_well() {
+    for (yields, is_dark) in (0..6).flat_map(|yields| [(yields, true), (yields, false)]) {
+        play(
+            Draining { on_failure: OnFailure::Nothing, ..draining() },
+            |_| Ok(way(1, 1)),
+            async |bench| {
+                let jobs: Vec<Job> = (0..300).map(|number| job(&[&format!("r{number}@y.example")])).collect();
+                bench.add(&jobs);
+                let delivery = bench.delivery().await;
+                for _ in 0..99 {
+                    delivery.answer(550, "no").await;
+                }
+                for _ in 0..yields {
+                    tokio::task::yield_now().await;
+                }
+                let last = delivery.next().await;
+                let to = last.envelope.to()[0].to_string();
+                let cause = if is_dark { Cause::Unreachable } else { Cause::Login };
+                delivery.settled(last.id, vec![trouble(&to, State::Deferred, Stage::Auth, cause)]).await;
+                if is_dark {
+                    delivery.step(Step::Event(Event::Dark(true))).await;
+                }
+                settle().await;
+                settle().await;
+                assert!(delivery.all().await.is_empty(), "{yields} {is_dark}");
+                assert_eq!(bench.left().iter().filter(|line| line.ends_with("leased")).count(), 0);
+                assert!(bench.deliveries.try_recv().is_err());
+            },
+        )
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -866,6 +903,37 @@ async fn leases_are_renewed_while_messages_are_under_way() {
         },
     )
     .await;
+}
+
+/// Each failure is one call, and few run at once. They take real time.
+#[tokio::test]
+async fn a_command_is_called_for_each_failure() {
+    let out = tempfile::tempdir().unwrap();
+    let command = format!("cat > {}/$$; ls {}", out.path().display(), out.path().display());
+    let draining = Draining { on_failure: OnFailure::Command(command), ends_idle: true, ..draining() };
+    let (mut bench, course) = bench(draining, |_| Ok(way(4, 16)));
+    let jobs: Vec<Job> = (0..12).map(|number| job(&[&format!("r{number}@y.example")])).collect();
+    let mut names = bench.add(&jobs);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        for _ in 0..12 {
+            delivery.answer(550, "5.1.1 no").await;
+        }
+        delivery
+    };
+    let (_delivery, drained) = tokio::join!(biased; testing, course);
+    assert_eq!(drained.counts[State::Failed as usize], 12);
+    let records = std::fs::read_dir(out.path()).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    let records = records.map(|record| serde_json::from_slice::<serde_json::Value>(&record).unwrap());
+    let mut told: Vec<String> = records
+        .map(|record| {
+            assert_eq!((&record["status"], &record["all"][0]["state"]), (&"done".into(), &"failed".into()), "{record}");
+            record["name"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    names.sort();
+    told.sort();
+    assert_eq!(told, names);
 }
 
 #[tokio::test]

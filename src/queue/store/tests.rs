@@ -428,7 +428,7 @@ fn places_can_be_passed_over() {
     let jobs: Vec<Job> = places.iter().map(|place| Job { place: place.clone(), ..job(&["b@y.example"]) }).collect();
     store.add(&jobs).unwrap();
     let worker = store.worker(false).unwrap();
-    let mut taken = |store: &mut Store, without: &[Place]| {
+    let taken = |store: &mut Store, without: &[Place]| {
         store.pass_over(without);
         let claims = store.claim(&worker, 10, 1, LEASE).unwrap();
         claims.into_iter().map(|claim| claim.place).collect::<Vec<_>>()

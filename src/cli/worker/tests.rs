@@ -1,0 +1,176 @@
+//! The worker as a command, on a real queue and with maildirs; its units; whose password goes where.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use clap::Parser;
+
+use super::*;
+use crate::{
+    cli::Cli,
+    config::{Environment, Files},
+    mail::{Content, DsnRequest, Envelope, Mailbox},
+    queue::{Job, Place, Status},
+};
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new(config: &str) -> Self {
+        let home = Self(tempfile::tempdir().unwrap());
+        home.configure(config);
+        home
+    }
+
+    fn configure(&self, config: &str) {
+        fs::write(self.path().join("config.toml"), config).unwrap();
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn common(&self) -> CommonArgs {
+        CommonArgs { config: Some(self.path().join("config.toml")), ..CommonArgs::default() }
+    }
+
+    fn context(&self, variable: (&str, &str)) -> Context {
+        let environment = Environment::from([("XDG_STATE_HOME", self.path().to_str().unwrap()), variable]);
+        let files = Files::load(self.common().config.as_deref(), &environment).unwrap();
+        self.common().context_of(environment, files).unwrap()
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&self.path().join("mailsend/queue.sqlite")).unwrap()
+    }
+
+    fn add(&self, to: &str, place: Place) -> String {
+        let address = |text: &str| Mailbox::parse(text).unwrap().address;
+        let job = Job {
+            message_id: "<m@x.example>".to_owned(),
+            envelope: Envelope::new(Some(address("a@x.example")), vec![address(to)]).unwrap(),
+            content: Content::from_bytes(b"Subject: s\r\n\r\nt\r\n".to_vec()),
+            dsn: DsnRequest::default(),
+            place,
+            priority: 0,
+            due: None,
+            expires: i64::MAX,
+            key: None,
+        };
+        self.store().add(&[job]).unwrap().remove(0).0
+    }
+
+    fn drain(&self) -> Exit {
+        let report = self.path().join("sent.jsonl").display().to_string();
+        let report = ReportArgs { report: Some(report), format: None, progress: ProgressArg::None };
+        drain_once(self.context(("LANG", "C")), None, WhereArgs::default(), &report).unwrap()
+    }
+
+    fn count(&self, folder: &str) -> usize {
+        fs::read_dir(self.path().join(folder).join("new")).map_or(0, Iterator::count)
+    }
+}
+
+fn place(profile: &str) -> Place {
+    Place { profile: Some(profile.to_owned()), ..Place::default() }
+}
+
+#[test]
+fn what_is_due_is_sent_once_by_the_way_of_its_place() {
+    let home = Home::new("");
+    let url = |name: &str| format!("maildir:{}", home.path().join(name).display());
+    home.configure(&format!(
+        "default-profile = \"a\"\n[profiles.a]\nserver = {:?}\n[profiles.b]\nserver = {:?}\n",
+        url("a"),
+        url("b")
+    ));
+    let name = home.add("one@y.example", place("a"));
+    home.add("two@y.example", place("b"));
+    home.add("three@y.example", Place { server: Some(url("c")), ..Place::default() });
+    home.add("four@y.example", Place::default());
+    assert_eq!(home.drain(), Exit::Success);
+    assert_eq!([home.count("a"), home.count("b"), home.count("c")], [2, 1, 1]);
+    let records = fs::read_to_string(home.path().join("sent.jsonl")).unwrap();
+    assert_eq!(records.lines().count(), 4);
+    assert!(records.contains(&format!("\"run\":\"{name}\",\"row\":null")), "{records}");
+
+    // Nothing is left of it, and a profile that has gone holds its messages.
+    let gone = home.add("five@y.example", place("gone"));
+    assert_eq!(home.drain(), Exit::Partial);
+    let entry = home.store().show(&gone).unwrap();
+    assert_eq!(entry.outline.status, Status::Held);
+    assert!(entry.outline.why.unwrap().contains("there is no profile 'gone'"));
+    assert_eq!([home.count("a"), home.count("b"), home.count("c")], [2, 1, 1]);
+}
+
+#[test]
+fn what_cannot_be_sent_now_is_left() {
+    let home = Home::new("[profiles.a]\nserver = \"maildir:/dev/null/x\"\n");
+    let name = home.add("one@y.example", place("a"));
+    assert_eq!(home.drain(), Exit::TryAgain);
+    let entry = home.store().show(&name).unwrap();
+    assert_eq!((entry.outline.status, entry.outline.attempts), (Status::Waiting, 1));
+}
+
+#[test]
+fn a_password_of_ours_is_for_our_host_and_user_only() {
+    let home = Home::new(
+        "default-profile = \"a\"\n[profiles.a]\nserver = \"smtps://u@one.example\"\n\
+         [profiles.same]\nserver = \"smtp://u@one.example\"\n[profiles.user]\nserver = \"smtps://v@one.example\"\n\
+         [profiles.host]\nserver = \"smtps://u@two.example\"\n[profiles.box]\nserver = \"maildir:/x\"\n",
+    );
+    let places = Places::new(home.context(("MAILSEND_PASSWORD", "x")), WhereArgs::default(), Some(7)).unwrap();
+    for (name, expected) in [("a", true), ("same", true), ("user", false), ("host", false), ("box", false)] {
+        let profile = places.profile(&place(name)).unwrap();
+        assert_eq!(places.is_ours(&place(name), &profile), expected, "{name}");
+        assert_eq!(profile.pool.max_connections, 7);
+    }
+    let own = places.profile(&Place::default()).unwrap();
+    assert!(places.is_ours(&Place::default(), &own));
+}
+
+#[test]
+fn a_configuration_that_is_wrong_changes_nothing() {
+    let home = Home::new("[profiles.a]\nserver = \"maildir:/x\"\n");
+    let mut places = Places::new(home.context(("LANG", "C")), WhereArgs::default(), None).unwrap();
+    home.configure("[profiles.b]\nserver = nonsense\n");
+    assert!(places.reload(&home.common()).is_err());
+    assert!(places.ways(&place("a")).is_ok());
+    home.configure("[profiles.b]\nserver = \"maildir:/x\"\n");
+    places.reload(&home.common()).unwrap();
+    assert!(places.ways(&place("a")).is_err() && places.ways(&place("b")).is_ok());
+}
+
+/// The keys of a unit's service, the last of each.
+fn service(unit: &str) -> BTreeMap<&str, &str> {
+    let mut sections = BTreeMap::new();
+    let mut section = "";
+    for line in unit.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            Some(name) => section = name,
+            None => {
+                let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("{line}"));
+                assert!(!section.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{line}");
+                sections.entry(section).or_insert_with(BTreeMap::new).insert(key, value);
+            }
+        }
+    }
+    assert_eq!(sections.keys().copied().collect::<Vec<_>>(), ["Install", "Service", "Unit"]);
+    sections.remove("Service").unwrap()
+}
+
+#[test]
+fn the_units_fit_the_worker() {
+    for unit in [
+        include_str!("../../../examples/systemd/mailsend-worker.service"),
+        include_str!("../../../examples/systemd/mailsend-worker@.service"),
+    ] {
+        let service = service(unit);
+        let command: Vec<&str> = service["ExecStart"].split(' ').collect();
+        assert!(Cli::try_parse_from(&command).is_ok() && command[0].starts_with('/'), "{command:?}");
+        let seconds = |key: &str| Duration::from_secs(service[key].parse().unwrap());
+        assert!(seconds("TimeoutStopSec") > Stop::DRAIN, "it is killed before it has ended");
+        assert!(seconds("WatchdogSec") > 4 * Duration::from_secs(30), "a store that is busy is no defect");
+        assert_eq!((service["Type"], service["UMask"]), ("notify", "0077"));
+        assert_eq!(service["ExecReload"], "/bin/kill -HUP $MAINPID");
+    }
+}
