@@ -111,3 +111,19 @@ pub struct Outcome {
     /// From taking the message in hand to this outcome.
     pub elapsed: Duration,
 }
+
+impl Outcome {
+    /// Of a recipient whose message is safe in the queue under this name.
+    pub fn queued(recipient: Address, name: &str) -> Self {
+        Self {
+            recipient,
+            state: State::Queued,
+            stage: Stage::Compose,
+            reply: None,
+            trouble: None,
+            remote_id: Some(name.to_owned()),
+            dsn: None,
+            elapsed: Duration::ZERO,
+        }
+    }
+}

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{
     SendArgs,
     compose::Letter,
-    keep::{self, Deferred, Keeping, queued},
+    keep::{self, Deferred, Keeping},
 };
 use crate::{
     cli::{
@@ -234,7 +234,7 @@ impl Presenter {
             if !self.is_quiet {
                 self.progress.print(&format!("{}; queued as {name}", human_line(&outcome)));
             }
-            self.settled(queued(outcome.recipient, name), &route, attempts);
+            self.settled(Outcome::queued(outcome.recipient, name), &route, attempts);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Puts a letter into the queue, at once or because it could not be sent.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use jiff::Zoned;
 
@@ -14,7 +14,7 @@ use crate::{
     },
     config::Profile,
     ledger::Record,
-    mail::{Address, Envelope, Outcome, Route, Stage, State},
+    mail::{Envelope, Outcome, Route},
     message::Stamp,
     queue::{Added, Job, Place},
     report::{Records, is_attended},
@@ -102,7 +102,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
     let run = Stamp::now().mark();
     for (envelope, (name, is_new)) in envelopes.iter().zip(&added) {
         for recipient in envelope.to() {
-            let outcome = queued(recipient.clone(), name);
+            let outcome = Outcome::queued(recipient.clone(), name);
             if let Some(records) = &mut records {
                 let (message_id, from) = (letter.message_id.as_str(), envelope.from());
                 records.write(&Record {
@@ -137,18 +137,4 @@ pub(super) fn open(report: &ReportArgs) -> Result<Option<Records>, CliError> {
     Records::open(target.clone(), report.format()).map(Some).map_err(|error| {
         CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing")).source(error)
     })
-}
-
-/// The outcome of a recipient whose message is safe under this name.
-pub(super) fn queued(recipient: Address, name: &str) -> Outcome {
-    Outcome {
-        recipient,
-        state: State::Queued,
-        stage: Stage::Compose,
-        reply: None,
-        trouble: None,
-        remote_id: Some(name.to_owned()),
-        dsn: None,
-        elapsed: Duration::ZERO,
-    }
 }

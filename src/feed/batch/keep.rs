@@ -3,7 +3,7 @@
 //! Nothing leaves here, so that no intent is noted and no row reserved. Whoever dies between queue and ledger leaves rows
 //! that the next run adds again, under the same keys: the queue has them already, and says so.
 
-use std::{mem, time::Duration};
+use std::mem;
 
 use tokio::sync::{mpsc, watch};
 
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     feed::recipe::{Letters, Recipe},
     ledger::{Ledger, Record},
-    mail::{Address, DsnRequest, Outcome, Route, Stage, State, Stop},
+    mail::{Address, DsnRequest, Outcome, Route, State, Stop},
     queue::{Added, Job, QueueError, Store},
     smtp::changed,
 };
@@ -167,16 +167,7 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
     fn added(&mut self, rows: &[u64], jobs: &[Job], added: &[Added]) {
         for ((row, job), (name, _)) in rows.iter().zip(jobs).zip(added) {
             for recipient in job.envelope.to() {
-                let outcome = Outcome {
-                    recipient: recipient.clone(),
-                    state: State::Queued,
-                    stage: Stage::Compose,
-                    reply: None,
-                    trouble: None,
-                    remote_id: Some(name.clone()),
-                    dsn: None,
-                    elapsed: Duration::ZERO,
-                };
+                let outcome = Outcome::queued(recipient.clone(), name);
                 self.settle(*row, &job.message_id, job.envelope.from(), &outcome);
             }
         }
