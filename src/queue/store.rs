@@ -23,6 +23,7 @@ use std::{
     cell::Cell,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior};
@@ -36,6 +37,9 @@ pub use adding::Added;
 const JOURNAL_LIMIT: i64 = 16 << 20;
 /// Beyond so many octets the log has not begun anew for long, since there was always somebody who read or wrote.
 const JOURNAL_TOO_LONG: u64 = 64 << 20;
+
+/// How long a checkpoint waits for readers while everybody waits for it.
+const BRIEFLY: Duration = Duration::from_millis(50);
 
 /// The queue of one user on one machine.
 #[derive(Debug)]
@@ -157,37 +161,55 @@ impl Store {
     }
 
     /// Begins the log anew. First most of it is put into the database while others go on; for the rest they have to wait.
-    fn shorten(&self) -> Result<(), QueueError> {
-        for kind in ["PASSIVE", "TRUNCATE"] {
-            match self.connection.query_row(&format!("PRAGMA wal_checkpoint({kind})"), [], |_| Ok(())) {
-                // Somebody reads for long: another time.
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Ok(()),
-                result => result.map_err(|error| self::error(&self.path, &error))?,
-            }
+    fn shorten(&mut self) -> Result<(), QueueError> {
+        let result = self.connection.busy_timeout(BRIEFLY).and_then(|()| {
+            ["PASSIVE", "TRUNCATE"].into_iter().try_for_each(|kind| {
+                let checkpoint = format!("PRAGMA wal_checkpoint({kind})");
+                self.connection.query_row(&checkpoint, [], |_| Ok(()))
+            })
+        });
+        let result = schema::wait_patiently(&mut self.connection).and(result);
+        match result {
+            // Somebody reads for long: another time.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(()),
+            result => result.map_err(|error| self::error(&self.path, &error)),
         }
-        Ok(())
     }
 
     /// All or nothing, and nobody else writes meanwhile.
     fn write<T>(
         &self,
         durability: Durability,
-        change: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>,
+        change: impl Fn(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, QueueError> {
-        let change = || {
-            let synchronous = if durability == Durability::Synced { "FULL" } else { "NORMAL" };
-            self.connection.pragma_update(None, "synchronous", synchronous)?;
-            let changes = self.connection.total_changes();
-            let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-            let result = change(&transaction)?;
-            transaction.commit()?;
-            // Syncing the log syncs all that is in it; but what has changed nothing is not synced.
-            if self.connection.total_changes() != changes {
-                self.is_synced.set(durability == Durability::Synced);
+        let result = match self.try_to_write(durability, &change) {
+            Err(Fault::Sql(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                // What the log takes is room for another one once it is in the database. If that has no room either, the
+                // second try says so.
+                let _ = self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                self.try_to_write(durability, &change)
             }
-            Ok(result)
+            result => result,
         };
-        change().map_err(|fault| self.told(fault))
+        result.map_err(|fault| self.told(fault))
+    }
+
+    fn try_to_write<T>(
+        &self,
+        durability: Durability,
+        change: impl Fn(&Transaction<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let synchronous = if durability == Durability::Synced { "FULL" } else { "NORMAL" };
+        self.connection.pragma_update(None, "synchronous", synchronous)?;
+        let changes = self.connection.total_changes();
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let result = change(&transaction)?;
+        transaction.commit()?;
+        // Syncing the log syncs all that is in it; but what has changed nothing is not synced.
+        if self.connection.total_changes() != changes {
+            self.is_synced.set(durability == Durability::Synced);
+        }
+        Ok(result)
     }
 
     /// All that is read is of the same moment.

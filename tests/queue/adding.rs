@@ -118,6 +118,8 @@ fn not_before_its_time() {
     sandbox.run(&["queue", "retry", &text(&listed[1]["name"])[..6]]).exits(0).silently();
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(sink.counts().keys().collect::<Vec<_>>(), ["b@y.example", "c@y.example"]);
+    let shown = sandbox.run(&message(&url, "d@y.example", &["--at", "2999-01-01T09:00:00Z", "--dry-run"])).exits(0);
+    assert!(shown.stdout.contains("not before 2999-01-01T09:00:00Z"), "{shown:#?}");
     for bad in [
         &["--at", "noon"][..],
         &["--in", "soon"],

@@ -218,7 +218,12 @@ pub fn batch(args: BatchArgs) -> Result<Exit, CliError> {
         return Err(CliError::usage("--expires is for messages in the queue").hint("add --queue"));
     }
     let plan = plan(&args, &context)?;
-    let overview = Overview { plan: &plan.found, profile: &plan.profile, bad_are_skipped: args.rows.skip_bad_rows };
+    let overview = Overview {
+        plan: &plan.found,
+        profile: &plan.profile,
+        bad_are_skipped: args.rows.skip_bad_rows,
+        is_kept: args.later.is_wanted(),
+    };
     if let Some(count) = args.run.preview {
         return printed(ui::print(&overview::preview(&plan.batch.drafts(count), args.redirect_to.as_deref())?));
     }
@@ -393,7 +398,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         let told = |told: BatchTold<'_>| presenter.told(told);
         match goal {
             Goal::Servers(outlets) => batch.send(ledger, outlets, manner, stop, told).await,
-            Goal::Queue(store, keeping) => batch.keep(ledger, store, keeping, stop, told).await,
+            Goal::Queue(store, keeping) => batch.keep(ledger, *store, keeping, stop, told).await,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
@@ -437,7 +442,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
 /// Where the messages go.
 enum Goal {
     Servers(Vec<Outlet>),
-    Queue(Store, Keeping),
+    Queue(Box<Store>, Keeping),
 }
 
 /// The queue, and how messages are kept in it.
@@ -453,7 +458,7 @@ fn keeping(args: &BatchArgs, context: &Context, profile: &Profile) -> Result<Goa
         skips_bad: args.rows.skip_bad_rows,
     };
     warn_of_password(profile, &args.place, context);
-    Ok(Goal::Queue(queue::open(&queue::file(&profile.queue, context)?)?, keeping))
+    Ok(Goal::Queue(Box::new(queue::open(&queue::file(&profile.queue, context)?)?), keeping))
 }
 
 /// The code that a batch ends with.

@@ -16,6 +16,8 @@ pub(super) struct Overview<'a> {
     pub plan: &'a Preflight,
     pub profile: &'a Profile,
     pub bad_are_skipped: bool,
+    /// They go into the queue.
+    pub is_kept: bool,
 }
 
 impl Overview<'_> {
@@ -84,7 +86,12 @@ impl Overview<'_> {
         ui::tell(self.text().trim_end());
         let mut out = io::stderr();
         // Who does not see the question will not answer it.
-        let _ = write!(out, "Send {} now? [y/N] ", count(self.plan.messages, "message")).and_then(|()| out.flush());
+        let messages = count(self.plan.messages, "message");
+        let question = match self.is_kept {
+            true => format!("Put {messages} into the queue?"),
+            false => format!("Send {messages} now?"),
+        };
+        let _ = write!(out, "{question} [y/N] ").and_then(|()| out.flush());
         let mut answer = String::new();
         io::stdin()
             .lock()

@@ -1,6 +1,6 @@
 //! The options that put messages into the queue instead of sending them now.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use clap::Args;
 use jiff::{Timestamp, Zoned};
@@ -48,6 +48,18 @@ pub(in crate::cli) struct Terms {
     pub due: Option<Time>,
     /// What is not accepted by then has failed.
     pub expires: Time,
+}
+
+impl fmt::Display for Terms {
+    /// `sent as soon as possible`, `not before 2026-12-01T09:00:00Z`; until when.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = |time: Time| Timestamp::from_millisecond(time).unwrap_or(Timestamp::MAX);
+        match self.due {
+            Some(due) => write!(f, "not before {:.0}", moment(due))?,
+            None => f.write_str("as soon as possible")?,
+        }
+        write!(f, ", until {:.0}", moment(self.expires))
+    }
 }
 
 impl LaterArgs {
@@ -185,6 +197,8 @@ mod tests {
         assert_eq!(terms(&LaterArgs { delay: text("2h"), ..LaterArgs::default() }), Ok((Some(7_200), 5 * day + 7_200)));
         let until = LaterArgs { at: text("10:01"), expires: text("1h"), ..LaterArgs::default() };
         assert_eq!(terms(&until), Ok((Some(60), 3_660)));
+        let shown = until.terms(&QueueTable::default(), &now(), true).unwrap().to_string();
+        assert_eq!(shown, "not before 2026-11-23T10:01:00Z, until 2026-11-23T11:01:00Z");
         let past = LaterArgs { at: text("2026-11-23T09:00:00Z"), ..LaterArgs::default() };
         assert_eq!(terms(&past), Ok((None, 5 * day)));
         assert_eq!(terms(&LaterArgs { delay: text("0s"), ..LaterArgs::default() }), Ok((None, 5 * day)));

@@ -20,6 +20,9 @@ use crate::{
     report::{Records, is_attended},
 };
 
+/// A recipient that was deferred, with the way and the attempts.
+pub(super) type Deferred = (Outcome, Arc<Route>, u32);
+
 /// How a letter is kept, decided before anything is sent.
 #[derive(Debug)]
 pub(super) struct Keeping {
@@ -149,6 +152,3 @@ pub(super) fn queued(recipient: Address, name: &str) -> Outcome {
         elapsed: Duration::ZERO,
     }
 }
-
-/// A recipient that was deferred, with the way and the attempts.
-pub(super) type Deferred = (Outcome, Arc<Route>, u32);

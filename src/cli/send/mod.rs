@@ -14,6 +14,7 @@ use std::{
 pub(super) use deliver::no_server;
 
 use clap::{Args, Parser, ValueHint};
+use jiff::Zoned;
 
 use super::{
     Cli, CliError, Exit, address_word,
@@ -108,7 +109,12 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Success);
     };
     if args.dry_run {
-        printed(ui::print(&plan::plan(&letter, &profile, args.place.wanted(&profile, &context).as_ref())))?;
+        let later = match args.later.is_wanted() {
+            true => Some(args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?),
+            false => None,
+        };
+        let wanted = args.place.wanted(&profile, &context);
+        printed(ui::print(&plan::plan(&letter, &profile, wanted.as_ref(), later)))?;
     }
     if let Some(path) = &args.eml {
         write_message(path, &letter.content)?;

@@ -4,14 +4,14 @@ use std::fmt::Write;
 
 use super::compose::Letter;
 use crate::{
-    cli::check::way,
+    cli::{check::way, queue::Terms},
     config::{Profile, Server},
     mail::clean,
     secret::Wanted,
 };
 
 /// The plan of `--dry-run`, a name and a value per line.
-pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>) -> String {
+pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>, later: Option<Terms>) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
     if let Some(name) = &profile.name {
         lines.push(("profile", name.clone()));
@@ -34,6 +34,9 @@ pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>) 
             },
         };
         lines.push(("login", format!("{}, {source}", wanted.user)));
+    }
+    if let Some(terms) = later {
+        lines.push(("queue", terms.to_string()));
     }
     let sender = letter.envelope.from().map_or_else(|| "<>".to_owned(), ToString::to_string);
     lines.push(("return path", sender));

@@ -130,7 +130,7 @@ impl Store {
         &mut self,
         name: &str,
         allowed: &[Status],
-        change: impl FnOnce(&Transaction<'_>, &Found) -> Result<(), Fault>,
+        change: impl Fn(&Transaction<'_>, &Found) -> Result<(), Fault>,
     ) -> Result<String, QueueError> {
         self.write(Durability::Written, |transaction| {
             let found = find(transaction, name)?;

@@ -87,7 +87,7 @@ impl Store {
         worker: &Worker,
         now: Time,
         lease: Duration,
-        choose: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Vec<i64>>,
+        choose: impl Fn(&Transaction<'_>) -> rusqlite::Result<Vec<i64>>,
     ) -> Result<Vec<Claim>, QueueError> {
         let (claims, ended) = self.write(Durability::Synced, |transaction| {
             let ids = choose(transaction)?;

@@ -152,8 +152,7 @@ fn connect(path: &Path) -> Result<Connection, QueueError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(|error| super::error(path, &error))?;
     let mut set = || {
-        // SQLite's own pauses grow to a tenth of a second, and whoever is always back sooner gets it.
-        connection.busy_handler(Some(is_patient))?;
+        wait_patiently(&mut connection)?;
         // Whoever adds one message shall not wait for the checkpoint of all.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // macOS syncs to the disk itself only so.
@@ -164,6 +163,11 @@ fn connect(path: &Path) -> Result<Connection, QueueError> {
     set().map_err(|error| super::error(path, &error))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// SQLite's own pauses grow to a tenth of a second, and whoever is always back sooner gets it.
+pub(super) fn wait_patiently(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(is_patient))
 }
 
 fn is_patient(pauses: i32) -> bool {

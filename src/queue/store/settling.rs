@@ -63,8 +63,14 @@ fn settle(transaction: &Transaction<'_>, settlement: &Settlement<'_>, now: Time)
     if !is_latest {
         return if status != Status::Done && rest.is_over() { finish(transaction, id, now) } else { Ok(None) };
     }
-    let is_attempt = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
-    if is_attempt && matches!(settlement.next, Next::Done | Next::Held(_) | Next::Again(_) | Next::AgainUnknown(_)) {
+    let was_tried = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
+    let is_attempt = match settlement.next {
+        Next::Again(_) | Next::AgainUnknown(_) => true,
+        // What has expired, or goes nowhere, is not tried.
+        Next::Done | Next::Held(_) => was_tried,
+        Next::More | Next::Released(_) => false,
+    };
+    if is_attempt {
         run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
     }
     match &settlement.next {

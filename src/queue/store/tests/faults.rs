@@ -1,6 +1,6 @@
 //! Disks that are full, processes that die, files that vanish, clocks of other starts.
 
-use std::time::SystemTime;
+use std::{path::Path, process::Command, time::SystemTime};
 
 use super::*;
 use crate::mail::{Encoding, Piece, Source};
@@ -33,7 +33,7 @@ fn a_large_message_is_a_file_until_it_has_ended() {
     let expected = octets(&job.content);
     let name = add(&mut store, job.clone(), 0);
     fs::remove_file(attachment).unwrap();
-    assert_eq!(files(&queue), [name.clone()]);
+    assert_eq!(files(&queue), std::slice::from_ref(&name));
     let worker = store.worker(true).unwrap();
     let claim = claim(&mut store, &worker, 0).unwrap();
     let content = &claim.submission.content;
@@ -219,6 +219,67 @@ fn on_a_full_disk_what_was_there_stays() {
     add(&mut store, job(&["c@y.example"]), 0);
 }
 
+/// A disk of 16 MB.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(folder.path());
+        mount.output().is_ok_and(|output| output.status.success()).then_some(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_takes_nothing_away() {
+    let Some(disk) = SmallDisk::new() else {
+        eprintln!("skipped: a small disk cannot be mounted here");
+        return;
+    };
+    let queue = Queue { _folder: tempfile::tempdir().unwrap(), path: disk.path().join("queue.sqlite") };
+    let mut store = queue.open();
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![0; 6_000_000]).unwrap();
+    let content = Content::from_bytes(vec![b'x'; 60_000]);
+    let one = Job { content, ..job(&["b@y.example"]) };
+    let mut names = Vec::new();
+    let error = loop {
+        match store.add(std::slice::from_ref(&one)) {
+            Ok(added) => names.push(added[0].0.clone()),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().ends_with(": no room is left on the disk"), "{error}");
+    let content = Content::from_bytes(vec![b'x'; 16_000_000]);
+    let error = store.add(&[Job { content, ..one.clone() }]).unwrap_err();
+    assert!(matches!(error, QueueError::File { is_new: false, .. }), "{error}");
+    assert_eq!(files(&queue).len(), 0);
+    drop(store);
+    let mut store = queue.open();
+    let mut listed = Vec::new();
+    store.list(&[Status::Waiting], &mut |outline| listed.push(outline.name.clone())).unwrap();
+    assert!(!names.is_empty() && listed == names, "{} {}", listed.len(), names.len());
+    fs::remove_file(ballast).unwrap();
+    let worker = store.worker(true).unwrap();
+    while let Some(claim) = claim(&mut store, &worker, NEVER - 1) {
+        assert!(octets(&claim.submission.content) == octets(&one.content));
+        settle(&mut store, &claim, &[outcome("b@y.example", State::Accepted, "ok")], Next::Done, 0);
+    }
+    assert_eq!(store.stats(0).unwrap().done, names.len() as u64);
+    drop(store);
+}
+
 #[test]
 fn room_goes_back_to_the_disk() {
     let queue = Queue::new();
@@ -272,7 +333,6 @@ fn the_log_begins_anew() {
     assert!(fs::metadata(&log).unwrap().len() > 0);
     let reader = queue.open();
     reader.connection.execute_batch("BEGIN; SELECT count(*) FROM job").unwrap();
-    store.connection.busy_timeout(Duration::ZERO).unwrap();
     // Somebody reads: it stays, and that is no error.
     store.shorten().unwrap();
     reader.connection.execute_batch("COMMIT").unwrap();
