@@ -156,8 +156,10 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
             Err(error) => ui::show(&error.hint("it goes on as before")),
         });
         tokio::select! {
-            drained = drain(store, worker, draining, ways, signals, told) => drained,
+            // First: a worker that has nothing to do ends as soon as it is asked to.
+            biased;
             () = attending => Drained::default(),
+            drained = drain(store, worker, draining, ways, signals, told) => drained,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
