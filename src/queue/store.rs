@@ -56,7 +56,7 @@ pub struct Store {
     /// Files without a message were looked for.
     is_swept: bool,
     /// The places whose messages are not claimed, in a JSON array.
-    passed_over: String,
+    passed_over: Vec<String>,
     /// What `data_version` was last.
     seen: i64,
 }
@@ -107,7 +107,7 @@ impl Store {
             is_synced: Cell::new(true),
             ended: Vec::new(),
             is_swept: false,
-            passed_over: "[]".to_owned(),
+            passed_over: Vec::new(),
             seen: 0,
         })
     }

@@ -1,6 +1,6 @@
 //! Workers take messages for themselves for a while, and others take up what the dead have left.
 
-use std::{collections::HashSet, fs, time::Duration};
+use std::{cmp::Reverse, collections::HashSet, fs, time::Duration};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
@@ -13,14 +13,18 @@ use crate::{
 /// A file without a message is younger while its message is being added.
 const ORPHAN_FOR: Duration = Duration::from_secs(3600);
 
-// Each step of these costs a look into an index, however many wait: none is walked through in vain.
+// Each step of these costs a look into an index, however many wait: none is walked through in vain. Places are few.
 
-/// Due messages of a priority, in their turn.
-pub(super) const DUE: &str = "SELECT id FROM job WHERE state = 0 AND priority = ?1 AND due <= ?2 AND expires > ?2
-     AND place NOT IN (SELECT value FROM json_each(?4)) ORDER BY due, id LIMIT ?3";
-/// The highest priority below another one.
+/// The next place in which messages wait.
+pub(super) const NEXT_PLACE: &str = "SELECT place FROM job WHERE state = 0 AND place > ? ORDER BY place LIMIT 1";
+/// The highest priority there below another one.
 pub(super) const NEXT_PRIORITY: &str =
-    "SELECT priority FROM job WHERE state = 0 AND priority < ? ORDER BY priority DESC LIMIT 1";
+    "SELECT priority FROM job WHERE state = 0 AND place = ? AND priority < ? ORDER BY priority DESC LIMIT 1";
+/// Due messages of a place and a priority, in their turn.
+pub(super) const DUE: &str = "SELECT due, id FROM job
+     WHERE state = 0 AND place = ?1 AND priority = ?2 AND due <= ?3 AND expires > ?3 ORDER BY due, id LIMIT ?4";
+/// The first that becomes due there.
+pub(super) const FIRST: &str = "SELECT min(due) FROM job WHERE state = 0 AND place = ? AND priority = ?";
 /// What was to be waited for begins anew.
 pub(super) const SET_BACK: &str =
     "UPDATE job SET due = due - since + ?1, since = ?1 WHERE state = 0 AND since IS NOT NULL AND since > ?1";
@@ -42,8 +46,7 @@ impl Store {
     /// From now on [`Store::claim`] leaves the messages of these places, and of no others, where they are.
     pub fn pass_over(&mut self, places: &[Place]) {
         // Nothing in them is without a form in JSON.
-        let places: Vec<String> = places.iter().filter_map(|place| serde_json::to_string(place).ok()).collect();
-        self.passed_over = serde_json::Value::from(places).to_string();
+        self.passed_over = places.iter().filter_map(|place| serde_json::to_string(place).ok()).collect();
     }
 
     /// Takes up to `most` messages that are due for this worker, the highest priority first, then the longest due. Noted on
@@ -317,11 +320,11 @@ impl Store {
         self.read(|transaction| {
             let expires = "SELECT min(expires) FROM job WHERE state = 0";
             let mut next: Option<Time> = transaction.query_row(expires, [], |row| row.get(0))?;
-            let mut due = transaction.prepare_cached("SELECT min(due) FROM job WHERE state = 0 AND priority = ?")?;
-            each_priority(transaction, |priority| {
-                let due: Option<Time> = due.query_row([priority], |row| row.get(0))?;
-                next = next.into_iter().chain(due).min();
-                Ok(true)
+            let mut first = transaction.prepare_cached(FIRST)?;
+            each_turn(transaction, |place, priority| {
+                let first: Option<Time> = first.query_row((place, priority), |row| row.get(0))?;
+                next = next.into_iter().chain(first).min();
+                Ok(())
             })?;
             Ok(next)
         })
@@ -338,32 +341,42 @@ fn end(now: Time, lease: Duration) -> Time {
     now.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Messages that are due, in their turn.
-fn due(transaction: &Transaction<'_>, most: usize, now: Time, passed_over: &str) -> rusqlite::Result<Vec<i64>> {
+/// Messages that are due, in their turn: the highest priority first, then the longest due.
+fn due(transaction: &Transaction<'_>, most: usize, now: Time, passed_over: &[String]) -> rusqlite::Result<Vec<i64>> {
     let mut due = transaction.prepare_cached(DUE)?;
-    let mut ids = Vec::new();
-    each_priority(transaction, |priority| {
-        let room = (most - ids.len()) as i64;
-        for id in due.query_map((priority, now, room, passed_over), |row| row.get(0))? {
-            ids.push(id?);
+    let mut turns: Vec<(Reverse<i64>, Time, i64)> = Vec::new();
+    each_turn(transaction, |place, priority| {
+        if passed_over.iter().any(|passed| passed == place) {
+            return Ok(());
         }
-        Ok(ids.len() < most)
+        let found = due.query_map((place, priority, now, most as i64), |row| {
+            Ok((Reverse(priority), row.get::<_, Time>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        for turn in found {
+            turns.push(turn?);
+        }
+        Ok(())
     })?;
-    Ok(ids)
+    turns.sort_unstable();
+    turns.truncate(most);
+    Ok(turns.into_iter().map(|(.., id)| id).collect())
 }
 
-/// Calls `each` with the priorities of waiting messages, the highest first, until it has enough.
-fn each_priority(
+/// Calls `each` with every place in which messages wait, and the priorities there.
+fn each_turn(
     transaction: &Transaction<'_>,
-    mut each: impl FnMut(i64) -> rusqlite::Result<bool>,
+    mut each: impl FnMut(&str, i64) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut next = transaction.prepare_cached(NEXT_PRIORITY)?;
-    let mut last = i64::MAX;
-    while let Some(priority) = next.query_row([last], |row| row.get(0)).optional()? {
-        if !each(priority)? {
-            break;
+    let mut next_place = transaction.prepare_cached(NEXT_PLACE)?;
+    let mut next_priority = transaction.prepare_cached(NEXT_PRIORITY)?;
+    let mut place = String::new();
+    while let Some(next) = next_place.query_row([&place], |row| row.get::<_, String>(0)).optional()? {
+        place = next;
+        let mut last = i64::MAX;
+        while let Some(priority) = next_priority.query_row((&place, last), |row| row.get(0)).optional()? {
+            each(&place, priority)?;
+            last = priority;
         }
-        last = priority;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ CREATE TABLE job (
     finished INTEGER
 );
 CREATE UNIQUE INDEX job_key ON job (key) WHERE key IS NOT NULL;
-CREATE INDEX job_turn ON job (priority, due) WHERE state = 0;
+CREATE INDEX job_turn ON job (place, priority, due) WHERE state = 0;
 CREATE INDEX job_expires ON job (expires) WHERE state = 0;
 CREATE INDEX job_since ON job (since) WHERE state = 0 AND since IS NOT NULL;
 CREATE INDEX job_worker ON job (worker) WHERE state = 1;
