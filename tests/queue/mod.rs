@@ -2,6 +2,7 @@
 
 mod adding;
 mod batches;
+mod broker;
 mod deciding;
 mod draining;
 mod trouble;

@@ -48,9 +48,9 @@ stop() {
 trap stop EXIT
 trap 'exit 143' TERM INT HUP
 
-# Waits until this command succeeds.
+# Waits until this command succeeds: 10 s, or as many 50 ms as patience says.
 until_true() {
-    for _ in $(seq 200); do
+    for _ in $(seq "${patience:-200}"); do
         if "$@" 2> /dev/null; then
             return
         fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes target/servers/root: a small Debian with mail servers in it, which the tests run by chroot.
+# Makes target/servers/root: a small Debian with mail servers and a message broker in it, which the tests run by chroot.
 #
 # Packages are downloaded and unpacked, never installed: no script of theirs runs, no daemon starts, and nothing of
 # this machine changes. So servers that exclude each other as packages lie side by side, users and paths that are
@@ -17,6 +17,7 @@ groups=(
     "exim4-daemon-light"
     "opensmtpd"
     "postfix dovecot-lmtpd gnome-keyring dbus-daemon dbus-bin libsecret-tools coreutils dash"
+    "rabbitmq-server python3-pika coreutils dash"
 )
 servers=target/servers
 # Whoever changes this file fetches anew.
@@ -53,8 +54,9 @@ Description: stands for what only scripts of packages use
 Provides: adduser (= 9999), cpio (= 9999), cron (= 9999), dbus-session-bus, dbus-session-bus-common (= 9999),
  debconf (= 9999), debconf-2.0, default-dbus-session-bus, dpkg (= 9999), e2fsprogs (= 9999), exim4-config (= 9999),
  exim4-config-2, gcr (= 9999), init-system-helpers (= 9999), libpam-runtime (= 9999), libpam-systemd (= 9999),
- lsb-base (= 9999), netbase (= 9999), openssl (= 9999), perl (= 9999), pinentry-gnome3 (= 9999), procps (= 9999),
- psmisc (= 9999), ssl-cert (= 9999), sysvinit-utils (= 9999), tar (= 9999), ucf (= 9999), xz-utils (= 9999)
+ logrotate (= 9999), lsb-base (= 9999), netbase (= 9999), openssl (= 9999), perl (= 9999), pinentry-gnome3 (= 9999),
+ procps (= 9999), psmisc (= 9999), python3 (= 9999), python3:any (= 9999), socat (= 9999), ssl-cert (= 9999),
+ sysvinit-utils (= 9999), tar (= 9999), ucf (= 9999), xz-utils (= 9999)
 END
 apt_get() {
     apt-get -qq -o Dir::State="$apt" -o Dir::State::Lists="$apt/lists" -o Dir::State::status="$apt/status" \

@@ -1,5 +1,6 @@
 //! What all end-to-end tests use: a sealed place to run the binary in, and servers to run it against.
 
+pub mod broker;
 mod certificates;
 mod dice;
 mod disk;

@@ -74,6 +74,11 @@ pub fn opensmtpd() -> Option<&'static Real> {
     is_here("OpenSMTPD", is_fetched()).then(|| OPENSMTPD.get_or_init(|| Real::start("opensmtpd", &[])))
 }
 
+/// Starts a RabbitMQ by `how`, likewise; `super::broker` knows what to do with it.
+pub(super) fn rabbitmq<T>(how: impl FnOnce(fn() -> Real) -> T) -> Option<T> {
+    is_here("RabbitMQ", is_fetched()).then(|| how(|| Real::start("rabbitmq", &[])))
+}
+
 /// A keyring of the caller's own, which is empty, and open or locked. It needs no root, so what is installed will do.
 pub fn keyring(lock: &str) -> Option<Real> {
     let is_installed = ["gnome-keyring-daemon", "dbus-daemon", "dbus-send"].iter().all(|program| {
