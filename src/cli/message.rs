@@ -8,9 +8,6 @@ use crate::{
     message::Priority,
 };
 
-/// ENVIDs over this are refused by servers (RFC 3461, 4.4).
-const MAX_ENVID: usize = 100;
-
 /// What the message is made of.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Message")]
@@ -93,7 +90,7 @@ pub struct MessageArgs {
     pub unsubscribe: Option<String>,
 
     /// Ask for delivery reports: success, failure, delay (a list), or never
-    #[arg(long, value_name = "WHEN", value_parser = dsn_notify)]
+    #[arg(long, value_name = "WHEN")]
     pub dsn_notify: Option<DsnNotify>,
 
     /// What a report returns: the full message, or its hdrs
@@ -158,51 +155,22 @@ impl PriorityArg {
     }
 }
 
-/// `success,failure,delay` in any choice, or `never`.
-fn dsn_notify(text: &str) -> Result<DsnNotify, String> {
-    let mut notify = DsnNotify::default();
-    let words: Vec<&str> = text.split(',').map(str::trim).collect();
-    if words == ["never"] {
-        return Ok(notify);
-    }
-    for word in words {
-        match word {
-            "success" => notify.success = true,
-            "failure" => notify.failure = true,
-            "delay" => notify.delay = true,
-            "never" => return Err("never cannot stand beside the others".to_owned()),
-            _ => return Err("success, failure, delay (a list), or never is wanted".to_owned()),
-        }
-    }
-    Ok(notify)
-}
-
 impl MessageArgs {
     /// The delivery reports that are wished for.
     ///
     /// # Errors
     /// An ENVID that servers change.
     pub fn dsn(&self) -> Result<DsnRequest, CliError> {
-        if let Some(envid) = &self.envid
-            && (envid.is_empty()
-                || envid.len() > MAX_ENVID
-                || !envid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-')))
-        {
-            return Err(CliError::new(
-                Exit::Data,
-                format!(
-                    "--envid: up to {MAX_ENVID} letters, digits, dots and hyphens are wanted; servers change the rest"
-                ),
-            ));
-        }
-        Ok(DsnRequest {
+        let request = DsnRequest {
             notify: self.dsn_notify,
             ret: self.dsn_return.map(|ret| match ret {
                 DsnReturnArg::Full => DsnReturn::Full,
                 DsnReturnArg::Hdrs => DsnReturn::Hdrs,
             }),
             envid: self.envid.clone(),
-        })
+        };
+        request.check_envid().map_err(|what| CliError::new(Exit::Data, format!("--envid: {what}")))?;
+        Ok(request)
     }
 
     /// What `--set` gives.
@@ -215,19 +183,5 @@ impl MessageArgs {
             _ => Err(CliError::usage(format!("--set: '{}' is no NAME=VALUE", crate::mail::clean(text)))),
         };
         self.set.iter().map(pair).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wishes_for_reports() {
-        assert_eq!(dsn_notify("never").unwrap().to_string(), "NEVER");
-        assert_eq!(dsn_notify("delay, success").unwrap().to_string(), "SUCCESS,DELAY");
-        for bad in ["", "never,success", "always", "success;delay", "success\r\nRSET"] {
-            assert!(dsn_notify(bad).is_err(), "{bad:?}");
-        }
     }
 }

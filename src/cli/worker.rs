@@ -1,8 +1,11 @@
 //! `mailsend worker`: sends what is in the queue, until it is stopped; and the same once, for whoever has added something.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "jobs come with the broker"))]
+mod jobs;
 mod notify;
 mod places;
 mod presenter;
+mod roots;
 
 use std::{
     cell::RefCell,

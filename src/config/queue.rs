@@ -19,6 +19,8 @@ pub struct QueueTable {
     pub on_failure: OnFailure,
     /// Whether somebody who adds a message sees to it that it is sent, where no worker runs.
     pub drains: bool,
+    /// Absolute folders below which jobs of other programs may name files; nowhere, if there are none.
+    pub attachment_roots: Vec<PathBuf>,
 }
 
 /// What is done about a message that has failed for some recipient.
@@ -43,6 +45,7 @@ impl Default for QueueTable {
             retries_unknown: false,
             on_failure: OnFailure::Report,
             drains: true,
+            attachment_roots: Vec::new(),
         }
     }
 }

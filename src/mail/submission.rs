@@ -1,8 +1,11 @@
 //! What is handed in for delivery, and the wishes that go with it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use super::{Content, Envelope};
+
+/// ENVIDs over this are refused by servers (RFC 3461, 4.4).
+const MAX_ENVID: usize = 100;
 
 /// One message with its envelope, ready to be sent.
 #[derive(Debug, Clone)]
@@ -37,6 +40,21 @@ impl DsnRequest {
     pub fn is_wanted(&self) -> bool {
         self.notify.is_some() || self.ret.is_some() || self.envid.is_some()
     }
+
+    /// Whether the ENVID is one that comes back as it was.
+    ///
+    /// # Errors
+    /// What is wanted.
+    pub fn check_envid(&self) -> Result<(), String> {
+        let is_kept = |envid: &String| {
+            (1..=MAX_ENVID).contains(&envid.len())
+                && envid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'))
+        };
+        if self.envid.as_ref().is_none_or(is_kept) {
+            return Ok(());
+        }
+        Err(format!("up to {MAX_ENVID} letters, digits, dots and hyphens are wanted; servers change the rest"))
+    }
 }
 
 /// Events to report; none of them means NEVER (RFC 3461, 4.1).
@@ -48,6 +66,29 @@ pub struct DsnNotify {
     pub failure: bool,
     /// Late.
     pub delay: bool,
+}
+
+impl FromStr for DsnNotify {
+    type Err = String;
+
+    /// `success,failure,delay` in any choice, or `never`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut notify = DsnNotify::default();
+        let words: Vec<&str> = text.split(',').map(str::trim).collect();
+        if words == ["never"] {
+            return Ok(notify);
+        }
+        for word in words {
+            match word {
+                "success" => notify.success = true,
+                "failure" => notify.failure = true,
+                "delay" => notify.delay = true,
+                "never" => return Err("never cannot stand beside the others".to_owned()),
+                _ => return Err("success, failure, delay (a list), or never is wanted".to_owned()),
+            }
+        }
+        Ok(notify)
+    }
 }
 
 impl fmt::Display for DsnNotify {
@@ -120,6 +161,12 @@ mod tests {
     fn notify_words() {
         assert_eq!(DsnNotify::default().to_string(), "NEVER");
         assert_eq!(DsnNotify { success: true, failure: false, delay: true }.to_string(), "SUCCESS,DELAY");
+        let read = |text: &str| text.parse::<DsnNotify>().map(|notify| notify.to_string());
+        assert_eq!(read("never").as_deref(), Ok("NEVER"));
+        assert_eq!(read("delay, success").as_deref(), Ok("SUCCESS,DELAY"));
+        for bad in ["", "never,success", "always", "success;delay", "success\r\nRSET"] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Files that go with a message: what is typed about them, and what they are.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::File, path::Path, sync::Arc};
 
 use mail_builder::{
     headers::{content_type::ContentType, raw::Raw},
@@ -76,6 +76,31 @@ impl AttachmentSpec {
     /// # Errors
     /// If the file cannot be read, or a mark holds what cannot be in a message.
     pub fn open(&self, option: &str) -> Result<Attachment, ComposeError> {
+        self.attachment(option, || self.input.open())
+    }
+
+    /// The same for a regular file that was opened already, whatever lies at its path by now. The path of the input only
+    /// names it.
+    ///
+    /// # Errors
+    /// As [`AttachmentSpec::open`].
+    pub fn open_file(&self, option: &str, file: File) -> Result<Attachment, ComposeError> {
+        self.attachment(option, || self.input.take(file))
+    }
+
+    /// The same for octets that lie in no file.
+    ///
+    /// # Errors
+    /// If a mark holds what cannot be in a message.
+    pub fn open_octets(&self, option: &str, octets: Vec<u8>) -> Result<Attachment, ComposeError> {
+        self.attachment(option, || Ok(Data::Memory(octets.into())))
+    }
+
+    fn attachment(
+        &self,
+        option: &str,
+        data: impl FnOnce() -> Result<Data, ComposeError>,
+    ) -> Result<Attachment, ComposeError> {
         let name = match (&self.name, &self.input) {
             (Some(name), _) => name.clone(),
             (None, Input::Stdin) => "attachment".to_owned(),
@@ -88,7 +113,7 @@ impl AttachmentSpec {
         if name.contains('\t') {
             return Err(ComposeError::value("file name", "it contains a tab"));
         }
-        let data = self.input.open()?;
+        let data = data()?;
         let media_type = match &self.media_type {
             Some(media_type) => checked_media_type(option, media_type)?,
             None => mime_guess::from_path(&name).first_raw().unwrap_or("application/octet-stream").to_owned(),
@@ -313,6 +338,28 @@ mod tests {
         assert!(matches!(piece.as_slice(), [Piece::File { encoding: Encoding::Crlf, .. }]), "{piece:?}");
         assert_eq!(piece[0].len(), 5_000 * 21);
         assert_eq!(open("a.eml", "Subject: ü\n\n".as_bytes(), "").unwrap().media_type, "application/octet-stream");
+    }
+
+    #[test]
+    fn what_is_no_path_is_attached_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = AttachmentSpec { input: Input::Path("below/n.csv".into()), ..AttachmentSpec::parse("-") };
+        for octets in [b"small".to_vec(), b"large".repeat(20_000)] {
+            let path = folder.path().join("x");
+            fs::write(&path, &octets).unwrap();
+            let file = File::open(&path).unwrap();
+            // Whatever is put in its place.
+            fs::rename(&path, folder.path().join("y")).unwrap();
+            fs::write(&path, "another").unwrap();
+            for attachment in [spec.open_file("x", file).unwrap(), spec.open_octets("x", octets.clone()).unwrap()] {
+                assert_eq!((attachment.name(), attachment.media_type()), ("n.csv", "text/csv"));
+                let blocks = Blocks::of_pieces(attachment.part(false, "-").1);
+                let encoded: Vec<u8> = blocks.flat_map(Result::unwrap).filter(|b| !b.is_ascii_whitespace()).collect();
+                assert_eq!(encodify::base64::STANDARD.decode(encoded).unwrap(), octets);
+            }
+        }
+        let error = spec.open_file("x", File::open(folder.path()).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("it is no regular file"), "{error}");
     }
 
     #[test]

@@ -59,10 +59,24 @@ impl Input {
     /// Makes it readable more than once. A regular file stays where it is; standard input and pipes are copied to a
     /// temporary file without a name.
     pub(super) fn open(&self) -> Result<Data, ComposeError> {
-        self.try_open().map_err(|error| match error {
+        self.try_open().map_err(|error| self.spool_error(error))
+    }
+
+    /// Makes a file readable that was opened in its place.
+    pub(super) fn take(&self, file: File) -> Result<Data, ComposeError> {
+        let metadata = file.metadata().map_err(|error| self.error(error))?;
+        match metadata.len() {
+            _ if !metadata.is_file() => Err(self.error(io::Error::other("it is no regular file"))),
+            0..=SMALL => spool(file).map_err(|error| self.spool_error(error)),
+            length => Ok(Data::File { source: Source::Spooled(Arc::new(file)), offset: 0, length }),
+        }
+    }
+
+    fn spool_error(&self, error: SpoolError) -> ComposeError {
+        match error {
             SpoolError::Read(error) => self.error(error),
             SpoolError::Write(error) => ComposeError::Spool(error),
-        })
+        }
     }
 
     fn error(&self, error: io::Error) -> ComposeError {

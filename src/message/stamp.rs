@@ -100,7 +100,7 @@ fn local_zone() -> TimeZone {
 }
 
 /// A second since 1970 as RFC 5322 writes it, in UTC.
-pub(super) fn date_of(seconds: i64) -> String {
+pub fn date_of(seconds: i64) -> String {
     format_date(&Timestamp::from_second(seconds).unwrap_or_default().to_zoned(TimeZone::UTC))
 }
 

@@ -4,11 +4,13 @@
 //! came of them. It knows no server and no door, composes nothing and shows nothing.
 
 mod error;
+mod foreign;
 mod job;
 mod store;
 mod worker;
 
 pub use error::QueueError;
+pub use foreign::{Expiry, Foreign, ForeignFile, ForeignSource};
 pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time, Untold};
 pub use store::{Added, Store};
 pub use worker::Worker;

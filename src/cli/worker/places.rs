@@ -9,7 +9,7 @@ use crate::{
     },
     config::{Profile, Request, Server, resolve},
     feed::Ways,
-    mail::{Cause, Stage, Trouble},
+    mail::{Address, Cause, Stage, Trouble},
     queue::Place,
 };
 
@@ -60,6 +60,27 @@ impl Places {
             return Err(trouble(Stage::Compose)(no_server()));
         }
         self.made(place, profile).map_err(trouble(Stage::Connect))
+    }
+
+    /// The place of a message that names its sender and no profile: that of the profile which is for the sender, where
+    /// nothing else was said to us.
+    ///
+    /// # Errors
+    /// If the sender is one of several profiles.
+    pub(super) fn of_sender(&self, sender: &Address) -> Result<Place, CliError> {
+        let chosen = |senders| {
+            let request = Request { senders, ..self.own.request()? };
+            let profile = resolve(&request, &self.context.files, &self.context.environment)?;
+            Ok::<_, CliError>(profile.name)
+        };
+        let profile = chosen(vec![sender.to_string()])?;
+        // What is left to us stays so, whatever the configuration says by the time it is sent.
+        let is_ours = chosen(Vec::new()).is_ok_and(|own| own == profile);
+        Ok(Place { profile: profile.filter(|_| !is_ours), ..Place::default() })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
     }
 
     fn made(&self, place: &Place, profile: Profile) -> Result<Ways, CliError> {

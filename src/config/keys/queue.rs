@@ -1,7 +1,12 @@
 //! Keys of `[queue]`, which is one for all profiles.
 
+use std::path::{Component, PathBuf};
+
 use super::{Key, reading::nonempty};
-use crate::config::{queue::OnFailure, value::Raw};
+use crate::config::{
+    queue::OnFailure,
+    value::{Input, Raw},
+};
 
 const ON_UNKNOWN: &[(&str, bool)] = &[("hold", false), ("retry", true)];
 
@@ -83,16 +88,37 @@ pub const QUEUE_KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "queue.attachment-roots",
+        wanted: "folders",
+        default: None,
+        doc: "Absolute folders below which the jobs of other programs may name files to attach, as a list. Without one they \
+              may name none. A relative path starts from the first; hidden files, and links that lead out, are refused.",
+        set: |parts, input| {
+            parts.profile.queue.attachment_roots = roots(input)?;
+            Ok(())
+        },
+    },
 ];
+
+/// Folders that do not depend on where somebody stands, and that are not everything.
+fn roots(input: &Input<'_>) -> Result<Vec<PathBuf>, String> {
+    let root = |text: &String| {
+        let raw = Raw::Text(text.clone());
+        let path = Input { raw: &raw, folder: None, home: input.home.clone() }.path()?;
+        let is_plain = path.components().all(|part| !matches!(part, Component::ParentDir));
+        match path.is_absolute() && path.parent().is_some() && is_plain {
+            true => Ok(path),
+            false => Err(format!("'{}' is no absolute path of a folder, like /srv/mail", crate::mail::clean(text))),
+        }
+    };
+    input.list()?.iter().map(root).collect()
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{
-        keys::Parts,
-        queue::QueueTable,
-        value::{Input, Raw},
-    };
+    use crate::config::{keys::Parts, queue::QueueTable};
 
     fn set(name: &str, value: &str) -> Result<QueueTable, String> {
         let key = QUEUE_KEYS.iter().find(|key| key.name == name).unwrap();
@@ -126,5 +152,16 @@ mod tests {
         }
         assert!(set("queue.lifetime", "0").is_err() && set("queue.on-unknown", "drop").is_err());
         assert!(set("queue.on-unknown", "retry").unwrap().retries_unknown);
+    }
+
+    #[test]
+    fn files_of_jobs_lie_somewhere() {
+        let of = |value: &str| set("queue.attachment-roots", value).map(|table| table.attachment_roots);
+        assert_eq!(of("[\"/srv/a, b\", \"/srv/c\"]"), Ok(vec!["/srv/a, b".into(), "/srv/c".into()]));
+        assert_eq!(of("/srv/a,/srv/c"), Ok(vec!["/srv/a".into(), "/srv/c".into()]));
+        assert_eq!(of("[]"), Ok(Vec::new()));
+        for bad in ["files", "./files", "/", "/srv/../etc", "", "~/files", "[1]", "true,"] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
     }
 }
