@@ -3,10 +3,10 @@
 mod notify;
 mod places;
 mod presenter;
+mod source;
 
 use std::{
     cell::RefCell,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -21,7 +21,7 @@ use self::{notify::Notifier, places::Places, presenter::Presenter};
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, FormatArg, ProgressArg, ReportArgs, WhereArgs},
-    queue, runtime,
+    runtime,
     signals::{die_of, hangups, listen, listen_but_for_hangups},
     ui,
 };
@@ -30,7 +30,6 @@ use crate::{
     delivery::make_room_for,
     feed::{Drained, Draining, QueueTold, Signals, drain},
     mail::{State, Stop},
-    queue::Store,
     smtp::changed,
 };
 
@@ -125,15 +124,15 @@ struct Job {
 }
 
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
-    let (path, rules) = rules(&context)?;
-    let store = Store::open(&path)?;
-    let worker = store.worker(job.is_lasting)?;
+    let rules = rules(&context)?;
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
     let _ = make_room_for(CONNECTIONS);
     let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace: context.wants_trace, ..rules };
     let mut presenter = Presenter::start(report, &context)?;
     let notifier = Notifier::of_environment(&context.environment);
-    let places = RefCell::new(Places::new(context, job.place, job.concurrency)?);
+    let places = Places::new(context, job.place, job.concurrency)?;
+    let source = source::open(places.context(), places.prefetch(), job.is_lasting)?;
+    let places = RefCell::new(places);
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let drained = runtime.block_on(async {
@@ -159,7 +158,7 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
             // First: a worker that has nothing to do ends as soon as it is asked to.
             biased;
             () = attending => Drained::default(),
-            drained = drain(store, worker, draining, ways, signals, told) => drained,
+            drained = drain(source, draining, ways, signals, told) => drained,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
@@ -208,11 +207,10 @@ fn limited(mut asked: watch::Receiver<Stop>, limit: Option<Duration>) -> watch::
     stop
 }
 
-/// Where the queue is, and how it is drained.
-fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
+/// How the queue is drained.
+fn rules(context: &Context) -> Result<Draining, CliError> {
     let table = resolve_queue(&context.files, &context.environment)?;
-    let path = queue::file(&table, context)?;
-    let draining = Draining {
+    Ok(Draining {
         lease: LEASE,
         retries_unknown: table.retries_unknown,
         on_failure: table.on_failure,
@@ -220,8 +218,7 @@ fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
         keep: table.keep,
         ends_idle: false,
         wants_trace: false,
-    };
-    Ok((path, draining))
+    })
 }
 
 #[cfg(test)]

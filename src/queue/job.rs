@@ -65,6 +65,8 @@ pub struct Claim {
     pub untold: Vec<Untold>,
     /// Nobody is open: only the failures are to be told. The envelope then names those who have failed.
     pub is_over: bool,
+    /// Somebody had it before, and nobody knows how far that has come.
+    pub is_redelivered: bool,
 }
 
 /// A failure that was noted and not told.

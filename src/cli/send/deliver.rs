@@ -205,6 +205,7 @@ impl Presenter {
                 outcome: &outcome,
                 route,
                 attempts,
+                is_redelivered: false,
             });
         }
         self.show(&outcome);

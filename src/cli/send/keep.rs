@@ -113,6 +113,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
                     outcome: &outcome,
                     route: &route,
                     attempts: 0,
+                    is_redelivered: false,
                 });
             }
         }

@@ -13,6 +13,9 @@ use crate::{
     queue::Place,
 };
 
+/// Messages of RabbitMQ at once that are not settled, however many sessions there may be.
+const MOST: usize = 1024;
+
 /// Resolves places.
 pub(super) struct Places {
     context: Context,
@@ -32,6 +35,18 @@ impl Places {
             places.own.request()?;
         }
         Ok(places)
+    }
+
+    /// The configuration as it is now.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Messages at once that the sessions of our own way could have under way.
+    pub fn prefetch(&self) -> u16 {
+        let pool = self.profile(&Place::default()).unwrap_or_default().pool;
+        let messages = pool.max_connections.saturating_mul(pool.pipeline_depth).clamp(1, MOST);
+        u16::try_from(messages).unwrap_or(u16::MAX)
     }
 
     /// Reads the configuration again.

@@ -1,5 +1,6 @@
 //! The worker as a command, on a real queue and with maildirs; its units; whose password goes where.
 
+use crate::queue::Store;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser;

@@ -178,7 +178,8 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
     fn settle(&mut self, row: u64, message_id: &str, from: Option<&Address>, outcome: &Outcome) {
         let nowhere = Route { profile: None, server: String::new() };
         let route = if outcome.state == State::Queued { &*self.keeping.route } else { &nowhere };
-        let record = Record { run: &self.run, row: Some(row), message_id, from, outcome, route, attempts: 0 };
+        let (run, is_redelivered) = (&self.run, false);
+        let record = Record { run, row: Some(row), message_id, from, outcome, route, attempts: 0, is_redelivered };
         self.ledger.outcome(&record);
         self.verdict.counts[outcome.state as usize] += 1;
         (self.told)(BatchTold::Settled(&record));

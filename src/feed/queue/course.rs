@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Drained, Draining, QueueTold, Signals, Ways,
+    Drained, Draining, QueueTold, Signals, Source, Ways,
     desk::{Commit, Desk, Note, Wanted},
     lane::Lane,
     milliseconds_of,
@@ -29,7 +29,7 @@ use crate::{
     delivery::{Outlet, Work},
     feed::once::random,
     mail::{BreakerState, Event, Outcome, Route, Stage, Step, Stop, Submission, Trouble},
-    queue::{Next, Place, Store, Worker},
+    queue::{Next, Place},
     smtp::changed,
 };
 
@@ -88,15 +88,9 @@ where
     E: FnMut(Vec<Outlet>, Work) -> JoinHandle<()>,
     T: FnMut(QueueTold<'_>),
 {
-    pub fn new(
-        store: Store,
-        worker: Worker,
-        draining: Draining,
-        (ways, engine, told): (W, E, T),
-        clock: fn() -> i64,
-    ) -> Self {
+    pub fn new(source: Source, draining: Draining, (ways, engine, told): (W, E, T), clock: fn() -> i64) -> Self {
         Self {
-            desk: Desk::new(store, worker, draining.clone(), clock),
+            desk: Desk::new(source, draining.clone(), clock),
             draining,
             ways,
             engine,
@@ -149,7 +143,9 @@ where
                 () = renewal(&mut signals.renewal) => self.renew(),
             }
         }
-        self.drained
+        let Self { desk, drained, .. } = self;
+        desk.end().await;
+        drained
     }
 
     fn is_stopping(&self) -> bool {
@@ -183,11 +179,14 @@ where
         if !is_wanted || is_asked || self.is_stopping() || is_flooded || !self.desk.is_well(now) {
             return;
         }
-        let full = self.lanes.values().filter(|lane| lane.takes_nothing(now)).map(|lane| lane.place.clone());
-        let without: Vec<Place> = full.chain(self.rests.places(now)).collect();
+        let places = |which: &dyn Fn(&Lane) -> bool| -> Vec<Place> {
+            let lanes = self.lanes.values().filter(|lane| which(lane)).map(|lane| lane.place.clone());
+            lanes.chain(self.rests.places(now)).collect()
+        };
+        let (without, alone) = (places(&|lane| lane.takes_nothing(now)), places(&|lane| lane.is_dark(now)));
         let is_guess = !self.is_curious && !self.is_narrowed;
         self.is_narrowed = !without.is_empty();
-        self.desk.orders.claim = Some(Wanted { most: room, without, is_guess });
+        self.desk.orders.claim = Some(Wanted { most: room, without, alone, is_guess });
         (self.is_curious, self.is_guessing) = (false, false);
     }
 
@@ -220,6 +219,7 @@ where
         if stop != Stop::No {
             self.stopped.get_or_insert_with(Instant::now);
             self.stop.send_replace(stop);
+            self.desk.stop();
             let keys: Vec<u64> = self.lanes.keys().copied().collect();
             keys.into_iter().for_each(|key| self.close_lane(key));
         }

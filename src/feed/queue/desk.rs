@@ -1,10 +1,16 @@
-//! The store at work: one round at a time on another thread, which takes everything that waits for it.
+//! The queue at work, whichever it is. The store: one round at a time on another thread, which takes everything that waits
+//! for it. RabbitMQ: a task that has the connection.
+
+mod broker;
+mod keeper;
+mod taken;
 
 use std::time::Duration;
 
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::{Draining, milliseconds_of, notice::Notice, open::Settled};
+use self::broker::BrokerDesk;
+use super::{Draining, Source, milliseconds_of, notice::Notice, open::Settled};
 use crate::config::OnFailure;
 use crate::queue::{Claim, Job, Next, Place, QueueError, Settlement, Store, Worker};
 
@@ -15,12 +21,89 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// And given up after this one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The store, and what waits for it.
+/// The queue, and what waits for it.
 pub(super) struct Desk {
+    pub orders: Orders,
+    kind: Kind,
+}
+
+enum Kind {
+    Store(StoreDesk),
+    Broker(BrokerDesk),
+}
+
+impl Desk {
+    pub fn new(source: Source, draining: Draining, clock: fn() -> i64) -> Self {
+        let orders = Orders { wants_recovery: true, wants_forgetting: true, ..Orders::default() };
+        let kind = match source {
+            Source::Store(store, worker) => Kind::Store(StoreDesk::new(store, worker, draining, clock)),
+            Source::Broker(broking) => Kind::Broker(BrokerDesk::new(broking, draining, clock)),
+        };
+        Self { orders, kind }
+    }
+
+    /// Whether nothing waits and nothing is done.
+    pub fn is_idle(&self) -> bool {
+        self.orders.is_empty()
+            && match &self.kind {
+                Kind::Store(desk) => desk.round.is_none(),
+                Kind::Broker(desk) => desk.is_idle(),
+            }
+    }
+
+    /// Whether it can be used, as far as is known, or is to be tried again.
+    pub fn is_well(&self, now: Instant) -> bool {
+        match &self.kind {
+            Kind::Store(desk) => desk.failing.is_none_or(|(_, again)| again <= now),
+            Kind::Broker(_) => true,
+        }
+    }
+
+    /// When a store that cannot be used is tried again.
+    pub fn wake(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Store(desk) => desk.failing.filter(|_| !self.orders.is_empty()).map(|(_, again)| again),
+            Kind::Broker(_) => None,
+        }
+    }
+
+    /// Lets what waits be done, unless something is being done.
+    pub fn begin(&mut self) {
+        match &mut self.kind {
+            _ if self.orders.is_empty() => {}
+            Kind::Store(desk) => desk.begin(&mut self.orders),
+            Kind::Broker(desk) => desk.begin(&mut self.orders),
+        }
+    }
+
+    /// Nothing more is taken.
+    pub fn stop(&self) {
+        if let Kind::Broker(desk) = &self.kind {
+            desk.stop();
+        }
+    }
+
+    /// The end.
+    pub async fn end(self) {
+        if let Kind::Broker(desk) = self.kind {
+            desk.end().await;
+        }
+    }
+
+    /// Waits for answers, if there will be some. Dropping the future loses nothing.
+    pub async fn answers(&mut self) -> Answers {
+        match &mut self.kind {
+            Kind::Store(desk) => desk.answers(&mut self.orders).await,
+            Kind::Broker(desk) => desk.answers().await,
+        }
+    }
+}
+
+/// The store.
+struct StoreDesk {
     /// `None` while a round is made.
     kit: Option<Kit>,
     round: Option<JoinHandle<(Kit, Orders, Answers)>>,
-    pub orders: Orders,
     /// Since when it cannot be used, and when it is tried again.
     failing: Option<(Instant, Instant)>,
     clock: fn() -> i64,
@@ -64,6 +147,8 @@ pub(super) struct Wanted {
     pub most: usize,
     /// Those of these places stay where they are.
     pub without: Vec<Place>,
+    /// Of these, those whose messages do better later.
+    pub alone: Vec<Place>,
     /// Nothing speaks for it but that time has passed: only if somebody else has changed something.
     pub is_guess: bool,
 }
@@ -90,40 +175,23 @@ pub(super) struct Answers {
     pub is_hopeless: bool,
 }
 
-impl Desk {
-    pub fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
-        let kit = Some(Kit { store, worker, draining });
-        let orders = Orders { wants_recovery: true, wants_forgetting: true, ..Orders::default() };
-        Self { kit, round: None, orders, failing: None, clock }
+impl StoreDesk {
+    fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
+        Self { kit: Some(Kit { store, worker, draining }), round: None, failing: None, clock }
     }
 
-    /// Whether nothing waits and nothing is done.
-    pub fn is_idle(&self) -> bool {
-        self.round.is_none() && self.orders.is_empty()
-    }
-
-    /// Whether it can be used, as far as is known, or is to be tried again.
-    pub fn is_well(&self, now: Instant) -> bool {
-        self.failing.is_none_or(|(_, again)| again <= now)
-    }
-
-    /// When a store that cannot be used is tried again.
-    pub fn wake(&self) -> Option<Instant> {
-        self.failing.filter(|_| !self.orders.is_empty()).map(|(_, again)| again)
-    }
-
-    /// Begins a round, if something waits and nothing is done.
-    pub fn begin(&mut self) {
-        if self.orders.is_empty() || self.failing.is_some_and(|(_, again)| Instant::now() < again) {
+    /// Begins a round, if nothing is done.
+    fn begin(&mut self, orders: &mut Orders) {
+        if self.failing.is_some_and(|(_, again)| Instant::now() < again) {
             return;
         }
         let Some(kit) = self.kit.take() else { return };
-        let (orders, now) = (std::mem::take(&mut self.orders), (self.clock)());
+        let (orders, now) = (std::mem::take(orders), (self.clock)());
         self.round = Some(tokio::task::spawn_blocking(move || kit.round(orders, now)));
     }
 
     /// Waits for the end of a round, if one is made. Dropping the future loses nothing.
-    pub async fn answers(&mut self) -> Answers {
+    async fn answers(&mut self, orders: &mut Orders) -> Answers {
         let Some(round) = &mut self.round else { return std::future::pending().await };
         let ended = round.await;
         self.round = None;
@@ -135,7 +203,7 @@ impl Desk {
             Err(_) => return std::future::pending().await,
         };
         self.kit = Some(kit);
-        self.orders.take_back(left);
+        orders.take_back(left);
         let now = Instant::now();
         match &answers.error {
             None => self.failing = None,

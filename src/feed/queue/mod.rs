@@ -10,7 +10,11 @@ mod notice;
 mod open;
 mod rests;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::sync::watch;
 
@@ -20,8 +24,48 @@ use crate::{
     delivery::{Outlet, deliver},
     ledger::Record,
     mail::{Event, RetryPolicy, State, Stop, Trouble},
-    queue::{Place, QueueError, Store, Worker},
+    queue::{Foreign, Job, Place, QueueError, Store, Worker, amqp::Broker},
 };
+
+/// The queue that is drained.
+#[derive(Debug)]
+pub enum Source {
+    /// That of this machine.
+    Store(Store, Worker),
+    /// One that machines share.
+    Broker(Broking),
+}
+
+/// How a RabbitMQ is drained.
+#[derive(Debug)]
+pub struct Broking {
+    /// Which.
+    pub broker: Arc<Broker>,
+    /// Messages at once that are not settled.
+    pub prefetch: u16,
+    /// Makes messages of what other programs ask for.
+    pub maker: Maker,
+}
+
+/// Makes a message of what another program asks for: the job, and what is known of how it came. Runs on threads that may
+/// block. An error is the reason, for people.
+#[derive(Clone)]
+pub struct Maker(pub Arc<dyn Fn(Foreign, &Facts) -> Result<Job, String> + Send + Sync>);
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Maker")
+    }
+}
+
+/// What is known of a job of another program, beside what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The Message-ID, where the job names none: of the same delivery always the same.
+    pub message_id: String,
+    /// When it was published, in milliseconds since 1970; when it was taken, if its publisher does not say so.
+    pub published: i64,
+}
 
 /// How a queue is drained.
 #[derive(Debug, Clone)]
@@ -79,7 +123,7 @@ pub enum QueueTold<'a> {
     Warning(String),
     /// Something to show.
     Event(Event),
-    /// The store has answered.
+    /// The queue has answered.
     Alive,
 }
 
@@ -101,8 +145,7 @@ pub struct Drained {
 /// place is left alone for a while. What happens is told at once, on the thread of
 /// the engine: who is told does not wait.
 pub async fn drain(
-    store: Store,
-    worker: Worker,
+    source: Source,
     draining: Draining,
     ways: impl FnMut(&Place) -> Result<Ways, Trouble>,
     signals: Signals,
@@ -110,7 +153,7 @@ pub async fn drain(
 ) -> Drained {
     let wants_trace = draining.wants_trace;
     let engine = |outlets, work| tokio::spawn(deliver(outlets, wants_trace, work));
-    Course::new(store, worker, draining, (ways, engine, told), now).run(signals).await
+    Course::new(source, draining, (ways, engine, told), now).run(signals).await
 }
 
 /// Milliseconds since 1970.

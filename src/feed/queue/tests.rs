@@ -269,7 +269,7 @@ fn feed<W: FnMut(&Place) -> Result<Ways, Trouble>>(
         };
         told.borrow_mut().push(line);
     };
-    (deliveries, Course::new(store, worker, draining, (ways, engine, tell), clock).run(signals))
+    (deliveries, Course::new(Source::Store(store, worker), draining, (ways, engine, tell), clock).run(signals))
 }
 
 fn bench(

@@ -162,6 +162,7 @@ impl Store {
             expires: row.get("expires")?,
             untold,
             is_over,
+            is_redelivered: false,
         }))
     }
 
