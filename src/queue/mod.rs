@@ -10,5 +10,5 @@ mod worker;
 
 pub use error::QueueError;
 pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time, Untold};
-pub use store::{Added, Store};
+pub use store::{Added, First, Store};
 pub use worker::Worker;

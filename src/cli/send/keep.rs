@@ -100,7 +100,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
         server: profile.server.as_ref().map_or_else(String::new, ToString::to_string),
     };
     let run = Stamp::now().mark();
-    for (envelope, (name, is_new)) in envelopes.iter().zip(&added) {
+    for (envelope, (name, first)) in envelopes.iter().zip(&added) {
         for recipient in envelope.to() {
             let outcome = Outcome::queued(recipient.clone(), name);
             if let Some(records) = &mut records {
@@ -117,7 +117,10 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             }
         }
         if !context.is_quiet && (is_attended() || context.is_verbose) {
-            ui::tell(&if *is_new { format!("queued as {name}") } else { format!("queued before, as {name}") });
+            ui::tell(&match first {
+                None => format!("queued as {name}"),
+                Some(_) => format!("queued before, as {name}"),
+            });
         }
     }
     match records.and_then(Records::finish) {
