@@ -51,7 +51,7 @@ impl Keeping {
         Ok(keeping)
     }
 
-    /// Adds a message for each of these envelopes, and sees to it that somebody sends them.
+    /// Adds a message for each of these envelopes.
     ///
     /// # Errors
     /// Of the queue.
@@ -81,11 +81,15 @@ impl Keeping {
             })
             .collect();
         let path = queue::file(&profile.queue, context)?;
-        let added = queue::open(&path)?.add(&jobs)?;
-        if self.terms.due.is_none() && profile.queue.drains {
-            queue::drain_in_background(&path, &args.common, context);
-        }
-        Ok(added)
+        Ok(queue::open(&path)?.add(&jobs)?)
+    }
+
+    /// Sees to it that somebody sends what was added, or says that nobody does.
+    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) -> Result<(), CliError> {
+        let path = queue::file(&profile.queue, context)?;
+        // What was deferred just now may well be so for longer.
+        queue::see_off(&path, self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
+        Ok(())
     }
 }
 
@@ -123,6 +127,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             });
         }
     }
+    keeping.see_off(profile, args, context)?;
     match records.and_then(Records::finish) {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))
