@@ -219,7 +219,7 @@ fn word<S: serde::Serializer>(state: &Option<State>, serializer: S) -> Result<S:
 }
 
 /// The queue in figures.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Messages that wait, due or not.
     pub waiting: u64,

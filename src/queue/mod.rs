@@ -15,5 +15,5 @@ pub use error::QueueError;
 pub use foreign::Foreign;
 pub use inlet::Inlet;
 pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time, Untold};
-pub use store::{Added, Store};
+pub use store::{Added, First, Store};
 pub use worker::Worker;

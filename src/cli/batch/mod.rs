@@ -383,7 +383,10 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         None if !is_file => batch.keep_rows()?,
         kept => kept,
     };
-    let wants_drain = matches!(&goal, Goal::Queue(_, keeping) if keeping.due.is_none()) && profile.queue.drains;
+    let due = match &goal {
+        Goal::Queue(_, keeping) => Some(keeping.due),
+        Goal::Servers(_) => None,
+    };
     let manner = Manner {
         retry: profile.retry,
         stop_after_failures: Some(args.run.stop_after_failures).filter(|limit| *limit > 0),
@@ -403,10 +406,8 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
     runtime.shutdown_background();
-    if wants_drain && verdict.counts[State::Queued as usize] > 0 {
-        queue::drain_in_background(&queue::file(&profile.queue, context)?, &args.common, context);
-    }
     let exit = exit_of(&verdict, &found);
+    let due = due.filter(|_| verdict.counts[State::Queued as usize] > 0);
     let failed = args.run.failed.as_ref().map_or(Ok(()), |failed| write_failed(failed, batch.table(), &book.path));
     let copy = copy.filter(|copy| {
         // What is left of it hurts nobody.
@@ -415,6 +416,9 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     // Standard input is read only once.
     let rows = copy.filter(|_| args.source.as_deref() == Some("-"));
     let result = presenter.finish(verdict, &book, rows.as_deref(), exit);
+    if let (Some(due), Ok(path)) = (due, queue::file(&profile.queue, context)) {
+        queue::see_off(&path, due, true, &profile.queue, &args.common, context);
+    }
     let result = match (result, failed) {
         // How the run has ended says more, and is told in any case.
         (Ok(exit), Err(error)) => {

@@ -24,7 +24,7 @@ pub struct LaterArgs {
     /// Put it into the queue and return once it is safe there
     ///
     /// It is composed at once, its files are copied. A worker sends it and tries again as long as it has to; where none
-    /// runs it is begun in the background. See mailsend queue, mailsend worker.
+    /// runs it is begun in the background, for 10 seconds. See mailsend queue, mailsend worker.
     #[arg(long)]
     pub queue: bool,
 

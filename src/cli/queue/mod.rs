@@ -14,21 +14,25 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 pub(super) use self::later::{LaterArgs, Terms, place, priority, warn_of_password};
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
-    worker,
+    ui, worker,
 };
 use crate::{
     config::{QueueTable, parse_duration, resolve_queue},
-    queue::{QueueError, Store},
+    queue::{QueueError, Store, Time},
+    report::is_attended,
     secret::private,
 };
 
 /// How long somebody drains the queue in the background who has only added something.
 const BACKGROUND: Duration = Duration::from_secs(10);
+/// What is said where something waits for nobody.
+const NO_WORKER: &str = "no worker runs: mailsend worker, or mailsend queue run from cron";
 
 /// Look at the queue, and decide about what is in it
 #[derive(Debug, Args)]
@@ -159,12 +163,38 @@ fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
     Ok((path, store))
 }
 
-/// Begins to send what is due, unless a worker does that already. Nobody waits for it, and if it cannot be begun the
-/// messages are safe all the same.
-pub(super) fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
+/// Sees to it that somebody sends what was added, or says that nobody does. Where no worker runs it is begun in the
+/// background, unless it is due later or `[queue]` leaves it to a worker; `may_stay` says that this may not be enough.
+///
+/// cron mails every line, so that it is told only who looks, or has named a time that nobody will heed.
+pub(super) fn see_off(
+    path: &Path,
+    due: Option<Time>,
+    may_stay: bool,
+    queue: &QueueTable,
+    common: &CommonArgs,
+    context: &Context,
+) {
     if Store::has_worker(path) {
         return;
     }
+    let is_begun = due.is_none() && queue.drains;
+    if is_begun {
+        drain_in_background(path, common, context);
+    }
+    let is_of_interest = (may_stay || !is_begun) && (is_attended() || context.is_verbose);
+    if !context.is_quiet && (due.is_some() || is_of_interest) {
+        let when = match due {
+            Some(due) => format!("due {:.0}", Timestamp::from_millisecond(due).unwrap_or(Timestamp::MAX)),
+            None if is_begun => format!("sent in the background for {} s", BACKGROUND.as_secs()),
+            None => "due now".to_owned(),
+        };
+        ui::tell(&format!("{when}, and {NO_WORKER}"));
+    }
+}
+
+/// Begins to send what is due. Nobody waits for it, and if it cannot be begun the messages are safe all the same.
+fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
     command.args(["queue", "run", "--background"]);

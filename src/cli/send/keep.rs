@@ -51,7 +51,7 @@ impl Keeping {
         Ok(keeping)
     }
 
-    /// Adds a message for each of these envelopes, and sees to it that somebody sends them.
+    /// Adds a message for each of these envelopes.
     ///
     /// # Errors
     /// Of the queue.
@@ -81,11 +81,15 @@ impl Keeping {
             })
             .collect();
         let path = queue::file(&profile.queue, context)?;
-        let added = queue::open(&path)?.add(&jobs)?;
-        if self.terms.due.is_none() && profile.queue.drains {
-            queue::drain_in_background(&path, &args.common, context);
-        }
-        Ok(added)
+        Ok(queue::open(&path)?.add(&jobs)?)
+    }
+
+    /// Sees to it that somebody sends what was added, or says that nobody does.
+    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) -> Result<(), CliError> {
+        let path = queue::file(&profile.queue, context)?;
+        // What was deferred just now may well be so for longer.
+        queue::see_off(&path, self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
+        Ok(())
     }
 }
 
@@ -100,7 +104,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
         server: profile.server.as_ref().map_or_else(String::new, ToString::to_string),
     };
     let run = Stamp::now().mark();
-    for (envelope, (name, is_new)) in envelopes.iter().zip(&added) {
+    for (envelope, (name, first)) in envelopes.iter().zip(&added) {
         for recipient in envelope.to() {
             let outcome = Outcome::queued(recipient.clone(), name);
             if let Some(records) = &mut records {
@@ -118,9 +122,13 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             }
         }
         if !context.is_quiet && (is_attended() || context.is_verbose) {
-            ui::tell(&if *is_new { format!("queued as {name}") } else { format!("queued before, as {name}") });
+            ui::tell(&match first {
+                None => format!("queued as {name}"),
+                Some(_) => format!("queued before, as {name}"),
+            });
         }
     }
+    keeping.see_off(profile, args, context)?;
     match records.and_then(Records::finish) {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))

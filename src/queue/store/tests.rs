@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     mail::{Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Mailbox, Outcome, Reply, Route, Stage, State},
     message::Blocks,
-    queue::{Claim, Job, Next, Place, Settlement, Status},
+    queue::{Claim, Job, Next, Place, Settlement, Stats, Status},
 };
 
 const LEASE: Duration = Duration::from_secs(300);
@@ -100,7 +100,7 @@ fn a_message_goes_its_way() {
         },
         ..job(&["b@y.example", "\"c d\"@y.example"])
     };
-    let [(name, true)] = &store.add_at(std::slice::from_ref(&job), 1_000).unwrap()[..] else { panic!("not added") };
+    let [(name, None)] = &store.add_at(std::slice::from_ref(&job), 1_000).unwrap()[..] else { panic!("not added") };
     assert!(store.has_news().unwrap());
     drop(store);
     let mut store = queue.open();
@@ -194,21 +194,63 @@ fn the_same_key_is_the_same_message() {
     let mut store = queue.open();
     let keyed = |key: &str| Job { key: Some(key.to_owned()), ..job(&["b@y.example"]) };
     let added = store.add(&[keyed("1"), keyed("2"), keyed("1")]).unwrap();
-    assert_eq!(added.iter().map(|(_, is_new)| *is_new).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(added.iter().map(|(_, first)| first.is_none()).collect::<Vec<_>>(), [true, true, false]);
+    let first = First { message_id: "<m@x.example>".to_owned(), recipients: vec!["b@y.example".to_owned()] };
+    assert_eq!(added[2].1.as_ref(), Some(&first));
     assert_eq!(added[0].0, added[2].0);
     let worker = store.worker(true).unwrap();
     for claim in store.claim(&worker, 9, NEVER - 1, Duration::ZERO).unwrap() {
         settle(&mut store, &claim, &[outcome("b@y.example", State::Accepted, "ok")], Next::Done, 2_000);
     }
     // Also when it is done, until it is forgotten.
-    assert_eq!(store.add(&[keyed("2")]).unwrap(), [(added[1].0.clone(), false)]);
+    assert_eq!(store.add(&[keyed("2")]).unwrap(), [(added[1].0.clone(), Some(first))]);
     assert_eq!(store.show(&added[1].0).unwrap().key.as_deref(), Some("2"));
     assert_eq!(
         (store.forget(2_000, 9).unwrap(), store.forget(2_001, 1).unwrap(), store.forget(2_001, 9).unwrap()),
         (0, 1, 1)
     );
-    assert!(store.add(&[keyed("2")]).unwrap()[0].1);
+    assert_eq!(store.add(&[keyed("2")]).unwrap()[0].1, None);
     assert!(matches!(store.show(&added[1].0), Err(QueueError::Unknown(_))));
+}
+
+/// Whoever was killed behind the queue adds again what people have removed meanwhile.
+#[test]
+fn a_key_outlives_its_message() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let keyed = |key: &str, message_id: &str| Job {
+        key: Some(key.to_owned()),
+        message_id: message_id.to_owned(),
+        ..job(&["c@y.example", "b@y.example"])
+    };
+    let jobs = ["sent", "purged", "held"].map(|key| keyed(key, "<first@x.example>"));
+    let names: Vec<String> = store.add_at(&jobs, 0).unwrap().into_iter().map(|(name, _)| name).collect();
+    let sent = claim(&mut store, &worker, 0).unwrap();
+    let outcomes = ["b@y.example", "c@y.example"].map(|to| outcome(to, State::Accepted, "ok"));
+    settle(&mut store, &sent, &outcomes, Next::Done, 1_000);
+    store.hold(&names[2]).unwrap();
+    let before = now();
+    store.remove(&names[2]).unwrap();
+    assert_eq!((store.purge(Status::Done).unwrap(), store.purge(Status::Waiting).unwrap()), (1, 1));
+    assert_eq!(store.forget(1_000, 9).unwrap(), 0);
+    let again = |store: &mut Store| {
+        let jobs = ["sent", "purged", "held"].map(|key| keyed(key, "<second@x.example>"));
+        store.add(&jobs).unwrap()
+    };
+    let first = First {
+        message_id: "<first@x.example>".to_owned(),
+        recipients: vec!["c@y.example".to_owned(), "b@y.example".to_owned()],
+    };
+    let known: Vec<Added> = names.iter().map(|name| (name.clone(), Some(first.clone()))).collect();
+    assert_eq!(again(&mut store), known);
+    assert_eq!(store.stats(0).unwrap(), Stats::default());
+    // Sent: known from its end on, not from its removal.
+    store.forget(before, 9).unwrap();
+    assert_eq!(again(&mut store).iter().map(|(_, first)| first.is_none()).collect::<Vec<_>>(), [true, false, false]);
+    store.forget(NEVER, 1).unwrap();
+    store.forget(NEVER, 9).unwrap();
+    assert_eq!(again(&mut store).iter().filter(|(_, first)| first.is_none()).count(), 2);
 }
 
 #[test]
@@ -410,6 +452,7 @@ fn no_look_walks_through_those_that_wait() {
         (deciding::DONE_BEFORE.to_owned(), "job_finished"),
         (looking::NAMED.to_owned(), "sqlite_autoindex_job_1"),
         ("SELECT name FROM job WHERE key = ?".to_owned(), "job_key"),
+        ("SELECT key FROM removed WHERE ended < ? ORDER BY ended LIMIT ?".to_owned(), "removed_ended"),
     ] {
         let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let nulls = vec![rusqlite::types::Null; plan.parameter_count()];
