@@ -44,7 +44,7 @@ mailsend worker                                  sends whatever the queue has, a
 mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
 systemctl --user enable --now mailsend-worker    see man mailsend-queue
 
-SIGTERM lets what is under way come to its end, SIGHUP reads the configuration again.")]
+SIGTERM lets what is under way come to its end, a second one does not; SIGHUP reads the configuration again.")]
 pub struct WorkerArgs {
     #[command(flatten)]
     place: WhereArgs,

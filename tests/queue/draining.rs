@@ -234,3 +234,20 @@ fn a_worker_that_is_stopped() {
     until("the late one", || sink.counts().contains_key("late@y.example"));
     end(worker);
 }
+
+/// A limit begins nothing new; what is under way is waited for, and nothing is in doubt.
+#[test]
+fn a_limit_cuts_nothing_off() {
+    let sandbox = sandbox();
+    let sink = Sink::with("", |moment| {
+        if let Heard::Content(_) = moment.heard {
+            thread::sleep(Duration::from_millis(1_500));
+        }
+        Act::Agree
+    });
+    add_many(&sandbox, &sink.url(), 3, &["-o", "pool.max-connections=1"]);
+    sandbox.run(&["queue", "run", "--limit", "500ms"]).exits(75);
+    let left = list(&sandbox, &[]);
+    assert!(left.len() == 2 && left.iter().all(|one| one["status"] == "waiting"), "{left:#?}");
+    assert_eq!(sink.count(), 1);
+}

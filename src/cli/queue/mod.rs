@@ -10,6 +10,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -67,7 +68,7 @@ enum QueueCommand {
 /// Sends what is due.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// End after this time, whatever is left
+    /// Begin nothing new after this time, and end
     #[arg(long, value_name = "TIME")]
     limit: Option<String>,
 
@@ -123,6 +124,14 @@ fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError
     let lock = File::options().write(true).create(true).truncate(false).open(&lock).map_err(|error| {
         CliError::new(Exit::CannotCreate, format!("{} cannot be made", lock.display())).source(error)
     })?;
+    // What is under way at the end is waited for; somebody else may begin then.
+    if let Ok(lock) = lock.try_clone() {
+        thread::spawn(move || {
+            thread::sleep(BACKGROUND);
+            // It is free at our end at the latest.
+            let _ = lock.unlock();
+        });
+    }
     // Who has it looks once more when it is free again, and finds what has brought us here.
     while lock.try_lock().is_ok() {
         let left = BACKGROUND.saturating_sub(begin.elapsed());

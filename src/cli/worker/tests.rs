@@ -7,7 +7,7 @@ use clap::Parser;
 use super::*;
 use crate::{
     cli::Cli,
-    config::{Environment, Files},
+    config::{Environment, Files, Request, resolve},
     mail::{Content, DsnRequest, Envelope, Mailbox},
     queue::{Job, Place, Status},
 };
@@ -168,7 +168,8 @@ fn the_units_fit_the_worker() {
         let command: Vec<&str> = service["ExecStart"].split(' ').collect();
         assert!(Cli::try_parse_from(&command).is_ok() && command[0].starts_with('/'), "{command:?}");
         let seconds = |key: &str| Duration::from_secs(service[key].parse().unwrap());
-        assert!(seconds("TimeoutStopSec") > Stop::DRAIN, "it is killed before it has ended");
+        let limits = resolve(&Request::default(), &Files::default(), &Environment::default()).unwrap().timeouts;
+        assert!(seconds("TimeoutStopSec") > limits.final_reply, "it is killed before it has ended");
         assert!(seconds("WatchdogSec") > 4 * Duration::from_secs(30), "a store that is busy is no defect");
         assert_eq!((service["Type"], service["UMask"]), ("notify", "0077"));
         assert_eq!(service["ExecReload"], "/bin/kill -HUP $MAINPID");

@@ -63,7 +63,7 @@ pub(super) struct Course<W, E, T> {
     commands: JoinSet<Result<(), String>>,
     /// Records of messages that have failed, for further commands.
     failed: VecDeque<String>,
-    /// Since when it is to stop.
+    /// Since when it is to stop, and nothing has ended that was under way.
     stopped: Option<Instant>,
     /// There may be messages to be taken.
     is_curious: bool,
@@ -145,7 +145,7 @@ where
                 Some(ended) = self.commands.join_next() => self.command_ended(ended),
                 _ = look.tick() => self.look(),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
-                stop = changed(&mut signals.stop) => self.wished(stop),
+                stop = changed(&mut signals.stop) => self.wished(gently(stop)),
                 () = renewal(&mut signals.renewal) => self.renew(),
             }
         }
@@ -307,6 +307,8 @@ where
         left.into_iter().for_each(|number| self.hand_back(number, None));
         if let Some(lane) = self.lanes.remove(&key) {
             lane.end().await;
+            // What it has told may want its commands, and these their time.
+            self.stopped = self.stopped.map(|_| Instant::now());
         }
     }
 
@@ -468,6 +470,11 @@ where
         // A message that is free again may be taken at once, and a report may have been added.
         (self.is_exhausted, self.is_curious, self.is_dirty) = (false, true, true);
     }
+}
+
+/// In a queue nothing is in a hurry: whoever is cut off while the reply is awaited leaves a message in doubt.
+fn gently(stop: Stop) -> Stop {
+    if stop == Stop::Drain { Stop::Finish } else { stop }
 }
 
 /// Everything that the deliveries tell by now; nothing for one that has ended.

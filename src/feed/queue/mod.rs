@@ -54,7 +54,7 @@ pub struct Ways {
 /// Who asks for what, while it goes.
 #[derive(Debug)]
 pub struct Signals {
-    /// To end.
+    /// To end. Nothing more is begun, but what is under way has its own time limits; only [`Stop::Now`] cuts it off.
     pub stop: watch::Receiver<Stop>,
     /// To ask anew for every way, and to try again those that are left alone.
     pub renewal: watch::Receiver<()>,

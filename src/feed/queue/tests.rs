@@ -858,6 +858,7 @@ async fn who_stops_gives_back_what_has_not_begun() {
         delivery
             .settled(second.id, vec![trouble("b@y.example", State::Deferred, Stage::Connect, Cause::Stopped)])
             .await;
+        assert_eq!(*delivery.work.stop.borrow(), Stop::Finish, "its time limits are its own");
         drop(delivery);
     };
     let ((), drained) = tokio::join!(biased; testing, course);
@@ -865,6 +866,37 @@ async fn who_stops_gives_back_what_has_not_begun() {
     assert_eq!(bench.left(), ["b@y.example waiting", "c@y.example waiting"]);
     let attempts: Vec<u32> = names.iter().map(|name| bench.store.show(name).unwrap().outline.attempts).collect();
     assert_eq!(attempts, [1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waits_for_a_slow_reply() {
+    let (mut bench, course) = bench(draining(), |_| Ok(way(1, 4)));
+    let names = bench.add(&[job(&["a@y.example"])]);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        let submission = delivery.next().await;
+        assert!(delivery.commit(&[submission.id]).await);
+        bench.stop.send(Stop::Drain).unwrap();
+        tokio::time::sleep(500 * SECOND).await;
+        assert_eq!(*delivery.work.stop.borrow(), Stop::Finish);
+        assert_eq!(bench.status(&names[0]), Status::Leased);
+        delivery.settled(submission.id, vec![answer("a@y.example", 250, "ok")]).await;
+        drop(delivery);
+    };
+    let ((), drained) = tokio::join!(biased; testing, course);
+    assert!(!drained.has_more && bench.status(&names[0]) == Status::Done);
+    // A second signal is in a hurry.
+    let (mut bench, course) = self::bench(draining(), |_| Ok(way(1, 4)));
+    bench.add(&[job(&["a@y.example"])]);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        bench.stop.send(Stop::Drain).unwrap();
+        settle().await;
+        bench.stop.send(Stop::Now).unwrap();
+        settle().await;
+        assert_eq!(*delivery.work.stop.borrow(), Stop::Now);
+    };
+    tokio::join!(biased; testing, course);
 }
 
 #[tokio::test(start_paused = true)]
