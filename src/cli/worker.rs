@@ -126,14 +126,15 @@ struct Job {
 
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
     let (path, rules) = rules(&context)?;
+    let notifier = Notifier::of_environment(&context.environment);
+    let mut presenter = Presenter::start(report, &context)?;
+    let wants_trace = context.wants_trace;
+    let places = RefCell::new(Places::new(context, job.place, job.concurrency)?);
     let store = Store::open(&path)?;
     let worker = store.worker(job.is_lasting)?;
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
     let _ = make_room_for(CONNECTIONS);
-    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace: context.wants_trace, ..rules };
-    let mut presenter = Presenter::start(report, &context)?;
-    let notifier = Notifier::of_environment(&context.environment);
-    let places = RefCell::new(Places::new(context, job.place, job.concurrency)?);
+    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace, ..rules };
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let drained = runtime.block_on(async {

@@ -2,12 +2,12 @@
 
 use crate::{
     cli::{
-        CliError,
+        CliError, Exit,
         args::{CommonArgs, Context, WhereArgs},
         outlets::unattended,
         send::no_server,
     },
-    config::{Profile, Request, Server, resolve},
+    config::{ConfigError, Origin, Profile, Request, Server, profile_names, resolve},
     feed::Ways,
     mail::{Cause, Stage, Trouble},
     queue::Place,
@@ -23,15 +23,30 @@ pub(super) struct Places {
 
 impl Places {
     /// # Errors
-    /// If what is for messages that name no place cannot be, though it was said on the command line.
+    /// If what flags and environment say cannot be: nobody's message is to suffer from that.
     pub fn new(context: Context, own: WhereArgs, concurrency: Option<usize>) -> Result<Self, CliError> {
         let places = Self { context, own, concurrency };
-        if places.own.profile.is_some() || places.own.server.is_some() {
-            places.profile(&Place::default())?;
-        } else {
-            places.own.request()?;
-        }
+        places.check()?;
         Ok(places)
+    }
+
+    /// Looks at every value of flags and environment. What files say is for the messages that want it.
+    fn check(&self) -> Result<(), CliError> {
+        let request = self.request(&Place::default())?;
+        let is_set = |name| self.context.environment.get(name).is_some();
+        let is_named = request.profile.is_some() || is_set("MAILSEND_PROFILE");
+        let is_ours = is_named || request.server.is_some() || is_set("MAILSEND_SERVER");
+        match resolve(&request, &self.context.files, &self.context.environment) {
+            Ok(profile) if is_ours && profile.server.is_none() => Err(no_server()),
+            Ok(_) => Ok(()),
+            Err(ConfigError::Value { origin: Origin::File(..), .. } | ConfigError::Profile { .. }) if !is_ours => {
+                // There may be something else that is wrong: it is looked at without any profile.
+                let request = Request { server: Some("smtp://localhost".to_owned()), ..request };
+                resolve(&request, &self.context.files, &self.context.environment)?;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads the configuration again.
@@ -46,20 +61,17 @@ impl Places {
     /// The way that a place means.
     ///
     /// # Errors
-    /// [`Cause::Configuration`]: at [`Stage::Compose`] if there is none, since the profile has gone or never had a
-    /// server; at [`Stage::Connect`] if it cannot be used now.
+    /// [`Cause::Configuration`]: at [`Stage::Compose`] if there is none, since the profile does not exist or names no
+    /// server; at [`Stage::Connect`] if something about it is wrong.
     pub fn ways(&self, place: &Place) -> Result<Ways, Trouble> {
-        let trouble = |stage| {
-            move |error: CliError| {
-                let trouble = Trouble::new(stage, Cause::Configuration, &error.message);
-                error.hints.into_iter().fold(trouble, Trouble::hint)
-            }
-        };
-        let profile = self.profile(place).map_err(trouble(Stage::Compose))?;
+        let is_known = |name: &String| profile_names(&self.context.files).contains_key(name);
+        let stage = if place.profile.as_ref().is_none_or(is_known) { Stage::Connect } else { Stage::Compose };
+        let profile = self.profile(place).map_err(|error| trouble(stage, error))?;
         if profile.server.is_none() {
-            return Err(trouble(Stage::Compose)(no_server()));
+            let names_none = |name| CliError::new(Exit::Configuration, format!("profile '{name}' names no server"));
+            return Err(trouble(Stage::Compose, place.profile.as_ref().map_or_else(no_server, names_none)));
         }
-        self.made(place, profile).map_err(trouble(Stage::Connect))
+        self.made(place, profile).map_err(|error| trouble(Stage::Connect, error))
     }
 
     fn made(&self, place: &Place, profile: Profile) -> Result<Ways, CliError> {
@@ -73,6 +85,10 @@ impl Places {
     }
 
     pub(super) fn profile(&self, place: &Place) -> Result<Profile, CliError> {
+        Ok(resolve(&self.request(place)?, &self.context.files, &self.context.environment)?)
+    }
+
+    fn request(&self, place: &Place) -> Result<Request, CliError> {
         let mut request = match is_open(place) {
             true => self.own.request()?,
             false => Request { profile: place.profile.clone(), server: place.server.clone(), ..Request::default() },
@@ -83,7 +99,7 @@ impl Places {
         let concurrency =
             concurrency.map(|number| ("pool.max-connections".to_owned(), number, "--concurrency".to_owned()));
         request.settings.extend(concurrency);
-        Ok(resolve(&request, &self.context.files, &self.context.environment)?)
+        Ok(request)
     }
 
     /// Whether the password of our flags and of our environment is for this profile's host and user.
@@ -97,6 +113,14 @@ impl Places {
                 own.username == profile.username && host(&own).is_some() && host(&own) == host(profile)
             })
     }
+}
+
+fn trouble(stage: Stage, error: CliError) -> Trouble {
+    let what = match &error.source {
+        Some(source) => format!("{}: {source:#}", error.message),
+        None => error.message,
+    };
+    error.hints.into_iter().fold(Trouble::new(stage, Cause::Configuration, what), Trouble::hint)
 }
 
 /// Whether it is left to us.

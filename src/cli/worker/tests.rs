@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     cli::Cli,
     config::{Environment, Files, Request, resolve},
-    mail::{Content, DsnRequest, Envelope, Mailbox},
+    mail::{Cause, Content, DsnRequest, Envelope, Mailbox, Stage},
     queue::{Job, Place, Status},
 };
 
@@ -138,6 +138,55 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     home.configure("[profiles.b]\nserver = \"maildir:/x\"\n");
     places.reload(&home.common()).unwrap();
     assert!(places.ways(&place("a")).is_err() && places.ways(&place("b")).is_ok());
+}
+
+#[test]
+fn what_flags_and_environment_say_is_looked_at_before_anything_is_sent() {
+    // A profile that is wrong, too, hides nothing, and is no reason to end.
+    for config in ["", "[profiles.a]\nserver = \"nonsense://\"\n", "[profiles.a]\n[profiles.b]\n"] {
+        let home = Home::new(config);
+        let start = |variable, options: &[&str], concurrency| {
+            let own = WhereArgs { options: options.iter().map(ToString::to_string).collect(), ..WhereArgs::default() };
+            Places::new(home.context(variable), own, concurrency).map(drop).map_err(|error| error.exit)
+        };
+        let nothing = ("LANG", "C");
+        assert_eq!(start(nothing, &[], Some(3)), Ok(()));
+        assert_eq!(start(nothing, &[], Some(0)), Err(Exit::Usage));
+        assert_eq!(start(nothing, &["pool.max-connections=0"], None), Err(Exit::Usage));
+        assert_eq!(start(nothing, &["no.such=0"], None), Err(Exit::Usage));
+        assert_eq!(start(("MAILSEND_TIMEOUTS_CONNECT", "abc"), &[], None), Err(Exit::Configuration));
+        assert_eq!(start(("MAILSEND_PROFILE", "gone"), &[], None), Err(Exit::Configuration));
+    }
+    let home = Home::new("[profiles.a]\npool.max-connections = 0\nserver = \"maildir:/x\"\n");
+    let own = WhereArgs { profile: Some("a".to_owned()), ..WhereArgs::default() };
+    assert_eq!(Places::new(home.context(("LANG", "C")), own, None).map(drop).unwrap_err().exit, Exit::Configuration);
+}
+
+#[test]
+fn only_a_profile_that_is_not_there_holds_messages() {
+    let home = Home::new(
+        "[profiles.none]\nfrom = \"a@x.example\"\n[profiles.url]\nserver = \"nonsense://\"\n\
+         [profiles.zero]\nserver = \"maildir:/x\"\npool.max-connections = 0\n\
+         [profiles.heir]\ninherits = \"gone\"\n[profiles.file]\nserver = \"smtps://x\"\ntls.ca-file = \"/nowhere\"\n",
+    );
+    let places = Places::new(home.context(("LANG", "C")), WhereArgs::default(), None).unwrap();
+    for (name, stage, words) in [
+        ("gone", Stage::Compose, "there is no profile 'gone'"),
+        ("none", Stage::Compose, "profile 'none' names no server"),
+        ("url", Stage::Connect, "config.toml:4: server"),
+        ("zero", Stage::Connect, "pool.max-connections"),
+        ("heir", Stage::Connect, "'gone'"),
+        ("file", Stage::Connect, "/nowhere"),
+    ] {
+        let trouble = places.ways(&place(name)).unwrap_err();
+        assert_eq!((trouble.cause, trouble.stage), (Cause::Configuration, stage), "{name}: {trouble}");
+        assert!(trouble.to_string().contains(words), "{name}: {trouble}");
+    }
+    // They wait, however many, and nobody is troubled for each of them.
+    let names = ["url", "zero", "none"].map(|profile| home.add("one@y.example", place(profile)));
+    assert_eq!(home.drain(), Exit::TryAgain);
+    let status = |name: &String| home.store().show(name).unwrap().outline.status;
+    assert_eq!(names.each_ref().map(status), [Status::Waiting, Status::Waiting, Status::Held]);
 }
 
 /// The keys of a unit's service, the last of each.
