@@ -44,7 +44,8 @@ mailsend worker                                  sends whatever the queue has, a
 mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
 systemctl --user enable --now mailsend-worker    see man mailsend-queue
 
-SIGTERM lets what is under way come to its end, a second one does not; SIGHUP reads the configuration again.")]
+SIGTERM lets what is under way come to its end, a second one does not. A changed
+configuration is seen; SIGHUP also tries again at once what was left alone.")]
 pub struct WorkerArgs {
     #[command(flatten)]
     place: WhereArgs,
@@ -99,12 +100,13 @@ pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
 /// If the queue cannot be used.
 pub(super) fn drain_once(
     context: Context,
+    common: &CommonArgs,
     limit: Option<Duration>,
     place: WhereArgs,
     report: &ReportArgs,
 ) -> Result<Exit, CliError> {
     let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency: None };
-    let drained = run(job, context, report, &CommonArgs::default())?;
+    let drained = run(job, context, report, common)?;
     let count = |state: State| drained.counts[state as usize];
     Ok(if drained.has_more {
         Exit::TryAgain
@@ -129,7 +131,7 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     let notifier = Notifier::of_environment(&context.environment);
     let mut presenter = Presenter::start(report, &context)?;
     let wants_trace = context.wants_trace;
-    let places = RefCell::new(Places::new(context, job.place, job.concurrency)?);
+    let places = RefCell::new(Places::new(context, common, job.place, job.concurrency)?);
     let store = Store::open(&path)?;
     let worker = store.worker(job.is_lasting)?;
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
@@ -145,17 +147,24 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
         let stop = limited(asked, job.limit);
         let (renewed, renewal) = watch::channel(());
         let signals = Signals { stop: stop.clone(), renewal };
+        let read = |ended: Result<bool, CliError>| match ended {
+            Ok(true) => drop(renewed.send(())),
+            Ok(false) => {}
+            Err(error) => ui::show(&error.hint("it goes on as before")),
+        };
         let told = |told: QueueTold<'_>| {
-            if matches!(told, QueueTold::Alive) {
-                notifier.alive();
+            match told {
+                QueueTold::Alive => {
+                    notifier.alive();
+                    read(places.borrow_mut().refresh(false));
+                }
+                QueueTold::Taken => read(places.borrow_mut().refresh(true)),
+                _ => {}
             }
             presenter.told(told);
         };
         let ways = |place: &_| places.borrow().ways(place);
-        let attending = attend(stop, job.is_lasting, &notifier, || match places.borrow_mut().reload(common) {
-            Ok(()) => drop(renewed.send(())),
-            Err(error) => ui::show(&error.hint("it goes on as before")),
-        });
+        let attending = attend(stop, job.is_lasting, &notifier, || read(places.borrow_mut().reload().map(|()| true)));
         tokio::select! {
             // First: a worker that has nothing to do ends as soon as it is asked to.
             biased;

@@ -11,25 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::{add, list, message, sandbox, show, start, text, until};
+use super::{add, end, list, message, sandbox, show, signal, start, text, until};
 use crate::support::{
-    Dice, Sandbox, finish,
+    Dice, Sandbox,
     sink::{Act, Heard, Sink},
 };
-
-fn signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process");
-    kill_process(pid, signal).expect("it is ours");
-}
-
-/// Lets it come to its end, which is a good one.
-#[track_caller]
-fn end(worker: Child) {
-    signal(&worker, Signal::TERM);
-    finish(worker).exits(0);
-}
 
 /// So many messages by one command.
 fn add_many(sandbox: &Sandbox, url: &str, count: usize, more: &[&str]) {

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use super::{add, database, list, message, sandbox};
+use super::{add, database, end, list, message, sandbox, start, until};
 use crate::support::{Sandbox, real, sink::Sink};
 
 const NOWHERE: &str = "smtp://127.0.0.1:9";
@@ -94,4 +94,38 @@ fn a_profile_that_has_gone() {
     sandbox.run(&["queue", "release", "--all"]).exits(0);
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(fs::read_dir(sandbox.path("out/new")).expect("a maildir").count(), 1);
+}
+
+/// A worker goes by the configuration as it is when a message is sent.
+#[test]
+fn a_profile_made_while_a_worker_runs() {
+    let sandbox = sandbox();
+    let maildir = |profile: &str, folder: &str| {
+        format!(
+            "[profiles.{profile}]\nserver = \"maildir:{}\"\nfrom = \"a@x.example\"\n",
+            sandbox.path(folder).display()
+        )
+    };
+    let count = |folder: &str| fs::read_dir(sandbox.path(folder).join("new")).map_or(0, Iterator::count);
+    let queue = |profile: &str| {
+        sandbox.run(&["--queue", "-p", profile, "--to", "b@y.example", "-s", "Hi", "--body", ""]).exits(0);
+    };
+    sandbox.config(&maildir("a", "one"));
+    let worker = start(&sandbox, &["worker"]);
+    queue("a");
+    until("the first", || count("one") == 1);
+    // The same profile, by another way, while the worker still has the old one at hand; and a new one.
+    sandbox.config(&(maildir("a", "two") + &maildir("b", "three")));
+    queue("a");
+    queue("b");
+    until("the others", || count("two") + count("three") == 2);
+    assert_eq!(count("one"), 1);
+    // Held, and free again, without a word to the worker.
+    sandbox.config(&maildir("c", "four"));
+    sandbox.run(&["--queue", "-p", "c", "-s", "Hi", "--to", "b@y.example", "--body", "", "--in", "1s"]).exits(0);
+    sandbox.config("");
+    until("it is held", || list(&sandbox, &[])[0]["status"] == "held");
+    sandbox.config(&maildir("c", "four"));
+    until("it is sent", || count("four") == 1);
+    end(worker);
 }

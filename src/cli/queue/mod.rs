@@ -107,7 +107,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
     };
     match args.background {
         true => run_in_background(&args, &context),
-        false => worker::drain_once(context, limit, args.place, &args.report),
+        false => worker::drain_once(context, &args.common, limit, args.place, &args.report),
     }
 }
 
@@ -135,7 +135,8 @@ fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError
     // Who has it looks once more when it is free again, and finds what has brought us here.
     while lock.try_lock().is_ok() {
         let left = BACKGROUND.saturating_sub(begin.elapsed());
-        let exit = worker::drain_once(args.common.context()?, Some(left), args.place.clone(), &args.report)?;
+        let exit =
+            worker::drain_once(args.common.context()?, &args.common, Some(left), args.place.clone(), &args.report)?;
         // It is free at our end at the latest.
         let _ = lock.unlock();
         if exit == Exit::TryAgain || left.is_zero() || store.stats(looking::now())?.due == 0 {

@@ -1,5 +1,11 @@
 //! The ways that the messages of a queue mean, as the configuration is now.
 
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
+
 use crate::{
     cli::{
         CliError, Exit,
@@ -7,15 +13,25 @@ use crate::{
         outlets::unattended,
         send::no_server,
     },
-    config::{ConfigError, Origin, Profile, Request, Server, profile_names, resolve},
+    config::{ConfigError, Files, Origin, Profile, Request, Server, profile_names, resolve},
     feed::Ways,
     mail::{Cause, Stage, Trouble},
     queue::Place,
 };
 
+/// Files are looked at so often while nothing is to be sent.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// By which a file is known to be another one: when it was written, its length and its number.
+type Mark = Option<(SystemTime, u64, u64)>;
+
 /// Resolves places.
 pub(super) struct Places {
+    common: CommonArgs,
     context: Context,
+    /// The configuration's files as they were when it was read.
+    marks: Vec<Mark>,
+    looked: Instant,
     /// For messages that name no place.
     own: WhereArgs,
     concurrency: Option<usize>,
@@ -24,8 +40,14 @@ pub(super) struct Places {
 impl Places {
     /// # Errors
     /// If what flags and environment say cannot be: nobody's message is to suffer from that.
-    pub fn new(context: Context, own: WhereArgs, concurrency: Option<usize>) -> Result<Self, CliError> {
-        let places = Self { context, own, concurrency };
+    pub fn new(
+        context: Context,
+        common: &CommonArgs,
+        own: WhereArgs,
+        concurrency: Option<usize>,
+    ) -> Result<Self, CliError> {
+        let marks = marks(&context.files);
+        let places = Self { common: common.clone(), context, marks, looked: Instant::now(), own, concurrency };
         places.check()?;
         Ok(places)
     }
@@ -53,9 +75,27 @@ impl Places {
     ///
     /// # Errors
     /// If it is wrong: then it stays as it was.
-    pub fn reload(&mut self, common: &CommonArgs) -> Result<(), CliError> {
-        self.context = common.context()?;
+    pub fn reload(&mut self) -> Result<(), CliError> {
+        // Before they are read: what changes meanwhile is read once more.
+        self.marks = marks(&self.context.files);
+        self.context = self.common.context()?;
         Ok(())
+    }
+
+    /// Reads it again if one of its files has changed since; tells whether that was so. Where nothing `is_to_be_sent`,
+    /// they are not looked at each time.
+    ///
+    /// # Errors
+    /// If it is wrong: then it stays as it was, and nothing more is said until it changes again.
+    pub fn refresh(&mut self, is_to_be_sent: bool) -> Result<bool, CliError> {
+        if !is_to_be_sent && self.looked.elapsed() < LOOK {
+            return Ok(false);
+        }
+        self.looked = Instant::now();
+        if marks(&self.context.files) == self.marks {
+            return Ok(false);
+        }
+        self.reload().map(|()| true)
     }
 
     /// The way that a place means.
@@ -113,6 +153,19 @@ impl Places {
                 own.username == profile.username && host(&own).is_some() && host(&own) == host(profile)
             })
     }
+}
+
+fn marks(files: &Files) -> Vec<Mark> {
+    files.places.iter().map(|path| mark(path)).collect()
+}
+
+fn mark(path: &Path) -> Mark {
+    let metadata = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let number = std::os::unix::fs::MetadataExt::ino(&metadata);
+    #[cfg(not(unix))]
+    let number = 0;
+    Some((metadata.modified().ok()?, metadata.len(), number))
 }
 
 fn trouble(stage: Stage, error: CliError) -> Trouble {

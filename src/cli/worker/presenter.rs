@@ -82,7 +82,7 @@ impl Presenter {
                 }
             }
             QueueTold::Deferred(record) if self.is_verbose => self.record(record),
-            QueueTold::Deferred(_) | QueueTold::Alive => {}
+            QueueTold::Deferred(_) | QueueTold::Taken | QueueTold::Alive => {}
             QueueTold::Held(name, why) => {
                 self.line(format!("{name} is held: {}", clean(why)));
             }

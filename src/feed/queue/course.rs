@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Drained, Draining, QueueTold, Signals, Ways,
+    Drained, Draining, QueueTold, Ways,
     desk::{Commit, Desk, Note, Wanted},
     lane::Lane,
     milliseconds_of,
@@ -79,6 +79,8 @@ pub(super) struct Course<W, E, T> {
     renewed: Instant,
     is_dirty: bool,
     drained: Drained,
+    /// The wish to ask for every way anew.
+    renewal: watch::Receiver<()>,
     stop: watch::Sender<Stop>,
 }
 
@@ -93,6 +95,7 @@ where
         worker: Worker,
         draining: Draining,
         (ways, engine, told): (W, E, T),
+        renewal: watch::Receiver<()>,
         clock: fn() -> i64,
     ) -> Self {
         Self {
@@ -120,11 +123,12 @@ where
             renewed: Instant::now(),
             is_dirty: false,
             drained: Drained::default(),
+            renewal,
             stop: watch::channel(Stop::No).0,
         }
     }
 
-    pub async fn run(mut self, mut signals: Signals) -> Drained {
+    pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Drained {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -145,8 +149,8 @@ where
                 Some(ended) = self.commands.join_next() => self.command_ended(ended),
                 _ = look.tick() => self.look(),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
-                stop = changed(&mut signals.stop) => self.wished(gently(stop)),
-                () = renewal(&mut signals.renewal) => self.renew(),
+                stop = changed(&mut stop) => self.wished(gently(stop)),
+                () = renewal(&mut self.renewal) => self.renew(),
             }
         }
         self.drained
@@ -225,8 +229,9 @@ where
         }
     }
 
-    /// Every way is asked for anew.
+    /// Every way is asked for anew, also for what is held since there was none.
     fn renew(&mut self) {
+        self.desk.orders.wants_ways = true;
         self.rests.clear();
         let keys: Vec<u64> = self.lanes.keys().copied().collect();
         keys.into_iter().for_each(|key| self.close_lane(key));

@@ -42,6 +42,10 @@ pub(super) struct Orders {
     pub wants_recovery: bool,
     pub wants_forgetting: bool,
     pub wants_sync: bool,
+    /// Places are wanted whose messages are held since there was no way.
+    pub wants_ways: bool,
+    /// Those to which there is one now.
+    pub ways_found: Vec<Place>,
 }
 
 /// Messages that are about to leave: the feed's numbers, the store's and those of their leases.
@@ -78,6 +82,8 @@ pub(super) struct Answers {
     pub next_due: Option<i64>,
     /// Messages that others have by now.
     pub lost: Vec<u64>,
+    /// Places whose messages are held since there was no way.
+    pub without_way: Vec<Place>,
     /// Of dead workers.
     pub recovered: (u64, u64),
     /// Records of messages that have failed, for a command.
@@ -93,7 +99,7 @@ pub(super) struct Answers {
 impl Desk {
     pub fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
         let kit = Some(Kit { store, worker, draining });
-        let orders = Orders { wants_recovery: true, wants_forgetting: true, ..Orders::default() };
+        let orders = Orders { wants_recovery: true, wants_forgetting: true, wants_ways: true, ..Orders::default() };
         Self { kit, round: None, orders, failing: None, clock }
     }
 
@@ -155,7 +161,12 @@ impl Orders {
         self.commits.is_empty()
             && self.notes.is_empty()
             && self.claim.is_none()
-            && !(self.wants_renewal || self.wants_recovery || self.wants_forgetting || self.wants_sync)
+            && self.ways_found.is_empty()
+            && !(self.wants_ways
+                || self.wants_renewal
+                || self.wants_recovery
+                || self.wants_forgetting
+                || self.wants_sync)
     }
 
     /// What was not done is done with what has come since.
@@ -164,6 +175,8 @@ impl Orders {
         self.notes = left.notes;
         self.wants_renewal |= left.wants_renewal;
         self.wants_recovery |= left.wants_recovery;
+        self.wants_ways |= left.wants_ways;
+        self.ways_found.append(&mut left.ways_found);
     }
 }
 
@@ -188,6 +201,14 @@ impl Kit {
         if orders.wants_recovery {
             answers.recovered = self.store.recover(now, self.draining.retries_unknown)?;
             orders.wants_recovery = false;
+        }
+        if !orders.ways_found.is_empty() {
+            self.store.free_with_way(&orders.ways_found, now)?;
+            orders.ways_found.clear();
+        }
+        if orders.wants_ways {
+            answers.without_way = self.store.places_without_way()?;
+            orders.wants_ways = false;
         }
         if std::mem::take(&mut orders.wants_forgetting) {
             self.store.forget(now.saturating_sub(milliseconds_of(self.draining.keep)), SWEEP)?;

@@ -265,11 +265,11 @@ fn feed<W: FnMut(&Place) -> Result<Ways, Trouble>>(
             QueueTold::Recovered(free, unknown) => format!("recovered {free} {unknown}"),
             QueueTold::Failing(error) => format!("failing: {error}"),
             QueueTold::Warning(what) => format!("warning: {what}"),
-            QueueTold::Event(_) | QueueTold::Alive => return,
+            QueueTold::Event(_) | QueueTold::Taken | QueueTold::Alive => return,
         };
         told.borrow_mut().push(line);
     };
-    (deliveries, Course::new(store, worker, draining, (ways, engine, tell), clock).run(signals))
+    (deliveries, Course::new(store, worker, draining, (ways, engine, tell), signals.renewal, clock).run(signals.stop))
 }
 
 fn bench(
@@ -581,6 +581,44 @@ async fn a_place_that_nobody_knows_holds_its_messages_and_no_others() {
     })
     .await;
     assert_eq!(drained.held, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_without_a_way_goes_once_there_is_one() {
+    let known: Rc<RefCell<Vec<&str>>> = Rc::default();
+    let ways = |place: &Place| match place.profile.as_deref() {
+        Some(name) if known.borrow().contains(&name) => Ok(way(1, 1)),
+        _ => Err(Trouble::new(Stage::Compose, Cause::Configuration, "there is no such profile")),
+    };
+    play(draining(), ways, async |bench| {
+        bench.add(&[Job { place: place("new"), ..job(&["a@y.example"]) }, job(&["b@y.example"])]);
+        settle().await;
+        assert_eq!(bench.left(), ["a@y.example held", "b@y.example held"]);
+        known.borrow_mut().push("new");
+        bench.renewed.send(()).unwrap();
+        bench.delivery().await.answer(250, "ok").await;
+        settle().await;
+        assert_eq!(bench.left(), ["b@y.example held"]);
+        assert_eq!(bench.told().iter().filter(|line| line.starts_with("held")).count(), 2, "nobody is told again");
+    })
+    .await;
+    // Whoever begins looks, too, before it finds that nothing is due.
+    let (mut bench, course) = bench(Draining { ends_idle: true, ..draining() }, |_| Ok(way(1, 1)));
+    bench.add(&[job(&["a@y.example"])]);
+    let worker = bench.store.worker(false).unwrap();
+    let claim = bench.store.claim(&worker, 1, clock(), SECOND).unwrap().remove(0);
+    let held = crate::queue::Settlement {
+        id: claim.id,
+        generation: claim.generation,
+        outcomes: &[],
+        next: crate::queue::Next::HeldWithoutWay("no profile".to_owned()),
+        is_told: false,
+        report: None,
+    };
+    bench.store.settle(&[held], clock()).unwrap();
+    let testing = async { bench.delivery().await.answer(250, "ok").await };
+    let (_, drained) = tokio::join!(biased; testing, course);
+    assert_eq!((drained.counts[State::Accepted as usize], bench.left().len()), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,7 +29,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What changes with each attempt is apart from the octets, so that these are written once. The partial indices hold only
 /// what is looked for: waiting messages by their turn, by their end and by the moment their due time was noted at (which
 /// lies in the future, if the clock has been set back); leases by worker; what is done by its end.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [FIRST, HAS_NO_WAY];
+
+const FIRST: &str = "
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
@@ -81,7 +83,13 @@ CREATE TABLE recipient (
     is_told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, address)
 ) WITHOUT ROWID;
-"];
+";
+
+/// Messages that are held until there is a way for them are told from those that people hold.
+const HAS_NO_WAY: &str = "
+ALTER TABLE job ADD COLUMN has_no_way INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX job_has_no_way ON job (place) WHERE state = 2 AND has_no_way = 1;
+";
 
 /// Opens the database, and makes it where there is none. `folder` is the one beside it.
 pub(super) fn open(path: &Path, folder: &Path) -> Result<Connection, QueueError> {
@@ -267,7 +275,7 @@ mod tests {
         assert!(matches!(open(&path, &beside), Err(QueueError::Invalid { .. })));
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99")).unwrap();
         let error = open(&path, &beside).unwrap_err();
-        assert!(matches!(error, QueueError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, QueueError::Newer { found: 99, .. }), "{error}");
         let what = open(folder.path(), &beside).unwrap_err().to_string();
         assert!(what.ends_with("it is no regular file"), "{what}");
         // Nothing at all is a queue that was not finished.
