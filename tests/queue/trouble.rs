@@ -1,9 +1,15 @@
 //! A queue that is not what it should be.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{add, database, end, list, message, sandbox, start, until};
-use crate::support::{Sandbox, real, sink::Sink};
+use crate::support::{Sandbox, SmallDisk, real, sink::Sink};
 
 const NOWHERE: &str = "smtp://127.0.0.1:9";
 
@@ -127,5 +133,32 @@ fn a_profile_made_while_a_worker_runs() {
     until("it is held", || list(&sandbox, &[])[0]["status"] == "held");
     sandbox.config(&maildir("c", "four"));
     until("it is sent", || count("four") == 1);
+    end(worker);
+}
+
+/// Whoever sends once ends soon on a full disk; a worker waits for room.
+#[test]
+fn a_full_disk() {
+    let Some(disk) = SmallDisk::mount(1_000) else { return };
+    let mut sandbox = sandbox();
+    let path = disk.path("queue.sqlite");
+    sandbox.env("MAILSEND_QUEUE_PATH", path.to_str().expect("a UTF-8 path"));
+    let sink = Sink::new("PIPELINING");
+    add(&sandbox, &sink.url(), "a@y.example", &[]);
+    // What all who have it open share is not made anew.
+    let reader = rusqlite::Connection::open(&path).expect("a database");
+    reader.query_row("SELECT count(*) FROM job", [], |row| row.get::<_, i64>(0)).expect("a queue");
+    let mut filler = fs::File::create(disk.path("filler")).expect("a file");
+    while filler.write_all(&[0; 512]).is_ok() {}
+    let begin = Instant::now();
+    sandbox.run(&["queue", "run"]).exits(74).says("no room is left on the disk");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!(sink.count(), 0);
+    let worker = start(&sandbox, &["worker"]);
+    // Longer than whoever sends once would have tried.
+    thread::sleep(Duration::from_secs(7));
+    fs::remove_file(disk.path("filler")).expect("it is there");
+    drop(filler);
+    until("it is sent", || sink.count() == 1);
     end(worker);
 }

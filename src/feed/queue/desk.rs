@@ -12,7 +12,8 @@ use crate::queue::{Claim, Job, Next, Place, QueueError, Settlement, Store, Worke
 const SWEEP: usize = 100;
 /// A store that cannot be used is tried again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// And given up after this one.
+/// And given up after this one, by whoever wants to end soon, or stays.
+const BRIEF: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The store, and what waits for it.
@@ -23,6 +24,7 @@ pub(super) struct Desk {
     pub orders: Orders,
     /// Since when it cannot be used, and when it is tried again.
     failing: Option<(Instant, Instant)>,
+    ends_idle: bool,
     clock: fn() -> i64,
 }
 
@@ -98,9 +100,10 @@ pub(super) struct Answers {
 
 impl Desk {
     pub fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
+        let ends_idle = draining.ends_idle;
         let kit = Some(Kit { store, worker, draining });
         let orders = Orders { wants_recovery: true, wants_forgetting: true, wants_ways: true, ..Orders::default() };
-        Self { kit, round: None, orders, failing: None, clock }
+        Self { kit, round: None, orders, failing: None, ends_idle, clock }
     }
 
     /// Whether nothing waits and nothing is done.
@@ -145,14 +148,24 @@ impl Desk {
         let now = Instant::now();
         match &answers.error {
             None => self.failing = None,
-            Some(_) => {
+            Some(error) => {
                 answers.is_new = self.failing.is_none();
                 let since = self.failing.map_or(now, |(since, _)| since);
-                answers.is_hopeless = now.saturating_duration_since(since) >= PATIENCE;
+                let patience = patience(self.ends_idle, error);
+                answers.is_hopeless = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
                 self.failing = Some((since, now + PAUSE));
             }
         }
         answers
+    }
+}
+
+/// How long a store that fails so is tried. Whoever stays waits for room on the disk as long as it takes.
+fn patience(ends_idle: bool, error: &QueueError) -> Option<Duration> {
+    match error {
+        _ if ends_idle => Some(BRIEF),
+        QueueError::File { .. } | QueueError::Busy(_) => None,
+        _ => Some(PATIENCE),
     }
 }
 
@@ -294,5 +307,20 @@ impl Kit {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_stays_waits_for_room_on_the_disk() {
+        let full =
+            QueueError::File { path: "/q".into(), what: "no room is left on the disk".to_owned(), is_new: false };
+        let damaged = QueueError::Invalid { path: "/q".into(), what: "it is damaged".to_owned() };
+        let patience = [(true, &full), (true, &damaged), (false, &full), (false, &damaged)]
+            .map(|(ends_idle, error)| patience(ends_idle, error).map(|patience| patience.as_secs()));
+        assert_eq!(patience, [Some(5), Some(5), None, Some(60)]);
     }
 }

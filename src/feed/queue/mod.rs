@@ -82,7 +82,7 @@ pub enum QueueTold<'a> {
     /// Messages have been taken, and go to their places next: a wish to ask anew for every way that is uttered now holds
     /// for them.
     Taken,
-    /// The store has answered.
+    /// The store has answered, or is tried again.
     Alive,
 }
 

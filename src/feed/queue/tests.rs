@@ -958,6 +958,20 @@ async fn once_ends_when_nothing_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_used_is_given_up() {
+    for (ends_idle, seconds) in [(true, 5), (false, 60)] {
+        let (mut bench, course) = bench(Draining { ends_idle, ..draining() }, |_| Ok(way(1, 4)));
+        bench.add(&[job(&["a@y.example"])]);
+        rusqlite::Connection::open(&bench.path).unwrap().execute_batch("DROP TABLE content").unwrap();
+        let start = Instant::now();
+        let drained = course.await;
+        assert!((seconds..seconds + 2).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert!(drained.end.unwrap().to_string().contains("no such table"));
+        assert_eq!(bench.told().iter().filter(|line| line.starts_with("failing")).count(), 1, "it is told once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn leases_are_renewed_while_messages_are_under_way() {
     play(
         draining(),

@@ -435,7 +435,7 @@ fn what_is_held_without_a_way_is_free_once_there_is_one() {
     for claim in &claims {
         settle(&mut store, claim, &[], Next::HeldWithoutWay("no such profile".to_owned()), 200);
     }
-    let mut standing = |store: &mut Store| {
+    let standing = |store: &mut Store| {
         names.each_ref().map(|name| {
             let outline = store.show(name).unwrap().outline;
             (outline.status, outline.why, outline.attempts, outline.expires)

@@ -80,6 +80,9 @@ where
                     self.drained.end.get_or_insert(error);
                     let stop = *self.stop.borrow();
                     self.wished(stop.max(Stop::Drain));
+                } else {
+                    // It is tried again, and that is a sign of life.
+                    (self.told)(QueueTold::Alive);
                 }
             }
         }
