@@ -61,7 +61,7 @@ pub struct WorkerArgs {
     #[arg(long, help_heading = "Worker", value_name = "TIME")]
     lease: Option<String>,
 
-    /// Write a record for every recipient that has ended to FILE, or to standard output (-)
+    /// Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)
     ///
     /// A file gets a JSON object per line, or CSV if its name ends so; records are added to its end. Standard output
     /// gets lines for people. --format says it otherwise.
@@ -129,7 +129,7 @@ struct Job {
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
     let (path, rules) = rules(&context)?;
     let notifier = Notifier::of_environment(&context.environment);
-    let mut presenter = Presenter::start(report, &context)?;
+    let mut presenter = Presenter::start(report, &context, job.is_lasting)?;
     let wants_trace = context.wants_trace;
     let places = RefCell::new(Places::new(context, common, job.place, job.concurrency)?);
     let store = Store::open(&path)?;

@@ -112,6 +112,8 @@ fn what_cannot_be_sent_now_is_left() {
     assert_eq!(home.drain(), Exit::TryAgain);
     let entry = home.store().show(&name).unwrap();
     assert_eq!((entry.outline.status, entry.outline.attempts), (Status::Waiting, 1));
+    let records = fs::read_to_string(home.path().join("sent.jsonl")).unwrap();
+    assert!(records.lines().count() == 1 && records.contains("\"state\":\"deferred\""), "{records}");
 }
 
 #[test]
