@@ -43,7 +43,8 @@ mailsend worker                                  sends whatever the queue has, a
 mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
 systemctl --user enable --now mailsend-worker    see man mailsend-queue
 
-SIGTERM lets what is under way come to its end, SIGHUP reads the configuration again.")]
+SIGTERM lets what is under way come to its end, a second one does not. A changed
+configuration is seen; SIGHUP also tries again at once what was left alone.")]
 pub struct WorkerArgs {
     #[command(flatten)]
     place: WhereArgs,
@@ -59,7 +60,7 @@ pub struct WorkerArgs {
     #[arg(long, help_heading = "Worker", value_name = "TIME")]
     lease: Option<String>,
 
-    /// Write a record for every recipient that has ended to FILE, or to standard output (-)
+    /// Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)
     ///
     /// A file gets a JSON object per line, or CSV if its name ends so; records are added to its end. Standard output
     /// gets lines for people. --format says it otherwise.
@@ -98,12 +99,13 @@ pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
 /// If the queue cannot be used.
 pub(super) fn drain_once(
     context: Context,
+    common: &CommonArgs,
     limit: Option<Duration>,
     place: WhereArgs,
     report: &ReportArgs,
 ) -> Result<Exit, CliError> {
     let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency: None };
-    let drained = run(job, context, report, &CommonArgs::default())?;
+    let drained = run(job, context, report, common)?;
     let count = |state: State| drained.counts[state as usize];
     Ok(if drained.has_more {
         Exit::TryAgain
@@ -125,14 +127,15 @@ struct Job {
 
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
     let rules = rules(&context)?;
-    // Where there is less the pools tell: a place that cannot have its connections is left alone.
-    let _ = make_room_for(CONNECTIONS);
-    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace: context.wants_trace, ..rules };
-    let mut presenter = Presenter::start(report, &context)?;
     let notifier = Notifier::of_environment(&context.environment);
-    let places = Places::new(context, job.place, job.concurrency)?;
+    let mut presenter = Presenter::start(report, &context, job.is_lasting)?;
+    let wants_trace = context.wants_trace;
+    let places = Places::new(context, common, job.place, job.concurrency)?;
     let source = source::open(places.context(), places.prefetch(), job.is_lasting)?;
     let places = RefCell::new(places);
+    // Where there is less the pools tell: a place that cannot have its connections is left alone.
+    let _ = make_room_for(CONNECTIONS);
+    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace, ..rules };
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let drained = runtime.block_on(async {
@@ -143,17 +146,24 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
         let stop = limited(asked, job.limit);
         let (renewed, renewal) = watch::channel(());
         let signals = Signals { stop: stop.clone(), renewal };
+        let read = |ended: Result<bool, CliError>| match ended {
+            Ok(true) => drop(renewed.send(())),
+            Ok(false) => {}
+            Err(error) => ui::show(&error.hint("it goes on as before")),
+        };
         let told = |told: QueueTold<'_>| {
-            if matches!(told, QueueTold::Alive) {
-                notifier.alive();
+            match told {
+                QueueTold::Alive => {
+                    notifier.alive();
+                    read(places.borrow_mut().refresh(false));
+                }
+                QueueTold::Taken => read(places.borrow_mut().refresh(true)),
+                _ => {}
             }
             presenter.told(told);
         };
         let ways = |place: &_| places.borrow().ways(place);
-        let attending = attend(stop, job.is_lasting, &notifier, || match places.borrow_mut().reload(common) {
-            Ok(()) => drop(renewed.send(())),
-            Err(error) => ui::show(&error.hint("it goes on as before")),
-        });
+        let attending = attend(stop, job.is_lasting, &notifier, || read(places.borrow_mut().reload().map(|()| true)));
         tokio::select! {
             // First: a worker that has nothing to do ends as soon as it is asked to.
             biased;

@@ -29,7 +29,7 @@ impl Inlet {
         let (mut stamp, now) = (Stamp::now(), jiff::Timestamp::now().as_millisecond());
         let letters: Vec<Letter> = jobs.iter().map(|job| Letter::new(stamp.mark(), job.clone(), now)).collect();
         link.add(&letters, now).await?;
-        Ok(letters.into_iter().map(|letter| (letter.name, true)).collect())
+        Ok(letters.into_iter().map(|letter| (letter.name, None)).collect())
     }
 
     /// Says farewell.

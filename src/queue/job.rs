@@ -111,6 +111,8 @@ pub enum Next {
     AgainUnknown(Time),
     /// Those still open wait for somebody who decides, with the reason.
     Held(String),
+    /// Those still open wait until there is a way for them, or for somebody who decides, with the reason.
+    HeldWithoutWay(String),
     /// It was not taken, through no fault of its own: free again at this moment (at once without one), no attempt counted.
     Released(Option<Time>),
 }

@@ -10,6 +10,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -71,7 +72,7 @@ enum QueueCommand {
 /// Sends what is due.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// End after this time, whatever is left
+    /// Begin nothing new after this time, and end
     #[arg(long, value_name = "TIME")]
     limit: Option<String>,
 
@@ -110,7 +111,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
     };
     match args.background {
         true => run_in_background(&args, &context),
-        false => worker::drain_once(context, limit, args.place, &args.report),
+        false => worker::drain_once(context, &args.common, limit, args.place, &args.report),
     }
 }
 
@@ -127,10 +128,19 @@ fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError
     let lock = File::options().write(true).create(true).truncate(false).open(&lock).map_err(|error| {
         CliError::new(Exit::CannotCreate, format!("{} cannot be made", lock.display())).source(error)
     })?;
+    // What is under way at the end is waited for; somebody else may begin then.
+    if let Ok(lock) = lock.try_clone() {
+        thread::spawn(move || {
+            thread::sleep(BACKGROUND);
+            // It is free at our end at the latest.
+            let _ = lock.unlock();
+        });
+    }
     // Who has it looks once more when it is free again, and finds what has brought us here.
     while lock.try_lock().is_ok() {
         let left = BACKGROUND.saturating_sub(begin.elapsed());
-        let exit = worker::drain_once(args.common.context()?, Some(left), args.place.clone(), &args.report)?;
+        let exit =
+            worker::drain_once(args.common.context()?, &args.common, Some(left), args.place.clone(), &args.report)?;
         // It is free at our end at the latest.
         let _ = lock.unlock();
         if exit == Exit::TryAgain || left.is_zero() || store.stats(looking::now())?.due == 0 {

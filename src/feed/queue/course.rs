@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Drained, Draining, QueueTold, Signals, Source, Ways,
+    Drained, Draining, QueueTold, Source, Ways,
     desk::{Commit, Desk, Note, Wanted},
     lane::Lane,
     milliseconds_of,
@@ -63,7 +63,7 @@ pub(super) struct Course<W, E, T> {
     commands: JoinSet<Result<(), String>>,
     /// Records of messages that have failed, for further commands.
     failed: VecDeque<String>,
-    /// Since when it is to stop.
+    /// Since when it is to stop, and nothing has ended that was under way.
     stopped: Option<Instant>,
     /// There may be messages to be taken.
     is_curious: bool,
@@ -79,6 +79,8 @@ pub(super) struct Course<W, E, T> {
     renewed: Instant,
     is_dirty: bool,
     drained: Drained,
+    /// The wish to ask for every way anew.
+    renewal: watch::Receiver<()>,
     stop: watch::Sender<Stop>,
 }
 
@@ -88,7 +90,13 @@ where
     E: FnMut(Vec<Outlet>, Work) -> JoinHandle<()>,
     T: FnMut(QueueTold<'_>),
 {
-    pub fn new(source: Source, draining: Draining, (ways, engine, told): (W, E, T), clock: fn() -> i64) -> Self {
+    pub fn new(
+        source: Source,
+        draining: Draining,
+        (ways, engine, told): (W, E, T),
+        renewal: watch::Receiver<()>,
+        clock: fn() -> i64,
+    ) -> Self {
         Self {
             desk: Desk::new(source, draining.clone(), clock),
             draining,
@@ -114,11 +122,12 @@ where
             renewed: Instant::now(),
             is_dirty: false,
             drained: Drained::default(),
+            renewal,
             stop: watch::channel(Stop::No).0,
         }
     }
 
-    pub async fn run(mut self, mut signals: Signals) -> Drained {
+    pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Drained {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -139,8 +148,8 @@ where
                 Some(ended) = self.commands.join_next() => self.command_ended(ended),
                 _ = look.tick() => self.look(),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
-                stop = changed(&mut signals.stop) => self.wished(stop),
-                () = renewal(&mut signals.renewal) => self.renew(),
+                stop = changed(&mut stop) => self.wished(gently(stop)),
+                () = renewal(&mut self.renewal) => self.renew(),
             }
         }
         let Self { desk, drained, .. } = self;
@@ -225,8 +234,9 @@ where
         }
     }
 
-    /// Every way is asked for anew.
+    /// Every way is asked for anew, also for what is held since there was none.
     fn renew(&mut self) {
+        self.desk.orders.wants_ways = true;
         self.rests.clear();
         let keys: Vec<u64> = self.lanes.keys().copied().collect();
         keys.into_iter().for_each(|key| self.close_lane(key));
@@ -307,6 +317,8 @@ where
         left.into_iter().for_each(|number| self.hand_back(number, None));
         if let Some(lane) = self.lanes.remove(&key) {
             lane.end().await;
+            // What it has told may want its commands, and these their time.
+            self.stopped = self.stopped.map(|_| Instant::now());
         }
     }
 
@@ -468,6 +480,11 @@ where
         // A message that is free again may be taken at once, and a report may have been added.
         (self.is_exhausted, self.is_curious, self.is_dirty) = (false, true, true);
     }
+}
+
+/// In a queue nothing is in a hurry: whoever is cut off while the reply is awaited leaves a message in doubt.
+fn gently(stop: Stop) -> Stop {
+    if stop == Stop::Drain { Stop::Finish } else { stop }
 }
 
 /// Everything that the deliveries tell by now; nothing for one that has ended.

@@ -18,7 +18,8 @@ use crate::queue::{Claim, Job, Next, Place, QueueError, Settlement, Store, Worke
 const SWEEP: usize = 100;
 /// A store that cannot be used is tried again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// And given up after this one.
+/// And given up after this one, by whoever wants to end soon, or stays.
+const BRIEF: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The queue, and what waits for it.
@@ -34,7 +35,7 @@ enum Kind {
 
 impl Desk {
     pub fn new(source: Source, draining: Draining, clock: fn() -> i64) -> Self {
-        let orders = Orders { wants_recovery: true, wants_forgetting: true, ..Orders::default() };
+        let orders = Orders { wants_recovery: true, wants_forgetting: true, wants_ways: true, ..Orders::default() };
         let kind = match source {
             Source::Store(store, worker) => Kind::Store(StoreDesk::new(store, worker, draining, clock)),
             Source::Broker(broking) => Kind::Broker(BrokerDesk::new(broking, draining, clock)),
@@ -106,6 +107,7 @@ struct StoreDesk {
     round: Option<JoinHandle<(Kit, Orders, Answers)>>,
     /// Since when it cannot be used, and when it is tried again.
     failing: Option<(Instant, Instant)>,
+    ends_idle: bool,
     clock: fn() -> i64,
 }
 
@@ -125,6 +127,10 @@ pub(super) struct Orders {
     pub wants_recovery: bool,
     pub wants_forgetting: bool,
     pub wants_sync: bool,
+    /// Places are wanted whose messages are held since there was no way.
+    pub wants_ways: bool,
+    /// Those to which there is one now.
+    pub ways_found: Vec<Place>,
 }
 
 /// Messages that are about to leave: the feed's numbers, the store's and those of their leases.
@@ -163,6 +169,8 @@ pub(super) struct Answers {
     pub next_due: Option<i64>,
     /// Messages that others have by now.
     pub lost: Vec<u64>,
+    /// Places whose messages are held since there was no way.
+    pub without_way: Vec<Place>,
     /// Of dead workers.
     pub recovered: (u64, u64),
     /// Records of messages that have failed, for a command.
@@ -177,7 +185,8 @@ pub(super) struct Answers {
 
 impl StoreDesk {
     fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
-        Self { kit: Some(Kit { store, worker, draining }), round: None, failing: None, clock }
+        let ends_idle = draining.ends_idle;
+        Self { kit: Some(Kit { store, worker, draining }), round: None, failing: None, ends_idle, clock }
     }
 
     /// Begins a round, if nothing is done.
@@ -207,14 +216,24 @@ impl StoreDesk {
         let now = Instant::now();
         match &answers.error {
             None => self.failing = None,
-            Some(_) => {
+            Some(error) => {
                 answers.is_new = self.failing.is_none();
                 let since = self.failing.map_or(now, |(since, _)| since);
-                answers.is_hopeless = now.saturating_duration_since(since) >= PATIENCE;
+                let patience = patience(self.ends_idle, error);
+                answers.is_hopeless = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
                 self.failing = Some((since, now + PAUSE));
             }
         }
         answers
+    }
+}
+
+/// How long a store that fails so is tried. Whoever stays waits for room on the disk as long as it takes.
+fn patience(ends_idle: bool, error: &QueueError) -> Option<Duration> {
+    match error {
+        _ if ends_idle => Some(BRIEF),
+        QueueError::File { .. } | QueueError::Busy(_) => None,
+        _ => Some(PATIENCE),
     }
 }
 
@@ -223,7 +242,12 @@ impl Orders {
         self.commits.is_empty()
             && self.notes.is_empty()
             && self.claim.is_none()
-            && !(self.wants_renewal || self.wants_recovery || self.wants_forgetting || self.wants_sync)
+            && self.ways_found.is_empty()
+            && !(self.wants_ways
+                || self.wants_renewal
+                || self.wants_recovery
+                || self.wants_forgetting
+                || self.wants_sync)
     }
 
     /// What was not done is done with what has come since.
@@ -232,6 +256,8 @@ impl Orders {
         self.notes = left.notes;
         self.wants_renewal |= left.wants_renewal;
         self.wants_recovery |= left.wants_recovery;
+        self.wants_ways |= left.wants_ways;
+        self.ways_found.append(&mut left.ways_found);
     }
 }
 
@@ -256,6 +282,14 @@ impl Kit {
         if orders.wants_recovery {
             answers.recovered = self.store.recover(now, self.draining.retries_unknown)?;
             orders.wants_recovery = false;
+        }
+        if !orders.ways_found.is_empty() {
+            self.store.free_with_way(&orders.ways_found, now)?;
+            orders.ways_found.clear();
+        }
+        if orders.wants_ways {
+            answers.without_way = self.store.places_without_way()?;
+            orders.wants_ways = false;
         }
         if std::mem::take(&mut orders.wants_forgetting) {
             self.store.forget(now.saturating_sub(milliseconds_of(self.draining.keep)), SWEEP)?;
@@ -341,5 +375,20 @@ impl Kit {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_stays_waits_for_room_on_the_disk() {
+        let full =
+            QueueError::File { path: "/q".into(), what: "no room is left on the disk".to_owned(), is_new: false };
+        let damaged = QueueError::Invalid { path: "/q".into(), what: "it is damaged".to_owned() };
+        let patience = [(true, &full), (true, &damaged), (false, &full), (false, &damaged)]
+            .map(|(ends_idle, error)| patience(ends_idle, error).map(|patience| patience.as_secs()));
+        assert_eq!(patience, [Some(5), Some(5), None, Some(60)]);
     }
 }

@@ -98,9 +98,9 @@ pub struct Ways {
 /// Who asks for what, while it goes.
 #[derive(Debug)]
 pub struct Signals {
-    /// To end.
+    /// To end. Nothing more is begun, but what is under way has its own time limits; only [`Stop::Now`] cuts it off.
     pub stop: watch::Receiver<Stop>,
-    /// To ask anew for every way, and to try again those that are left alone.
+    /// To ask anew for every way, to try again those that are left alone, and to free what is held since there was none.
     pub renewal: watch::Receiver<()>,
 }
 
@@ -123,7 +123,10 @@ pub enum QueueTold<'a> {
     Warning(String),
     /// Something to show.
     Event(Event),
-    /// The queue has answered.
+    /// Messages have been taken, and go to their places next: a wish to ask anew for every way that is uttered now holds
+    /// for them.
+    Taken,
+    /// The queue has answered, or is tried again.
     Alive,
 }
 
@@ -141,9 +144,9 @@ pub struct Drained {
 }
 
 /// Drains the queue until it is to stop, or nothing is due any more. A way is asked for when the first message of its
-/// place is due; if there is none ([`crate::mail::Stage::Compose`]), the messages of the place are held; if it cannot be used now, the
-/// place is left alone for a while. What happens is told at once, on the thread of
-/// the engine: who is told does not wait.
+/// place is due; if there is none ([`crate::mail::Stage::Compose`]), the messages of the place are held until there is
+/// one; if it cannot be used now, the place is left alone for a while. What happens is told at once, on the thread of the
+/// engine: who is told does not wait.
 pub async fn drain(
     source: Source,
     draining: Draining,
@@ -153,7 +156,8 @@ pub async fn drain(
 ) -> Drained {
     let wants_trace = draining.wants_trace;
     let engine = |outlets, work| tokio::spawn(deliver(outlets, wants_trace, work));
-    Course::new(source, draining, (ways, engine, told), now).run(signals).await
+    let Signals { stop, renewal } = signals;
+    Course::new(source, draining, (ways, engine, told), renewal, now).run(stop).await
 }
 
 /// Milliseconds since 1970.

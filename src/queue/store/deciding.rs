@@ -29,8 +29,10 @@ impl Store {
     /// [`QueueError::Standing`], if it is leased or done; as of [`Store::show`].
     pub fn hold(&mut self, name: &str) -> Result<String, QueueError> {
         self.decide(name, &[Status::Waiting, Status::Held], |transaction, found| {
-            if found.status == Status::Waiting {
-                hold(transaction, found.id, "held by hand")?;
+            match found.status {
+                Status::Waiting => hold(transaction, found.id, "held by hand")?,
+                // From now on nobody else decides.
+                _ => drop(run(transaction, "UPDATE job SET has_no_way = 0 WHERE id = ?", [found.id])?),
             }
             Ok(())
         })
@@ -57,9 +59,7 @@ impl Store {
             }
             free(transaction, found.id)?;
             due_at_once(transaction, found.id, now)?;
-            let lives_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
-            run(transaction, lives_again, (now, found.id))?;
-            Ok(())
+            Ok(live_again(transaction, found.id, now)?)
         })
     }
 
@@ -173,6 +173,12 @@ impl Store {
         self.end_files(&files);
         Ok(count)
     }
+}
+
+/// What has expired while it was held lives as long again as it was meant to.
+pub(super) fn live_again(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+    let live_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
+    run(transaction, live_again, (now, id)).map(drop)
 }
 
 fn due_at_once(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {

@@ -449,6 +449,8 @@ fn no_look_walks_through_those_that_wait() {
         ("SELECT min(expires) FROM job WHERE state = 0".to_owned(), "job_expires"),
         (leases::LEASES.to_owned(), "job_worker"),
         (leases::RENEW.to_owned(), "job_worker"),
+        (leases::WITHOUT_WAY.to_owned(), "job_has_no_way"),
+        (leases::PLACES_WITHOUT_WAY.to_owned(), "job_has_no_way"),
         (deciding::DONE_BEFORE.to_owned(), "job_finished"),
         (looking::NAMED.to_owned(), "sqlite_autoindex_job_1"),
         ("SELECT name FROM job WHERE key = ?".to_owned(), "job_key"),
@@ -462,6 +464,41 @@ fn no_look_walks_through_those_that_wait() {
         let is_sorted = plan.iter().any(|step| step.contains("TEMP B-TREE"));
         assert!(plan[0].contains(index) && !is_sorted, "{sql}: {plan:?}");
     }
+}
+
+#[test]
+fn what_is_held_without_a_way_is_free_once_there_is_one() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let place = |name: &str| Place { profile: Some(name.to_owned()), ..Place::default() };
+    let names = ["a", "a", "a", "b"]
+        .map(|profile| add(&mut store, Job { place: place(profile), expires: 500, ..job(&["b@y.example"]) }, 100));
+    let claims = store.claim(&worker, 9, 200, LEASE).unwrap();
+    for claim in &claims {
+        settle(&mut store, claim, &[], Next::HeldWithoutWay("no such profile".to_owned()), 200);
+    }
+    let standing = |store: &mut Store| {
+        names.each_ref().map(|name| {
+            let outline = store.show(name).unwrap().outline;
+            (outline.status, outline.why, outline.attempts, outline.expires)
+        })
+    };
+    let held = (Status::Held, Some("no such profile".to_owned()), 0, 500);
+    assert_eq!(standing(&mut store), [&held; 4].map(Clone::clone));
+    assert_eq!(store.places_without_way().unwrap(), [place("a"), place("b")]);
+    // Whoever holds one by hand, or for another reason, decides alone; whoever has released one did.
+    store.hold(&names[0]).unwrap();
+    store.release_at(&names[1], false, 300).unwrap();
+    let taken = claim(&mut store, &worker, 300).unwrap();
+    settle(&mut store, &taken, &[], Next::Held("unreadable".to_owned()), 300);
+    assert_eq!(store.free_with_way(&[place("c")], 400).unwrap(), 0);
+    assert_eq!(store.free_with_way(&[place("a")], 600).unwrap(), 1);
+    let unreadable = (Status::Held, Some("unreadable".to_owned()), 0, 500);
+    let free = (Status::Waiting, None, 0, 1_000);
+    assert_eq!(standing(&mut store), [held.clone(), unreadable, free, held]);
+    assert_eq!(claim(&mut store, &worker, 600).unwrap().name, names[2]);
+    assert_eq!(store.places_without_way().unwrap(), [place("b")]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Commit, Note, Wanted,
     broker::{Told, Wish},
-    taken::{Key, Step, Taken, Work},
+    taken::{Key, LEFT_ALONE, Step, Taken, Work},
 };
 use crate::{
     feed::{
@@ -41,8 +41,6 @@ use crate::{
 const MANY: usize = 100;
 /// A message that has come so often has ended its workers, or is of no use to any.
 const TOO_OFTEN: u64 = 10;
-/// A message for which there is no place now comes back after this time.
-const LEFT_ALONE: Time = 60_000;
 /// What is due within this time waits here.
 const SOON: Time = 60_000;
 /// An answer of RabbitMQ proves for so long that what it has delivered is ours. It forgets us after twice this time.

@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// A message for which there is no place now comes back after this time, in milliseconds.
+pub(super) const LEFT_ALONE: Time = 60_000;
+
 /// By this a delivery is known again: what is in it, and how its publisher calls it.
 pub(super) type Key = [u8; 16];
 
@@ -170,6 +173,11 @@ impl Taken {
                 self.follow(both, attempts, Some(Pause::About(at.saturating_sub(now))), &mut work)?;
             }
             Next::Held(why) => self.bury(self.only(|person| is_open(person) || is_unknown(person)), why, &mut work)?,
+            // Another worker may know the way, or this one later.
+            Next::HeldWithoutWay(_) => {
+                let pause = Some(Pause::About(LEFT_ALONE));
+                self.follow(self.only(is_open), self.letter.attempts, pause, &mut work)?;
+            }
             Next::Released(at) => {
                 let pause = at.map(|at| Pause::AtMost(at.saturating_sub(now)));
                 self.bury(self.only(is_unknown), "nobody knows whether it was sent", &mut work)?;
