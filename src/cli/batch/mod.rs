@@ -36,7 +36,7 @@ use crate::{
     feed::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict},
     ledger::{self, Facts, Ledger, LedgerError, Past},
     mail::{Route, State},
-    queue::Store,
+    queue::{Inlet, QueueError},
     report::Target,
     rows::{Charset, Delimiter, Exclusions, Failed, Format, Numbers, Options, Origin, Table},
     secret, template,
@@ -401,7 +401,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         let told = |told: BatchTold<'_>| presenter.told(told);
         match goal {
             Goal::Servers(outlets) => batch.send(ledger, outlets, manner, stop, told).await,
-            Goal::Queue(store, keeping) => batch.keep(ledger, *store, keeping, stop, told).await,
+            Goal::Queue(inlet, keeping) => batch.keep(ledger, inlet, keeping, stop, told).await,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
@@ -416,8 +416,8 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     // Standard input is read only once.
     let rows = copy.filter(|_| args.source.as_deref() == Some("-"));
     let result = presenter.finish(verdict, &book, rows.as_deref(), exit);
-    if let (Some(due), Ok(path)) = (due, queue::file(&profile.queue, context)) {
-        queue::see_off(&path, due, true, &profile.queue, &args.common, context);
+    if let Some(due) = due {
+        queue::see_off(due, true, &profile.queue, &args.common, context);
     }
     let result = match (result, failed) {
         // How the run has ended says more, and is told in any case.
@@ -446,7 +446,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
 /// Where the messages go.
 enum Goal {
     Servers(Vec<Outlet>),
-    Queue(Box<Store>, Keeping),
+    Queue(Inlet, Keeping),
 }
 
 /// The queue, and how messages are kept in it.
@@ -462,14 +462,14 @@ fn keeping(args: &BatchArgs, context: &Context, profile: &Profile) -> Result<Goa
         skips_bad: args.rows.skip_bad_rows,
     };
     warn_of_password(profile, &args.place, context);
-    Ok(Goal::Queue(Box::new(queue::open(&queue::file(&profile.queue, context)?)?), keeping))
+    Ok(Goal::Queue(queue::inlet(&profile.queue, context)?, keeping))
 }
 
 /// The code that a batch ends with.
 fn exit_of(verdict: &Verdict, found: &Preflight) -> Exit {
     let count = |state: State| verdict.counts[state as usize];
     match &verdict.end {
-        Some(End::Trouble(trouble)) => Exit::of_trouble(trouble),
+        Some(End::Trouble(trouble) | End::Queue(QueueError::Broker(trouble))) => Exit::of_trouble(trouble),
         Some(End::Ledger(_)) => Exit::Io,
         _ if verdict.has_more => Exit::TryAgain,
         _ if count(State::Failed) + count(State::Unknown) + found.failed + found.bad > 0 => Exit::Partial,

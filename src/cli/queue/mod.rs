@@ -2,6 +2,7 @@
 //! send share.
 
 mod deciding;
+mod inlet;
 mod later;
 mod looking;
 mod moment;
@@ -17,6 +18,7 @@ use std::{
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
+pub(super) use self::inlet::{add, broker, inlet};
 pub(super) use self::later::{LaterArgs, Terms, place, priority, warn_of_password};
 use super::{
     CliError, Exit,
@@ -168,7 +170,14 @@ pub(super) fn open(path: &Path) -> Result<Store, CliError> {
 
 /// The queue of `[queue]`, for commands that know no profile.
 fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
-    let path = file(&resolve_queue(&context.files, &context.environment)?, context)?;
+    let table = resolve_queue(&context.files, &context.environment)?;
+    if let Some(url) = &table.url {
+        let what = format!("the messages are kept by {url}, where they can only be counted");
+        return Err(CliError::usage(what).hint("count them: mailsend queue stats").hint(
+            "look at the queue of this machine: mailsend -C FILE queue list, with a FILE that has no queue.url",
+        ));
+    }
+    let path = file(&table, context)?;
     let store = open(&path)?;
     Ok((path, store))
 }
@@ -177,20 +186,15 @@ fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
 /// background, unless it is due later or `[queue]` leaves it to a worker; `may_stay` says that this may not be enough.
 ///
 /// cron mails every line, so that it is told only who looks, or has named a time that nobody will heed.
-pub(super) fn see_off(
-    path: &Path,
-    due: Option<Time>,
-    may_stay: bool,
-    queue: &QueueTable,
-    common: &CommonArgs,
-    context: &Context,
-) {
-    if Store::has_worker(path) {
+pub(super) fn see_off(due: Option<Time>, may_stay: bool, queue: &QueueTable, common: &CommonArgs, context: &Context) {
+    // Who takes from RabbitMQ is its affair.
+    let Some(path) = queue.file(&context.environment).filter(|_| queue.url.is_none()) else { return };
+    if Store::has_worker(&path) {
         return;
     }
     let is_begun = due.is_none() && queue.drains;
     if is_begun {
-        drain_in_background(path, common, context);
+        drain_in_background(&path, common, context);
     }
     let is_of_interest = (may_stay || !is_begun) && (is_attended() || context.is_verbose);
     if !context.is_quiet && (due.is_some() || is_of_interest) {

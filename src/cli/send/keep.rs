@@ -41,6 +41,10 @@ impl Keeping {
         if profile.server.is_none() {
             return Err(no_server());
         }
+        if args.key.is_some() && profile.queue.url.is_some() {
+            return Err(CliError::usage("--key has no meaning where RabbitMQ keeps the messages: it knows no keys")
+                .hint("its Message-ID is what others can tell a message by: --message-id"));
+        }
         let keeping = Self {
             place: queue::place(profile, &args.place, context)?,
             terms: args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?,
@@ -80,16 +84,13 @@ impl Keeping {
                 }),
             })
             .collect();
-        let path = queue::file(&profile.queue, context)?;
-        Ok(queue::open(&path)?.add(&jobs)?)
+        queue::add(&jobs, &profile.queue, context)
     }
 
     /// Sees to it that somebody sends what was added, or says that nobody does.
-    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) -> Result<(), CliError> {
-        let path = queue::file(&profile.queue, context)?;
+    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) {
         // What was deferred just now may well be so for longer.
-        queue::see_off(&path, self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
-        Ok(())
+        queue::see_off(self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
     }
 }
 
@@ -128,7 +129,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             });
         }
     }
-    keeping.see_off(profile, args, context)?;
+    keeping.see_off(profile, args, context);
     match records.and_then(Records::finish) {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))

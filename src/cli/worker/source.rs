@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     cli::{CliError, args::Context, queue},
-    config::{resolve_queue, resolve_secrets},
+    config::resolve_queue,
     feed::{Broking, Maker, Source},
-    queue::{Store, amqp::Broker},
+    queue::Store,
 };
 
 /// Opens it: that of this machine, or the one that `[queue] url` names.
@@ -15,10 +15,9 @@ use crate::{
 /// If it cannot be used. Of RabbitMQ only what can be said without asking it.
 pub(super) fn open(context: &Context, prefetch: u16, is_lasting: bool) -> Result<Source, CliError> {
     let table = resolve_queue(&context.files, &context.environment)?;
-    let secrets = resolve_secrets(&context.files, &context.environment)?;
-    if let Some(broker) = Broker::new(&table, secrets, &context.environment)? {
+    if let Some(broker) = queue::broker(&table, context)? {
         let maker = Maker(Arc::new(|_, _| Err("not yet".to_owned())));
-        return Ok(Source::Broker(Broking { broker: Arc::new(broker), prefetch, maker }));
+        return Ok(Source::Broker(Broking { broker, prefetch, maker }));
     }
     let store = Store::open(&queue::file(&table, context)?)?;
     let worker = store.worker(is_lasting)?;
