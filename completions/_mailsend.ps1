@@ -241,7 +241,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             break
         }
         'mailsend;queue;run' {
-            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'End after this time, whatever is left')
+            [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Begin nothing new after this time, and end')
             [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Use this profile of the configuration')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Use this profile of the configuration')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Use this server instead of a profile')

@@ -232,7 +232,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand --help 'Print help'
         }
         &'mailsend;queue;run'= {
-            cand --limit 'End after this time, whatever is left'
+            cand --limit 'Begin nothing new after this time, and end'
             cand -p 'Use this profile of the configuration'
             cand --profile 'Use this profile of the configuration'
             cand --server 'Use this server instead of a profile'

@@ -279,7 +279,7 @@ fn a_signal_ends_what_is_under_way_and_is_seen_by_the_caller() {
     let run = finish(child);
     assert_eq!(run.code, -15, "{run:#?}");
     let records = fs::read_to_string(sandbox.path("run.jsonl")).expect("records");
-    assert!(records.contains("\"state\":\"unknown\"") && records.contains("stopped by a signal"), "{records}");
+    assert!(records.contains("\"state\":\"unknown\"") && records.contains("cut off by a second signal"), "{records}");
 }
 
 /// A reader that pauses holds neither the conversation nor a signal.

@@ -170,6 +170,7 @@ impl From<QueueError> for CliError {
             QueueError::Unknown(_) => Self::new(Exit::NoInput, what).hint("see: mailsend queue list"),
             QueueError::Ambiguous(_) => Self::usage(what).hint("type more of the name; see: mailsend queue list"),
             QueueError::Standing { .. } | QueueError::OnlyUnknown(_) => Self::new(Exit::Data, what),
+            QueueError::Broker(trouble) => trouble.into(),
         }
     }
 }

@@ -1,15 +1,14 @@
 //! `mailsend worker`: sends what is in the queue, until it is stopped; and the same once, for whoever has added something.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "jobs come with the broker"))]
 mod jobs;
 mod notify;
 mod places;
 mod presenter;
 mod roots;
+mod source;
 
 use std::{
     cell::RefCell,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -20,11 +19,11 @@ use std::{
 use clap::{Args, ValueHint};
 use tokio::{sync::watch, time::sleep};
 
-use self::{notify::Notifier, places::Places, presenter::Presenter};
+use self::{jobs::Jobs, notify::Notifier, places::Places, presenter::Presenter};
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, FormatArg, ProgressArg, ReportArgs, WhereArgs},
-    queue, runtime,
+    runtime,
     signals::{die_of, hangups, listen, listen_but_for_hangups},
     ui,
 };
@@ -33,7 +32,6 @@ use crate::{
     delivery::make_room_for,
     feed::{Drained, Draining, QueueTold, Signals, drain},
     mail::{State, Stop},
-    queue::Store,
     smtp::changed,
 };
 
@@ -47,7 +45,8 @@ mailsend worker                                  sends whatever the queue has, a
 mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
 systemctl --user enable --now mailsend-worker    see man mailsend-queue
 
-SIGTERM lets what is under way come to its end, SIGHUP reads the configuration again.")]
+SIGTERM lets what is under way come to its end, a second one does not. A changed
+configuration is seen; SIGHUP also tries again at once what was left alone.")]
 pub struct WorkerArgs {
     #[command(flatten)]
     place: WhereArgs,
@@ -63,7 +62,7 @@ pub struct WorkerArgs {
     #[arg(long, help_heading = "Worker", value_name = "TIME")]
     lease: Option<String>,
 
-    /// Write a record for every recipient that has ended to FILE, or to standard output (-)
+    /// Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)
     ///
     /// A file gets a JSON object per line, or CSV if its name ends so; records are added to its end. Standard output
     /// gets lines for people. --format says it otherwise.
@@ -102,12 +101,13 @@ pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
 /// If the queue cannot be used.
 pub(super) fn drain_once(
     context: Context,
+    common: &CommonArgs,
     limit: Option<Duration>,
     place: WhereArgs,
     report: &ReportArgs,
 ) -> Result<Exit, CliError> {
     let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency: None };
-    let drained = run(job, context, report, &CommonArgs::default())?;
+    let drained = run(job, context, report, common)?;
     let count = |state: State| drained.counts[state as usize];
     Ok(if drained.has_more {
         Exit::TryAgain
@@ -128,15 +128,17 @@ struct Job {
 }
 
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
-    let (path, rules) = rules(&context)?;
-    let store = Store::open(&path)?;
-    let worker = store.worker(job.is_lasting)?;
+    let rules = rules(&context)?;
+    let notifier = Notifier::of_environment(&context.environment);
+    let mut presenter = Presenter::start(report, &context, job.is_lasting)?;
+    let wants_trace = context.wants_trace;
+    let places = Places::new(context, common, job.place.clone(), job.concurrency)?;
+    let jobs = || Jobs::new(common.context()?, common, job.place);
+    let source = source::open(places.context(), places.prefetch(), job.is_lasting, jobs)?;
+    let places = RefCell::new(places);
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
     let _ = make_room_for(CONNECTIONS);
-    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace: context.wants_trace, ..rules };
-    let mut presenter = Presenter::start(report, &context)?;
-    let notifier = Notifier::of_environment(&context.environment);
-    let places = RefCell::new(Places::new(context, job.place, job.concurrency)?);
+    let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace, ..rules };
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let drained = runtime.block_on(async {
@@ -147,22 +149,29 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
         let stop = limited(asked, job.limit);
         let (renewed, renewal) = watch::channel(());
         let signals = Signals { stop: stop.clone(), renewal };
+        let read = |ended: Result<bool, CliError>| match ended {
+            Ok(true) => drop(renewed.send(())),
+            Ok(false) => {}
+            Err(error) => ui::show(&error.hint("it goes on as before")),
+        };
         let told = |told: QueueTold<'_>| {
-            if matches!(told, QueueTold::Alive) {
-                notifier.alive();
+            match told {
+                QueueTold::Alive => {
+                    notifier.alive();
+                    read(places.borrow_mut().refresh(false));
+                }
+                QueueTold::Taken => read(places.borrow_mut().refresh(true)),
+                _ => {}
             }
             presenter.told(told);
         };
         let ways = |place: &_| places.borrow().ways(place);
-        let attending = attend(stop, job.is_lasting, &notifier, || match places.borrow_mut().reload(common) {
-            Ok(()) => drop(renewed.send(())),
-            Err(error) => ui::show(&error.hint("it goes on as before")),
-        });
+        let attending = attend(stop, job.is_lasting, &notifier, || read(places.borrow_mut().reload().map(|()| true)));
         tokio::select! {
             // First: a worker that has nothing to do ends as soon as it is asked to.
             biased;
             () = attending => Drained::default(),
-            drained = drain(store, worker, draining, ways, signals, told) => drained,
+            drained = drain(source, draining, ways, signals, told) => drained,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
@@ -211,11 +220,10 @@ fn limited(mut asked: watch::Receiver<Stop>, limit: Option<Duration>) -> watch::
     stop
 }
 
-/// Where the queue is, and how it is drained.
-fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
+/// How the queue is drained.
+fn rules(context: &Context) -> Result<Draining, CliError> {
     let table = resolve_queue(&context.files, &context.environment)?;
-    let path = queue::file(&table, context)?;
-    let draining = Draining {
+    Ok(Draining {
         lease: LEASE,
         retries_unknown: table.retries_unknown,
         on_failure: table.on_failure,
@@ -223,8 +231,7 @@ fn rules(context: &Context) -> Result<(PathBuf, Draining), CliError> {
         keep: table.keep,
         ends_idle: false,
         wants_trace: false,
-    };
-    Ok((path, draining))
+    })
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
     StoreKind, Timeouts, WebWay,
 };
-pub use queue::{OnFailure, QueueTable};
+pub use queue::{BrokerUrl, OnFailure, QueueTable};
 pub use resolve::{Request, fallbacks, heirs, profile_names, resolve, resolve_queue, resolve_secrets};
 pub use sending::{BreakerPolicy, Pool, Rate, RatePolicy};
 pub use server::ServerUrl;

@@ -155,7 +155,7 @@ pub(super) fn parse_proxy(url: &str, has_password: bool) -> Result<Proxy, UrlErr
     })
 }
 
-fn host_and_port(text: &str) -> Result<(String, Option<u16>), UrlError> {
+pub(super) fn host_and_port(text: &str) -> Result<(String, Option<u16>), UrlError> {
     let (host, port) = if let Some(literal) = text.strip_prefix('[') {
         let (host, rest) =
             literal.split_once(']').ok_or_else(|| UrlError::Invalid("'[' is not closed by ']'".to_owned()))?;

@@ -25,6 +25,8 @@ pub struct Record<'a> {
     pub route: &'a Route,
     /// Attempts made.
     pub attempts: u32,
+    /// Another worker had the message before, and has not said what came of it.
+    pub is_redelivered: bool,
 }
 
 /// The record as columns.
@@ -50,6 +52,8 @@ pub(crate) struct Fields<'a> {
     elapsed_ms: u64,
     error: Option<Shown<&'a crate::mail::Trouble>>,
     dsn: Option<bool>,
+    /// True, or nothing.
+    redelivered: Option<bool>,
 }
 
 impl Record<'_> {
@@ -77,6 +81,7 @@ impl Record<'_> {
             elapsed_ms: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
             error: outcome.trouble.as_ref().map(Shown),
             dsn: outcome.dsn,
+            redelivered: self.is_redelivered.then_some(true),
         }
     }
 }
@@ -105,7 +110,10 @@ impl Fields<'_> {
         object.optional("remote_id", self.remote_id, Object::text);
         object.number("elapsed_ms", self.elapsed_ms);
         object.optional("error", self.error.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
-        object.optional("dsn", self.dsn, |object, key, value| object.raw(key, if value { b"true" } else { b"false" }));
+        let boolean =
+            |object: &mut Object<'_>, key: &str, value| object.raw(key, if value { b"true" } else { b"false" });
+        object.optional("dsn", self.dsn, boolean);
+        object.optional("redelivered", self.redelivered, boolean);
         object.out.push(b'}');
     }
 }
@@ -179,6 +187,7 @@ pub(super) fn skipped<'a>(run: &'a str, row: u64, trouble: &'a Trouble, time: &'
         elapsed_ms: 0,
         error: Some(Shown(trouble)),
         dsn: None,
+        redelivered: None,
     }
 }
 
@@ -255,6 +264,7 @@ pub(crate) mod tests {
             outcome: &outcome,
             route: &route,
             attempts: 1,
+            is_redelivered: false,
         };
         let json = json(&record);
         let (head, tail) = json.split_once("\"run\"").unwrap();
@@ -290,6 +300,7 @@ pub(crate) mod tests {
                 outcome: &outcome,
                 route: &route,
                 attempts: 2,
+                is_redelivered: true,
             };
             let value: serde_json::Value = serde_json::from_str(&json(&record)).unwrap();
             assert_eq!(value["reply"], text);

@@ -27,6 +27,7 @@ fn settle(ledger: &mut Ledger, row: u64, recipient: &str, state: State, is_last:
         outcome: &outcome,
         route: &route,
         attempts: 1,
+        is_redelivered: false,
     };
     if is_last { ledger.outcome(&record) } else { ledger.attempt(&record) }
 }

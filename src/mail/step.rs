@@ -149,6 +149,8 @@ pub enum Stop {
     /// Not at all.
     #[default]
     No,
+    /// Begin nothing new; what is under way has its own time limits to end.
+    Finish,
     /// Begin nothing new; what is under way has [`Stop::DRAIN`] to end.
     Drain,
     /// At once.
@@ -158,4 +160,13 @@ pub enum Stop {
 impl Stop {
     /// How long what is under way may still take.
     pub const DRAIN: Duration = Duration::from_secs(30);
+
+    /// Why something has come to no end, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Stop::No | Stop::Finish => "stopped by a signal",
+            Stop::Drain => "stopped by a signal, and it took longer than 30 s",
+            Stop::Now => "cut off by a second signal",
+        }
+    }
 }

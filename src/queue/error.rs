@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Status;
+use crate::mail::Trouble;
 
 /// Why the queue cannot be used. Its text is clean, and names the file.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,9 @@ pub enum QueueError {
         /// It does not exist and cannot be created.
         is_new: bool,
     },
+    /// RabbitMQ cannot be used (exit by its cause).
+    #[error("{0}")]
+    Broker(Trouble),
     /// A file of a message cannot be read while it is added (exit 66).
     #[error("{}: {error}", path.display())]
     Input {

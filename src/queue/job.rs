@@ -65,6 +65,8 @@ pub struct Claim {
     pub untold: Vec<Untold>,
     /// Nobody is open: only the failures are to be told. The envelope then names those who have failed.
     pub is_over: bool,
+    /// Somebody had it before, and nobody knows how far that has come.
+    pub is_redelivered: bool,
 }
 
 /// A failure that was noted and not told.
@@ -109,6 +111,8 @@ pub enum Next {
     AgainUnknown(Time),
     /// Those still open wait for somebody who decides, with the reason.
     Held(String),
+    /// Those still open wait until there is a way for them, or for somebody who decides, with the reason.
+    HeldWithoutWay(String),
     /// It was not taken, through no fault of its own: free again at this moment (at once without one), no attempt counted.
     Released(Option<Time>),
 }
@@ -217,7 +221,7 @@ fn word<S: serde::Serializer>(state: &Option<State>, serializer: S) -> Result<S:
 }
 
 /// The queue in figures.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     /// Messages that wait, due or not.
     pub waiting: u64,

@@ -3,14 +3,17 @@
 //! A store, not a sender: it keeps composed messages with their envelopes, says which are due, who has them, and what
 //! came of them. It knows no server and no door, composes nothing and shows nothing.
 
+pub mod amqp;
 mod error;
 mod foreign;
+mod inlet;
 mod job;
 mod store;
 mod worker;
 
 pub use error::QueueError;
 pub use foreign::{Expiry, Foreign, ForeignFile, ForeignSource};
+pub use inlet::Inlet;
 pub use job::{Claim, Entry, Job, Next, Outline, Place, Recipient, Settlement, Stats, Status, Time, Untold};
-pub use store::{Added, Store};
+pub use store::{Added, First, Store};
 pub use worker::Worker;

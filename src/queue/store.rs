@@ -5,6 +5,7 @@
 //! | `job` | a message: where it stands, whose it is, when it is due |
 //! | `content` | its octets, up to 64 KiB; larger ones are a file in the folder `<queue file>.d` |
 //! | `recipient` | a recipient, and what was last heard of them |
+//! | `removed` | the key of a message that was taken away: who adds it again has it already |
 //!
 //! What was written outlives the death of its process. What has to outlive a loss of power, too, is synced: that a
 //! message was added, and that a worker has it. Intents and outcomes are not, so that after a loss of power they may be
@@ -31,7 +32,7 @@ use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior};
 use super::{QueueError, Time, Worker, worker};
 use crate::{ledger, message::Stamp, secret::private};
 
-pub use adding::Added;
+pub use adding::{Added, First};
 
 /// Octets that the write-ahead log keeps when it begins anew.
 const JOURNAL_LIMIT: i64 = 16 << 20;

@@ -163,6 +163,7 @@ mod tests {
             outcome: &outcome,
             route: &route,
             attempts: 1,
+            is_redelivered: false,
         });
     }
 

@@ -19,8 +19,13 @@ pub fn withhold(profile: &Profile) {
     };
     let sources =
         [profile.password.as_ref(), profile.proxy_password.as_ref(), profile.secrets.key.as_ref(), client_secret];
+    withhold_sources(sources.into_iter().flatten());
+}
+
+/// The same for single sources.
+pub fn withhold_sources<'a>(sources: impl Iterator<Item = &'a SecretSource>) {
     let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    for source in sources.into_iter().flatten() {
+    for source in sources {
         if let SecretSource::Env(name) = source
             && !named.contains(name)
         {

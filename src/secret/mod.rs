@@ -16,7 +16,7 @@ mod terminal;
 
 use std::time::Duration;
 
-pub use environ::{command, withhold};
+pub use environ::{command, withhold, withhold_sources};
 pub use proxy::for_proxy;
 pub use sources::of_stdin;
 #[cfg(unix)]

@@ -219,11 +219,12 @@ impl Conversation {
         self.was_idle = self.exchange.is_idle();
         match happening {
             Happening::Stop(Stop::No) => {}
+            Happening::Stop(Stop::Finish) => self.exchange.retire(),
             Happening::Stop(Stop::Drain) => {
                 self.exchange.retire();
                 self.drain_until = Some(Instant::now() + Stop::DRAIN);
             }
-            Happening::Stop(Stop::Now) => self.exchange.end(stopped()),
+            Happening::Stop(Stop::Now) => self.exchange.end(stopped(Stop::Now)),
             Happening::Read(Ok(0)) => self.end_of_stream(lost(Stage::Data, None)),
             Happening::Read(Ok(count)) => self.read(count).await,
             Happening::Read(Err(error)) => self.end_of_stream(lost(Stage::Data, Some(&error))),
@@ -252,7 +253,7 @@ impl Conversation {
             }
             Happening::Flushed(Ok(())) => self.output.flushed(),
             Happening::Alarm if self.drain_until.is_some_and(|until| until <= Instant::now()) => {
-                self.exchange.end(stopped());
+                self.exchange.end(stopped(Stop::Drain));
             }
             Happening::Alarm if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => {
                 let limit = self.limit().unwrap_or_default();
@@ -321,8 +322,8 @@ async fn report(exchange: &mut Exchange, duty: &mut Duty<impl Supply>) {
     }
 }
 
-fn stopped() -> Trouble {
-    Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal")
+fn stopped(stop: Stop) -> Trouble {
+    Trouble::new(Stage::Data, Cause::Stopped, stop.reason())
 }
 
 #[cfg(test)]
@@ -335,7 +336,10 @@ mod tests {
         smtp::Listener,
     };
     use std::{sync::Arc, task::Context};
-    use tokio::sync::mpsc;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::mpsc,
+    };
 
     /// Whatever it holds, and then nothing for ever.
     struct Held(Vec<Submission>);
@@ -459,5 +463,58 @@ mod tests {
         }
         // The last octet has left with a write that has failed as a whole: both are in doubt.
         assert_eq!(outcomes(41_000, false).await, ["1 unknown final", "2 deferred mail"]);
+    }
+
+    /// What becomes of a message whose reply comes after so long, when this is asked for as soon as it has left.
+    async fn stopped_while_waiting(stop: Stop, reply: Duration) -> (State, Option<String>) {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let (steps, mut told) = mpsc::channel(64);
+        let (wish, wished) = watch::channel(Stop::No);
+        let limit = Duration::from_secs(600);
+        let timeouts = Timeouts { connect: limit, greeting: limit, command: limit, content: limit, final_reply: limit };
+        let route = Arc::new(Route { profile: None, server: String::new() });
+        let mut duty = Duty { supply: Held(Vec::new()), steps: steps.clone(), stop: wished, is_fallback: false, route };
+        let listener = Listener { steps, wants_trace: false };
+        let session = Session::new(Box::new(ours), None, None, false, &Profile::default(), listener);
+        let terms = Terms { pipelining: true, chunking: true, depth: 2, ..Terms::default() };
+        let serving = async {
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"xxx") {
+                theirs.read_buf(&mut heard).await.unwrap();
+            }
+            wish.send_replace(stop);
+            tokio::time::sleep(reply).await;
+            // It may have hung up.
+            let _ = theirs.write_all(b"250 mail\r\n250 rcpt\r\n250 content\r\n").await;
+            theirs.read_buf(&mut heard).await
+        };
+        let telling = async {
+            loop {
+                match told.recv().await.unwrap() {
+                    Step::Commit { ack, .. } => ack.send(()).unwrap(),
+                    Step::Settled { outcomes, .. } => {
+                        let outcome = &outcomes[0];
+                        return (outcome.state, outcome.trouble.as_ref().map(|trouble| trouble.what.clone()));
+                    }
+                    _ => {}
+                }
+            }
+        };
+        let conversation = converse(session, terms, &timeouts, submission(1, 100), &mut duty);
+        tokio::join!(conversation, serving, telling).2
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reply_is_waited_for_as_long_as_the_wish_to_stop_allows() {
+        let (slow, slower) = (Duration::from_secs(20), Duration::from_secs(500));
+        for (stop, reply, state, why) in [
+            (Stop::Finish, slower, State::Accepted, None),
+            (Stop::Drain, slow, State::Accepted, None),
+            (Stop::Drain, slower, State::Unknown, Some(Stop::Drain.reason())),
+            (Stop::Now, slow, State::Unknown, Some("cut off by a second signal")),
+        ] {
+            let found = stopped_while_waiting(stop, reply).await;
+            assert_eq!((found.0, found.1.as_deref()), (state, why), "{stop:?} {reply:?}");
+        }
     }
 }

@@ -114,7 +114,7 @@ impl Sendmail {
             is_allowed = consent(submission.id, &duty.steps) => is_allowed,
         };
         if !is_allowed {
-            return Err((State::Deferred, Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal")));
+            return Err((State::Deferred, Trouble::new(Stage::Data, Cause::Stopped, stop.borrow().reason())));
         }
         let mut running = Running::start(
             Command::from(secret::command(&self.program))
@@ -134,7 +134,7 @@ impl Sendmail {
         let fed = match ended {
             Some(Ok(status)) => return self.verdict(status, &running.complaint().await),
             Some(Err(trouble)) => trouble,
-            None => Trouble::new(Stage::Data, Cause::Stopped, "stopped by a signal"),
+            None => Trouble::new(Stage::Data, Cause::Stopped, stop.borrow().reason()),
         };
         // It must not take the end of its input for the end of the message.
         let status = running.kill().await;
@@ -294,7 +294,7 @@ async fn listen(stderr: Option<ChildStderr>, complaint: Arc<Mutex<Vec<u8>>>) {
 /// Waits until what is under way may not go on: some time after the first wish to stop, at once at the second.
 async fn given_up(stop: &mut watch::Receiver<Stop>) {
     stop.mark_changed();
-    while changed(stop).await == Stop::No {}
+    while changed(stop).await < Stop::Drain {}
     let again = async { while *stop.borrow() != Stop::Now && changed(stop).await != Stop::Now {} };
     // Either is the end.
     let _ = timeout(Stop::DRAIN, again).await;

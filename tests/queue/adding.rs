@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{add, list, message, only, sandbox, show, text, until};
+use super::{add, list, message, only, sandbox, show, start, text, until};
 use crate::support::{
     Sandbox, SmallDisk, real,
     sink::{Act, Heard, Sink},
@@ -66,8 +66,30 @@ fn where_no_worker_runs_it_is_begun_in_the_background() {
     until("its end", || list(&sandbox, &["--all"]).iter().any(|one| one["status"] == "done"));
     assert_eq!(sink.counts().into_iter().collect::<Vec<_>>(), [("b@y.example".to_owned(), 1)]);
     // What waits for its time wakes nobody.
-    add(&sandbox, &sink.url(), "c@y.example", &["--in", "1h"]);
+    add(&sandbox, &sink.url(), "c@y.example", &["--in", "1h", "-q"]);
     assert_eq!(list(&sandbox, &[]).len(), 2);
+}
+
+/// Whoever adds what may stay is told that it may, where somebody looks.
+#[test]
+fn nobody_is_left_to_think_that_a_worker_runs() {
+    let sandbox = sandbox();
+    let told = "no worker runs";
+    add(&sandbox, NOWHERE, "a@y.example", &[]);
+    sandbox.run(&message(NOWHERE, "b@y.example", &["--queue", "-v"])).exits(0).says("due now, and no worker runs");
+    sandbox.run(&message(NOWHERE, "c@y.example", &["--queue-on-failure"])).exits(0).says("queued as");
+    let run = sandbox.run(&message(NOWHERE, "c@y.example", &["--queue-on-failure", "-v"])).exits(0).says(told);
+    assert!(run.stderr.find("queued as") < run.stderr.find(told), "{run:#?}");
+    sandbox.run(&["queue", "list"]).exits(0).says(told);
+    sandbox.run(&["queue", "stats"]).exits(0).says(told);
+    sandbox.run(&["queue", "stats", "-q"]).exits(0).silently();
+    let mut worker = start(&sandbox, &["worker"]);
+    until("a worker", || sandbox.run(&["queue", "stats"]).stdout.contains("runs"));
+    for quiet in [&["queue", "list"][..], &message(NOWHERE, "d@y.example", &["--in", "1h"])] {
+        sandbox.run(quiet).exits(0).silently();
+    }
+    drop(worker.kill());
+    worker.wait().expect("it ends");
 }
 
 /// Many who add something have one who drains it.
@@ -107,8 +129,11 @@ fn not_before_its_time() {
     let sandbox = sandbox();
     let sink = Sink::new("PIPELINING");
     let url = sink.url();
-    sandbox.run(&message(&url, "a@y.example", &["--in", "2h"])).exits(0).silently();
-    sandbox.run(&message(&url, "b@y.example", &["--at", "2999-01-01 09:00"])).exits(0).silently();
+    sandbox.run(&message(&url, "a@y.example", &["--in", "2h", "-q"])).exits(0).silently();
+    sandbox
+        .run(&message(&url, "b@y.example", &["--at", "2999-01-01 09:00"]))
+        .exits(0)
+        .says("due 2999-01-01T09:00:00Z, and no worker runs: mailsend worker, or mailsend queue run from cron");
     sandbox.run(&message(&url, "c@y.example", &["--at", "2020-01-01T09:00:00Z"])).exits(0).says("past");
     let listed = list(&sandbox, &[]);
     assert_eq!(listed[1]["due"], "2999-01-01T09:00:00.000Z");
@@ -159,13 +184,15 @@ fn a_key_is_taken_once() {
     sandbox.run(&with_key).exits(0).says("queued before");
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(sink.count(), 1);
+    // And beyond its removal: who adds it again may have been told of nothing.
     sandbox.run(&["queue", "purge", "--done", "--yes"]).exits(0);
-    sandbox.run(&with_key).exits(0).says("queued as ");
+    sandbox.run(&with_key).exits(0).says(&format!("queued before, as {name}"));
+    assert!(list(&sandbox, &["--all"]).is_empty());
     // With a return path for each there is a message for each.
     let many = message(&url, "b@y.example, c@y.example", &["--queue", "--verp", "--key", "list", "-v"]);
     assert_eq!(sandbox.run(&many).exits(0).stderr.lines().count(), 2);
     sandbox.run(&many).exits(0).says("queued before");
-    assert_eq!(list(&sandbox, &[]).len(), 3);
+    assert_eq!(list(&sandbox, &[]).len(), 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path, thread, time::Duration};
 
-use super::{list, sandbox, show, start, text};
+use super::{list, sandbox, show, start, text, until};
 use crate::support::{Dice, finish, sink::Sink};
 
 fn people(count: usize) -> String {
@@ -83,6 +83,34 @@ fn killed_and_resumed_nothing_is_added_twice() {
     assert_eq!((listed.len(), everybody.len()), (ROWS, ROWS));
     assert!(kills >= 3, "only {kills} kills");
     assert_eq!(sandbox.run(&["report", "run.jsonl", "--list", "queued"]).exits(0).stdout.lines().count(), ROWS);
+}
+
+/// A run that was killed between queue and ledger goes on once all was sent and taken away.
+#[test]
+fn resumed_after_a_purge_nothing_is_sent_twice() {
+    const ROWS: usize = 1_000;
+    let sandbox = sandbox();
+    let sink = Sink::new("PIPELINING, CHUNKING");
+    let url = sink.url();
+    let file = sandbox.file("people.csv", people(ROWS));
+    let arguments = batch(&file, &url, &["--report", "run.jsonl", "--resume"]);
+    let ledger = sandbox.path("run.jsonl");
+    let mut child = start(&sandbox, &arguments);
+    until("half of them", || length(&ledger) > ROWS / 2);
+    drop(child.kill());
+    child.wait().expect("it ends");
+    // What may lie between queue and ledger.
+    let text = fs::read_to_string(&ledger).expect("a ledger");
+    let kept: Vec<&str> = text.lines().take(length(&ledger) - 200).collect();
+    fs::write(&ledger, kept.join("\n") + "\n").expect("a ledger");
+    sandbox.run(&["queue", "run"]).exits(0);
+    let sent = sink.count();
+    assert!((ROWS / 2..=ROWS).contains(&sent), "{sent}");
+    sandbox.run(&["queue", "purge", "--done", "-y"]).exits(0);
+    finish(start(&sandbox, &arguments)).exits(0);
+    assert_eq!(sandbox.run(&["report", "run.jsonl", "--list", "queued"]).exits(0).stdout.lines().count(), ROWS);
+    sandbox.run(&["queue", "run"]).exits(0);
+    assert_eq!((sink.counts().len(), sink.count()), (ROWS, ROWS));
 }
 
 #[test]

@@ -11,25 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::{add, list, message, sandbox, show, start, text, until};
+use super::{add, end, list, message, sandbox, show, signal, start, text, until};
 use crate::support::{
-    Dice, Sandbox, finish,
+    Dice, Sandbox,
     sink::{Act, Heard, Sink},
 };
-
-fn signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process");
-    kill_process(pid, signal).expect("it is ours");
-}
-
-/// Lets it come to its end, which is a good one.
-#[track_caller]
-fn end(worker: Child) {
-    signal(&worker, Signal::TERM);
-    finish(worker).exits(0);
-}
 
 /// So many messages by one command.
 fn add_many(sandbox: &Sandbox, url: &str, count: usize, more: &[&str]) {
@@ -233,4 +221,21 @@ fn a_worker_that_is_stopped() {
     sandbox.run(&message(&sink.url(), "late@y.example", &["--in", "1s"])).exits(0);
     until("the late one", || sink.counts().contains_key("late@y.example"));
     end(worker);
+}
+
+/// A limit begins nothing new; what is under way is waited for, and nothing is in doubt.
+#[test]
+fn a_limit_cuts_nothing_off() {
+    let sandbox = sandbox();
+    let sink = Sink::with("", |moment| {
+        if let Heard::Content(_) = moment.heard {
+            thread::sleep(Duration::from_millis(1_500));
+        }
+        Act::Agree
+    });
+    add_many(&sandbox, &sink.url(), 3, &["-o", "pool.max-connections=1"]);
+    sandbox.run(&["queue", "run", "--limit", "500ms"]).exits(75);
+    let left = list(&sandbox, &[]);
+    assert!(left.len() == 2 && left.iter().all(|one| one["status"] == "waiting"), "{left:#?}");
+    assert_eq!(sink.count(), 1);
 }

@@ -13,9 +13,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, finish};
 
 /// A sandbox in which nobody drains the queue unasked.
 fn sandbox() -> Sandbox {
@@ -71,6 +72,18 @@ fn start(sandbox: &Sandbox, arguments: &[&str]) -> Child {
     let mut command = sandbox.command(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the binary starts")
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().cast_signed()).expect("a process");
+    kill_process(pid, signal).expect("it is ours");
+}
+
+/// Lets it come to its end, which is a good one.
+#[track_caller]
+fn end(worker: Child) {
+    signal(&worker, Signal::TERM);
+    finish(worker).exits(0);
 }
 
 /// Waits until this is so, for a minute at most.

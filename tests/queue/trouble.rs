@@ -1,9 +1,15 @@
 //! A queue that is not what it should be.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    thread,
+    time::{Duration, Instant},
+};
 
-use super::{add, database, list, message, sandbox};
-use crate::support::{Sandbox, real, sink::Sink};
+use super::{add, database, end, list, message, sandbox, start, until};
+use crate::support::{Sandbox, SmallDisk, real, sink::Sink};
 
 const NOWHERE: &str = "smtp://127.0.0.1:9";
 
@@ -94,4 +100,65 @@ fn a_profile_that_has_gone() {
     sandbox.run(&["queue", "release", "--all"]).exits(0);
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(fs::read_dir(sandbox.path("out/new")).expect("a maildir").count(), 1);
+}
+
+/// A worker goes by the configuration as it is when a message is sent.
+#[test]
+fn a_profile_made_while_a_worker_runs() {
+    let sandbox = sandbox();
+    let maildir = |profile: &str, folder: &str| {
+        format!(
+            "[profiles.{profile}]\nserver = \"maildir:{}\"\nfrom = \"a@x.example\"\n",
+            sandbox.path(folder).display()
+        )
+    };
+    let count = |folder: &str| fs::read_dir(sandbox.path(folder).join("new")).map_or(0, Iterator::count);
+    let queue = |profile: &str| {
+        sandbox.run(&["--queue", "-p", profile, "--to", "b@y.example", "-s", "Hi", "--body", ""]).exits(0);
+    };
+    sandbox.config(&maildir("a", "one"));
+    let worker = start(&sandbox, &["worker"]);
+    queue("a");
+    until("the first", || count("one") == 1);
+    // The same profile, by another way, while the worker still has the old one at hand; and a new one.
+    sandbox.config(&(maildir("a", "two") + &maildir("b", "three")));
+    queue("a");
+    queue("b");
+    until("the others", || count("two") + count("three") == 2);
+    assert_eq!(count("one"), 1);
+    // Held, and free again, without a word to the worker.
+    sandbox.config(&maildir("c", "four"));
+    sandbox.run(&["--queue", "-p", "c", "-s", "Hi", "--to", "b@y.example", "--body", "", "--in", "1s"]).exits(0);
+    sandbox.config("");
+    until("it is held", || list(&sandbox, &[])[0]["status"] == "held");
+    sandbox.config(&maildir("c", "four"));
+    until("it is sent", || count("four") == 1);
+    end(worker);
+}
+
+/// Whoever sends once ends soon on a full disk; a worker waits for room.
+#[test]
+fn a_full_disk() {
+    let Some(disk) = SmallDisk::mount(1_000) else { return };
+    let mut sandbox = sandbox();
+    let path = disk.path("queue.sqlite");
+    sandbox.env("MAILSEND_QUEUE_PATH", path.to_str().expect("a UTF-8 path"));
+    let sink = Sink::new("PIPELINING");
+    add(&sandbox, &sink.url(), "a@y.example", &[]);
+    // What all who have it open share is not made anew.
+    let reader = rusqlite::Connection::open(&path).expect("a database");
+    reader.query_row("SELECT count(*) FROM job", [], |row| row.get::<_, i64>(0)).expect("a queue");
+    let mut filler = fs::File::create(disk.path("filler")).expect("a file");
+    while filler.write_all(&[0; 512]).is_ok() {}
+    let begin = Instant::now();
+    sandbox.run(&["queue", "run"]).exits(74).says("no room is left on the disk");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!(sink.count(), 0);
+    let worker = start(&sandbox, &["worker"]);
+    // Longer than whoever sends once would have tried.
+    thread::sleep(Duration::from_secs(7));
+    fs::remove_file(disk.path("filler")).expect("it is there");
+    drop(filler);
+    until("it is sent", || sink.count() == 1);
+    end(worker);
 }

@@ -36,7 +36,7 @@ use crate::{
     feed::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict},
     ledger::{self, Facts, Ledger, LedgerError, Past},
     mail::{Route, State},
-    queue::Store,
+    queue::{Inlet, QueueError},
     report::Target,
     rows::{Charset, Delimiter, Exclusions, Failed, Format, Numbers, Options, Origin, Table},
     secret, template,
@@ -383,7 +383,10 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         None if !is_file => batch.keep_rows()?,
         kept => kept,
     };
-    let wants_drain = matches!(&goal, Goal::Queue(_, keeping) if keeping.due.is_none()) && profile.queue.drains;
+    let due = match &goal {
+        Goal::Queue(_, keeping) => Some(keeping.due),
+        Goal::Servers(_) => None,
+    };
     let manner = Manner {
         retry: profile.retry,
         stop_after_failures: Some(args.run.stop_after_failures).filter(|limit| *limit > 0),
@@ -398,15 +401,13 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         let told = |told: BatchTold<'_>| presenter.told(told);
         match goal {
             Goal::Servers(outlets) => batch.send(ledger, outlets, manner, stop, told).await,
-            Goal::Queue(store, keeping) => batch.keep(ledger, *store, keeping, stop, told).await,
+            Goal::Queue(inlet, keeping) => batch.keep(ledger, inlet, keeping, stop, told).await,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
     runtime.shutdown_background();
-    if wants_drain && verdict.counts[State::Queued as usize] > 0 {
-        queue::drain_in_background(&queue::file(&profile.queue, context)?, &args.common, context);
-    }
     let exit = exit_of(&verdict, &found);
+    let due = due.filter(|_| verdict.counts[State::Queued as usize] > 0);
     let failed = args.run.failed.as_ref().map_or(Ok(()), |failed| write_failed(failed, batch.table(), &book.path));
     let copy = copy.filter(|copy| {
         // What is left of it hurts nobody.
@@ -415,6 +416,9 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
     // Standard input is read only once.
     let rows = copy.filter(|_| args.source.as_deref() == Some("-"));
     let result = presenter.finish(verdict, &book, rows.as_deref(), exit);
+    if let Some(due) = due {
+        queue::see_off(due, true, &profile.queue, &args.common, context);
+    }
     let result = match (result, failed) {
         // How the run has ended says more, and is told in any case.
         (Ok(exit), Err(error)) => {
@@ -442,7 +446,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
 /// Where the messages go.
 enum Goal {
     Servers(Vec<Outlet>),
-    Queue(Box<Store>, Keeping),
+    Queue(Inlet, Keeping),
 }
 
 /// The queue, and how messages are kept in it.
@@ -458,14 +462,14 @@ fn keeping(args: &BatchArgs, context: &Context, profile: &Profile) -> Result<Goa
         skips_bad: args.rows.skip_bad_rows,
     };
     warn_of_password(profile, &args.place, context);
-    Ok(Goal::Queue(Box::new(queue::open(&queue::file(&profile.queue, context)?)?), keeping))
+    Ok(Goal::Queue(queue::inlet(&profile.queue, context)?, keeping))
 }
 
 /// The code that a batch ends with.
 fn exit_of(verdict: &Verdict, found: &Preflight) -> Exit {
     let count = |state: State| verdict.counts[state as usize];
     match &verdict.end {
-        Some(End::Trouble(trouble)) => Exit::of_trouble(trouble),
+        Some(End::Trouble(trouble) | End::Queue(QueueError::Broker(trouble))) => Exit::of_trouble(trouble),
         Some(End::Ledger(_)) => Exit::Io,
         _ if verdict.has_more => Exit::TryAgain,
         _ if count(State::Failed) + count(State::Unknown) + found.failed + found.bad > 0 => Exit::Partial,

@@ -24,7 +24,7 @@ pub struct LaterArgs {
     /// Put it into the queue and return once it is safe there
     ///
     /// It is composed at once, its files are copied. A worker sends it and tries again as long as it has to; where none
-    /// runs it is begun in the background. See mailsend queue, mailsend worker.
+    /// runs it is begun in the background, for 10 seconds. See mailsend queue, mailsend worker.
     #[arg(long)]
     pub queue: bool,
 
@@ -160,6 +160,18 @@ pub(in crate::cli) fn place(profile: &Profile, args: &WhereArgs, context: &Conte
         call.set("password", &source("file", file), &folder);
     } else if let Some(command) = &args.password_command {
         call.set("password", &source("command", command), &folder);
+    }
+    if profile.queue.url.is_some() {
+        // Whoever may publish there would say which program a worker runs, and which file it reads.
+        let said =
+            call.server.map(|_| "--server".to_owned()).or_else(|| Some(format!("-o {}", call.settings.first()?.0)));
+        if let Some(said) = said {
+            return Err(CliError::usage(format!(
+                "with RabbitMQ a message names its profile only: {said} would be lost"
+            ))
+            .hint("put it into a profile, on the machines of the workers: mailsend profile add NAME"));
+        }
+        return Ok(Place { profile: profile.name.clone(), ..Place::default() });
     }
     Ok(Place { profile: profile.name.clone(), server: call.server, settings: call.settings })
 }

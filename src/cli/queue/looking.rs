@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::own;
+use super::{NO_WORKER, own};
 use crate::{
     cli::{
         CliError, Exit,
@@ -154,15 +154,20 @@ pub(super) fn stats(args: &StatsArgs) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// What waits for too long waits for somebody who is not there.
+/// What waits without a worker, or for too long, may wait for nobody.
 fn warn(stats: &Stats, path: &Path, context: &Context) {
-    let Some(time) = stats.oldest_due.filter(|time| *time > TOO_LONG && !context.is_quiet) else { return };
-    ui::tell(&match Store::has_worker(path) {
-        true => format!("a message has been due for {}: see what 'mailsend worker' says", span(time)),
-        false => {
-            format!("a message has been due for {}, and nobody drains the queue: start 'mailsend worker'", span(time))
+    let has_worker = Store::has_worker(path);
+    if context.is_quiet {
+        return;
+    }
+    match stats.oldest_due.filter(|time| *time > TOO_LONG) {
+        Some(time) if has_worker => {
+            ui::tell(&format!("a message has been due for {}: see what 'mailsend worker' says", span(time)));
         }
-    });
+        Some(time) => ui::tell(&format!("a message has been due for {}, and {NO_WORKER}", span(time))),
+        None if stats.waiting > 0 && !has_worker => ui::tell(NO_WORKER),
+        None => {}
+    }
 }
 
 pub(super) fn now() -> Time {

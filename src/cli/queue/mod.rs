@@ -2,6 +2,7 @@
 //! send share.
 
 mod deciding;
+mod inlet;
 mod later;
 mod looking;
 mod moment;
@@ -10,25 +11,31 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
+pub(super) use self::inlet::{add, broker, inlet};
 pub(super) use self::later::{LaterArgs, Terms, place, priority, warn_of_password};
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
-    worker,
+    ui, worker,
 };
 use crate::{
     config::{QueueTable, parse_duration, resolve_queue},
-    queue::{QueueError, Store},
+    queue::{QueueError, Store, Time},
+    report::is_attended,
     secret::private,
 };
 
 /// How long somebody drains the queue in the background who has only added something.
 const BACKGROUND: Duration = Duration::from_secs(10);
+/// What is said where something waits for nobody.
+const NO_WORKER: &str = "no worker runs: mailsend worker, or mailsend queue run from cron";
 
 /// Look at the queue, and decide about what is in it
 #[derive(Debug, Args)]
@@ -67,7 +74,7 @@ enum QueueCommand {
 /// Sends what is due.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// End after this time, whatever is left
+    /// Begin nothing new after this time, and end
     #[arg(long, value_name = "TIME")]
     limit: Option<String>,
 
@@ -106,7 +113,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
     };
     match args.background {
         true => run_in_background(&args, &context),
-        false => worker::drain_once(context, limit, args.place, &args.report),
+        false => worker::drain_once(context, &args.common, limit, args.place, &args.report),
     }
 }
 
@@ -123,10 +130,19 @@ fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError
     let lock = File::options().write(true).create(true).truncate(false).open(&lock).map_err(|error| {
         CliError::new(Exit::CannotCreate, format!("{} cannot be made", lock.display())).source(error)
     })?;
+    // What is under way at the end is waited for; somebody else may begin then.
+    if let Ok(lock) = lock.try_clone() {
+        thread::spawn(move || {
+            thread::sleep(BACKGROUND);
+            // It is free at our end at the latest.
+            let _ = lock.unlock();
+        });
+    }
     // Who has it looks once more when it is free again, and finds what has brought us here.
     while lock.try_lock().is_ok() {
         let left = BACKGROUND.saturating_sub(begin.elapsed());
-        let exit = worker::drain_once(args.common.context()?, Some(left), args.place.clone(), &args.report)?;
+        let exit =
+            worker::drain_once(args.common.context()?, &args.common, Some(left), args.place.clone(), &args.report)?;
         // It is free at our end at the latest.
         let _ = lock.unlock();
         if exit == Exit::TryAgain || left.is_zero() || store.stats(looking::now())?.due == 0 {
@@ -154,17 +170,45 @@ pub(super) fn open(path: &Path) -> Result<Store, CliError> {
 
 /// The queue of `[queue]`, for commands that know no profile.
 fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
-    let path = file(&resolve_queue(&context.files, &context.environment)?, context)?;
+    let table = resolve_queue(&context.files, &context.environment)?;
+    if let Some(url) = &table.url {
+        let what = format!("the messages are kept by {url}, where they can only be counted");
+        return Err(CliError::usage(what).hint("count them: mailsend queue stats").hint(
+            "look at the queue of this machine: mailsend -C FILE queue list, with a FILE that has no queue.url",
+        ));
+    }
+    let path = file(&table, context)?;
     let store = open(&path)?;
     Ok((path, store))
 }
 
-/// Begins to send what is due, unless a worker does that already. Nobody waits for it, and if it cannot be begun the
-/// messages are safe all the same.
-pub(super) fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
-    if Store::has_worker(path) {
+/// Sees to it that somebody sends what was added, or says that nobody does. Where no worker runs it is begun in the
+/// background, unless it is due later or `[queue]` leaves it to a worker; `may_stay` says that this may not be enough.
+///
+/// cron mails every line, so that it is told only who looks, or has named a time that nobody will heed.
+pub(super) fn see_off(due: Option<Time>, may_stay: bool, queue: &QueueTable, common: &CommonArgs, context: &Context) {
+    // Who takes from RabbitMQ is its affair.
+    let Some(path) = queue.file(&context.environment).filter(|_| queue.url.is_none()) else { return };
+    if Store::has_worker(&path) {
         return;
     }
+    let is_begun = due.is_none() && queue.drains;
+    if is_begun {
+        drain_in_background(&path, common, context);
+    }
+    let is_of_interest = (may_stay || !is_begun) && (is_attended() || context.is_verbose);
+    if !context.is_quiet && (due.is_some() || is_of_interest) {
+        let when = match due {
+            Some(due) => format!("due {:.0}", Timestamp::from_millisecond(due).unwrap_or(Timestamp::MAX)),
+            None if is_begun => format!("sent in the background for {} s", BACKGROUND.as_secs()),
+            None => "due now".to_owned(),
+        };
+        ui::tell(&format!("{when}, and {NO_WORKER}"));
+    }
+}
+
+/// Begins to send what is due. Nobody waits for it, and if it cannot be begun the messages are safe all the same.
+fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
     command.args(["queue", "run", "--background"]);

@@ -97,10 +97,15 @@ pub(super) fn deliver(
     runtime.shutdown_background();
     let exit = match presenter {
         Some(Ok(mut presenter)) => {
-            if let Some(keeping) = keeping.filter(|_| signal.load(Ordering::Relaxed) == 0) {
-                presenter.keep(|rest| keeping.add(&letter, rest, &profile, args, context), &envelopes);
+            let keeping = keeping.filter(|_| signal.load(Ordering::Relaxed) == 0);
+            let keeping = keeping.filter(|keeping| {
+                presenter.keep(|rest| keeping.add(&letter, rest, &profile, args, context), &envelopes)
+            });
+            let exit = presenter.finish();
+            if let Some(keeping) = keeping {
+                keeping.see_off(&profile, args, context);
             }
-            presenter.finish()
+            exit
         }
         Some(Err(_)) => Err(CliError::new(Exit::Internal, "what became of the message could not be shown")),
         None => Ok(Exit::TryAgain),
@@ -205,15 +210,17 @@ impl Presenter {
                 outcome: &outcome,
                 route,
                 attempts,
+                is_redelivered: false,
             });
         }
         self.show(&outcome);
         self.outcomes.push(outcome);
     }
 
-    /// Keeps the message for those who may get it later; where that is not possible they stay deferred.
-    fn keep(&mut self, add: impl FnOnce(&[Envelope]) -> Result<Vec<Added>, CliError>, envelopes: &[Envelope]) {
-        let Some(deferred) = self.deferred.take().filter(|deferred| !deferred.is_empty()) else { return };
+    /// Keeps the message for those who may get it later; where that is not possible they stay deferred. Tells whether it
+    /// was kept.
+    fn keep(&mut self, add: impl FnOnce(&[Envelope]) -> Result<Vec<Added>, CliError>, envelopes: &[Envelope]) -> bool {
+        let Some(deferred) = self.deferred.take().filter(|deferred| !deferred.is_empty()) else { return false };
         let rest = |envelope: &Envelope| {
             let is_deferred = |to: &&Address| deferred.iter().any(|(outcome, ..)| outcome.recipient == **to);
             let recipients = envelope.to().iter().filter(is_deferred).cloned().collect();
@@ -225,7 +232,7 @@ impl Presenter {
             Err(error) => {
                 ui::show(&error);
                 deferred.into_iter().for_each(|(outcome, route, attempts)| self.settled(outcome, &route, attempts));
-                return;
+                return false;
             }
         };
         for (outcome, route, attempts) in deferred {
@@ -236,6 +243,7 @@ impl Presenter {
             }
             self.settled(Outcome::queued(outcome.recipient, name), &route, attempts);
         }
+        true
     }
 
     /// A line per recipient: on a terminal for everybody, elsewhere for who was not accepted. What stopped the whole

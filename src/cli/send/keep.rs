@@ -41,6 +41,10 @@ impl Keeping {
         if profile.server.is_none() {
             return Err(no_server());
         }
+        if args.key.is_some() && profile.queue.url.is_some() {
+            return Err(CliError::usage("--key has no meaning where RabbitMQ keeps the messages: it knows no keys")
+                .hint("its Message-ID is what others can tell a message by: --message-id"));
+        }
         let keeping = Self {
             place: queue::place(profile, &args.place, context)?,
             terms: args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?,
@@ -51,7 +55,7 @@ impl Keeping {
         Ok(keeping)
     }
 
-    /// Adds a message for each of these envelopes, and sees to it that somebody sends them.
+    /// Adds a message for each of these envelopes.
     ///
     /// # Errors
     /// Of the queue.
@@ -80,12 +84,13 @@ impl Keeping {
                 }),
             })
             .collect();
-        let path = queue::file(&profile.queue, context)?;
-        let added = queue::open(&path)?.add(&jobs)?;
-        if self.terms.due.is_none() && profile.queue.drains {
-            queue::drain_in_background(&path, &args.common, context);
-        }
-        Ok(added)
+        queue::add(&jobs, &profile.queue, context)
+    }
+
+    /// Sees to it that somebody sends what was added, or says that nobody does.
+    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) {
+        // What was deferred just now may well be so for longer.
+        queue::see_off(self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
     }
 }
 
@@ -100,7 +105,7 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
         server: profile.server.as_ref().map_or_else(String::new, ToString::to_string),
     };
     let run = Stamp::now().mark();
-    for (envelope, (name, is_new)) in envelopes.iter().zip(&added) {
+    for (envelope, (name, first)) in envelopes.iter().zip(&added) {
         for recipient in envelope.to() {
             let outcome = Outcome::queued(recipient.clone(), name);
             if let Some(records) = &mut records {
@@ -113,13 +118,18 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
                     outcome: &outcome,
                     route: &route,
                     attempts: 0,
+                    is_redelivered: false,
                 });
             }
         }
         if !context.is_quiet && (is_attended() || context.is_verbose) {
-            ui::tell(&if *is_new { format!("queued as {name}") } else { format!("queued before, as {name}") });
+            ui::tell(&match first {
+                None => format!("queued as {name}"),
+                Some(_) => format!("queued before, as {name}"),
+            });
         }
     }
+    keeping.see_off(profile, args, context);
     match records.and_then(Records::finish) {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))

@@ -1,7 +1,7 @@
 //! From the jobs of other programs to messages, composed as `mailsend` does it from its options.
 //!
-//! What is the same for many jobs is made once: profiles are resolved and templates compiled when the first job names them,
-//! and stay so for the life of the value; whoever reads the configuration anew makes another.
+//! What is the same for many jobs is made once: profiles are resolved and templates compiled when the first job names
+//! them, and stay so until the configuration changes.
 
 use std::{
     collections::HashMap,
@@ -10,21 +10,21 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{places::Places, roots::Roots};
 use crate::{
     cli::{
         CliError,
-        args::{Context, WhereArgs},
+        args::{CommonArgs, Context, WhereArgs},
         send::compose::default_sender,
     },
     config::{Profile, nearest, profile_names, resolve_queue},
-    feed::dress,
+    feed::{Facts, dress},
     mail::{Address, Entry, Envelope, Mailbox, clean, parse_list},
     message::{Attachment, AttachmentSpec, ComposeError, Draft, Field, Input, Stamp, compose, date_of, message_id},
     queue::{Expiry, Foreign, ForeignFile, ForeignSource, Job, Place, Time},
-    template::{self, Data, Names, Template},
+    template::{self, Data, Names, Template, TemplateError},
 };
 
 /// Whatever other programs name, so much is kept of it.
@@ -34,24 +34,18 @@ const MAX_REASON: usize = 1_000;
 
 /// Makes messages of jobs, for several threads at once.
 pub(super) struct Jobs {
-    places: Places,
+    places: Mutex<(Places, Arc<Settled>)>,
+    /// As many as there are threads at work.
+    stamps: Mutex<Vec<Stamp>>,
+}
+
+/// What follows from the configuration, as long as that stays as it is.
+struct Settled {
     roots: Roots,
     /// How long a message waits that does not say it, in milliseconds.
     lifetime: i64,
     ways: Kept<Wish, Way>,
     templates: Kept<String, Template>,
-    /// As many as there are threads at work.
-    stamps: Mutex<Vec<Stamp>>,
-}
-
-/// What is known of a job beside what it says.
-pub(super) struct Facts {
-    /// The Message-ID of a job that has none, with its angle brackets: the same whenever the job comes again.
-    pub message_id: String,
-    /// When the job was published, if that is known: the Date of a job that has none.
-    pub date: Option<Timestamp>,
-    /// The present.
-    pub now: Time,
 }
 
 /// What a job says of its way.
@@ -98,21 +92,27 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Settled {
+    fn of(context: &Context) -> Result<Self, CliError> {
+        let table = resolve_queue(&context.files, &context.environment)?;
+        Ok(Self {
+            roots: Roots::new(table.attachment_roots),
+            lifetime: i64::try_from(table.lifetime.as_millis()).unwrap_or(i64::MAX),
+            ways: Kept::new(),
+            templates: Kept::new(),
+        })
+    }
+}
+
 impl Jobs {
     /// For jobs that leave through a worker with this configuration; `own` is for those that name no profile.
     ///
     /// # Errors
     /// If the configuration or what was said on the command line is wrong.
-    pub fn new(context: Context, own: WhereArgs) -> Result<Self, CliError> {
-        let table = resolve_queue(&context.files, &context.environment)?;
-        Ok(Self {
-            places: Places::new(context, own, None)?,
-            roots: Roots::new(table.attachment_roots),
-            lifetime: i64::try_from(table.lifetime.as_millis()).unwrap_or(i64::MAX),
-            ways: Kept::new(),
-            templates: Kept::new(),
-            stamps: Mutex::default(),
-        })
+    pub fn new(context: Context, common: &CommonArgs, own: WhereArgs) -> Result<Self, CliError> {
+        let settled = Arc::new(Settled::of(&context)?);
+        let places = Places::new(context, common, own, None)?;
+        Ok(Self { places: Mutex::new((places, settled)), stamps: Mutex::default() })
     }
 
     /// Makes the message. Reads the files that the job or its template names, and blocks meanwhile.
@@ -125,12 +125,13 @@ impl Jobs {
     }
 
     fn made(&self, foreign: Foreign, facts: &Facts) -> Result<Job, String> {
+        let settled = self.settled();
         let named = sender(&foreign)?;
-        let way = self.way(foreign.profile.as_deref(), named.as_ref())?;
-        let (due, expires) = self.terms(&foreign, facts.now)?;
+        let way = self.way(&settled, foreign.profile.as_deref(), named.as_ref())?;
+        let (due, expires) = terms(&foreign, facts.published, settled.lifetime)?;
         let dsn = foreign.dsn.clone();
         let from = named.map_or_else(|| way.sender.clone(), Ok)?;
-        let draft = self.draft(foreign, from, &way.profile, facts)?;
+        let draft = self.draft(&settled, foreign, from, &way.profile, facts)?;
 
         let mut stamp = locked(&self.stamps).pop().unwrap_or_else(Stamp::now);
         stamp.renew();
@@ -151,55 +152,37 @@ impl Jobs {
         })
     }
 
+    /// What follows from the configuration as it is now. Of what is wrong with it the worker tells, and goes on with what
+    /// it had.
+    fn settled(&self) -> Arc<Settled> {
+        let mut guard = locked(&self.places);
+        let (places, settled) = &mut *guard;
+        if let Ok(true) = places.refresh(false)
+            && let Ok(fresh) = Settled::of(places.context())
+        {
+            *settled = Arc::new(fresh);
+        }
+        settled.clone()
+    }
+
     /// The way that a job means which names this profile, or else this sender.
-    fn way(&self, profile: Option<&str>, sender: Option<&Mailbox>) -> Result<Arc<Way>, String> {
+    fn way(&self, settled: &Settled, profile: Option<&str>, sender: Option<&Mailbox>) -> Result<Arc<Way>, String> {
         let wish = match (profile, sender) {
             (Some(name), _) => Wish::Profile(name.to_owned()),
             (None, Some(sender)) => Wish::Sender(sender.address.clone()),
             (None, None) => Wish::None,
         };
-        self.ways.get(&wish, || self.find_way(&wish))
+        settled.ways.get(&wish, || find_way(&locked(&self.places).0, &wish))
     }
 
-    fn find_way(&self, wish: &Wish) -> Result<Way, String> {
-        let context = self.places.context();
-        let place = match wish {
-            Wish::Profile(name) => {
-                let names = profile_names(&context.files);
-                if !names.contains_key(name) {
-                    let near = nearest(name, names.keys().map(String::as_str));
-                    let near = near.map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
-                    return Err(format!("`profile`: there is no profile '{name}'{near}"));
-                }
-                Place { profile: Some(name.clone()), ..Place::default() }
-            }
-            Wish::Sender(sender) => self.places.of_sender(sender).map_err(|error| error.message)?,
-            Wish::None => Place::default(),
-        };
-        let profile = self.places.profile(&place).map_err(|error| error.message)?;
-        let sender = default_sender(context, &profile).map_err(|_| match &profile.name {
-            Some(name) => format!("`from` is missing, and the profile '{name}' names no sender"),
-            None => "`from` is missing, and there is no profile that names a sender".to_owned(),
-        });
-        Ok(Way { place, profile, sender })
-    }
-
-    /// When it is due and when it expires.
-    fn terms(&self, foreign: &Foreign, now: Time) -> Result<(Option<Time>, Time), String> {
-        let due = foreign.not_before.filter(|due| *due > now);
-        let after = |time: i64| due.unwrap_or(now).saturating_add(time);
-        let expires = match foreign.expires {
-            None => after(self.lifetime),
-            Some(Expiry::After(time)) => after(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
-            Some(Expiry::At(moment)) => moment,
-        };
-        match due {
-            Some(due) if expires <= due => Err("`expires` is not after `not_before`".to_owned()),
-            _ => Ok((due, expires)),
-        }
-    }
-
-    fn draft(&self, foreign: Foreign, from: Mailbox, profile: &Profile, facts: &Facts) -> Result<Draft, String> {
+    fn draft(
+        &self,
+        settled: &Settled,
+        foreign: Foreign,
+        from: Mailbox,
+        profile: &Profile,
+        facts: &Facts,
+    ) -> Result<Draft, String> {
         let mut draft = Draft::new(from);
         draft.to = entries("to", &foreign.to)?;
         draft.cc = entries("cc", &foreign.cc)?;
@@ -215,48 +198,90 @@ impl Jobs {
             draft.reply_to.clone_from(&profile.reply_to);
         }
         for (number, file) in foreign.attachments.into_iter().enumerate() {
-            draft.attachments.push(self.attachment(&format!("`attachments[{number}]`"), file)?);
+            draft.attachments.push(attachment(&settled.roots, &format!("`attachments[{number}]`"), file)?);
         }
         if let Some(name) = &foreign.template {
-            self.use_template(name, foreign.data, &mut draft)?;
+            self.use_template(settled, name, foreign.data, &mut draft)?;
         }
         draft.message_id.get_or_insert_with(|| facts.message_id.clone());
-        if let Some(date) = facts.date {
-            draft.date.get_or_insert_with(|| date_of(date.as_second()));
+        if let Ok(published) = Timestamp::from_millisecond(facts.published) {
+            draft.date.get_or_insert_with(|| date_of(published.as_second()));
         }
         Ok(draft)
     }
 
-    fn attachment(&self, place: &str, file: ForeignFile) -> Result<Attachment, String> {
-        let ForeignFile { source, name, media_type } = file;
-        let path = match &source {
-            ForeignSource::Path(path) => path.as_str(),
-            ForeignSource::Octets(_) => "attachment",
-        };
-        let input = Input::Path(PathBuf::from(path));
-        let spec = AttachmentSpec { input, name, media_type, cid: None, charset: None };
-        match source {
-            ForeignSource::Path(path) => {
-                let file = self.roots.open(&path).map_err(|what| format!("{place}: {what}"))?;
-                spec.open_file(place, file).map_err(told)
-            }
-            ForeignSource::Octets(octets) => spec.open_octets(place, octets).map_err(told),
-        }
-    }
-
     /// Fills what the job has left open with what the template gives.
-    fn use_template(&self, name: &str, data: serde_json::Map<String, Value>, draft: &mut Draft) -> Result<(), String> {
+    fn use_template(
+        &self,
+        settled: &Settled,
+        name: &str,
+        data: Map<String, Value>,
+        draft: &mut Draft,
+    ) -> Result<(), String> {
         // A job names what the configuration knows, and no folder of this machine.
         if name.contains(['/', '\\']) || name.starts_with('.') {
             return Err("`template`: the name of a template is wanted, not a path".to_owned());
         }
-        let template = self.templates.get(&name.to_owned(), || {
-            template::load(name, &self.places.context().files).map_err(|error| format!("`template`: {error}"))
-        })?;
-        let wrong = |error: template::TemplateError| format!("`template`: {error}");
+        let wrong = |error: TemplateError| format!("`template`: {error}");
+        let load = || template::load(name, &locked(&self.places).0.context().files).map_err(wrong);
+        let template = settled.templates.get(&name.to_owned(), load)?;
         template.check(&Names { given: data.keys().cloned().collect(), optional: Vec::new() }).map_err(wrong)?;
         let rendered = template.render(&Data::new(Value::Object(data)), None).map_err(wrong)?;
         dress(draft, rendered).map_err(told)
+    }
+}
+
+fn find_way(places: &Places, wish: &Wish) -> Result<Way, String> {
+    let place = match wish {
+        Wish::Profile(name) => {
+            let names = profile_names(&places.context().files);
+            if !names.contains_key(name) {
+                let near = nearest(name, names.keys().map(String::as_str));
+                let near = near.map_or_else(String::new, |near| format!(", did you mean '{near}'?"));
+                return Err(format!("`profile`: there is no profile '{name}'{near}"));
+            }
+            Place { profile: Some(name.clone()), ..Place::default() }
+        }
+        Wish::Sender(sender) => places.of_sender(sender).map_err(|error| error.message)?,
+        Wish::None => Place::default(),
+    };
+    let profile = places.profile(&place).map_err(|error| error.message)?;
+    let sender = default_sender(places.context(), &profile).map_err(|_| match &profile.name {
+        Some(name) => format!("`from` is missing, and the profile '{name}' names no sender"),
+        None => "`from` is missing, and there is no profile that names a sender".to_owned(),
+    });
+    Ok(Way { place, profile, sender })
+}
+
+/// When it is due and when it expires: the same whenever the job comes again.
+fn terms(foreign: &Foreign, published: Time, lifetime: i64) -> Result<(Option<Time>, Time), String> {
+    let due = foreign.not_before;
+    let after = |time: i64| due.unwrap_or(published).max(published).saturating_add(time);
+    let expires = match foreign.expires {
+        None => after(lifetime),
+        Some(Expiry::After(time)) => after(i64::try_from(time.as_millis()).unwrap_or(i64::MAX)),
+        Some(Expiry::At(moment)) => moment,
+    };
+    match due {
+        Some(due) if expires <= due => Err("`expires` is not after `not_before`".to_owned()),
+        _ => Ok((due, expires)),
+    }
+}
+
+fn attachment(roots: &Roots, place: &str, file: ForeignFile) -> Result<Attachment, String> {
+    let ForeignFile { source, name, media_type } = file;
+    let path = match &source {
+        ForeignSource::Path(path) => path.as_str(),
+        ForeignSource::Octets(_) => "attachment",
+    };
+    let input = Input::Path(PathBuf::from(path));
+    let spec = AttachmentSpec { input, name, media_type, cid: None, charset: None };
+    match source {
+        ForeignSource::Path(path) => {
+            let file = roots.open(&path).map_err(|what| format!("{place}: {what}"))?;
+            spec.open_file(place, file).map_err(told)
+        }
+        ForeignSource::Octets(octets) => spec.open_octets(place, octets).map_err(told),
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Presenter {
     thread: JoinHandle<io::Result<()>>,
     is_quiet: bool,
     is_verbose: bool,
+    /// Who is deferred is named, too.
+    names_deferred: bool,
     has_colour: bool,
 }
 
@@ -45,7 +47,8 @@ enum Shown {
 }
 
 impl Presenter {
-    pub fn start(report: &ReportArgs, context: &Context) -> Result<Self, CliError> {
+    /// A worker that `is_lasting` tries again, and says nothing of those who are deferred.
+    pub fn start(report: &ReportArgs, context: &Context, is_lasting: bool) -> Result<Self, CliError> {
         let (telling, told) = mpsc::channel();
         let records = match report.target() {
             None => None,
@@ -67,22 +70,26 @@ impl Presenter {
             move || show(&told, &waiting)
         });
         let (is_quiet, is_verbose, has_colour) = (context.is_quiet, context.is_verbose, ui::has_colour());
-        Ok(Self { telling, waiting, dropped: 0, records, thread, is_quiet, is_verbose, has_colour })
+        let names_deferred = is_verbose || !(is_lasting || is_quiet);
+        Ok(Self { telling, waiting, dropped: 0, records, thread, is_quiet, is_verbose, names_deferred, has_colour })
     }
 
     /// Must not wait: this is the engine's thread.
     pub fn told(&mut self, told: QueueTold<'_>) {
         match told {
             QueueTold::Settled(record) => {
-                if let Some(records) = &mut self.records {
-                    records.write(record);
-                }
+                self.keep(record);
                 if record.outcome.state != State::Accepted || self.is_verbose {
                     self.record(record);
                 }
             }
-            QueueTold::Deferred(record) if self.is_verbose => self.record(record),
-            QueueTold::Deferred(_) | QueueTold::Alive => {}
+            QueueTold::Deferred(record) => {
+                self.keep(record);
+                if self.names_deferred {
+                    self.record(record);
+                }
+            }
+            QueueTold::Taken | QueueTold::Alive => {}
             QueueTold::Held(name, why) => {
                 self.line(format!("{name} is held: {}", clean(why)));
             }
@@ -113,6 +120,12 @@ impl Presenter {
                 }
                 _ => {}
             },
+        }
+    }
+
+    fn keep(&mut self, record: &Record<'_>) {
+        if let Some(records) = &mut self.records {
+            records.write(record);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The worker as a command, on a real queue and with maildirs; its units; whose password goes where.
 
+use crate::queue::Store;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Parser;
@@ -7,8 +8,8 @@ use clap::Parser;
 use super::*;
 use crate::{
     cli::Cli,
-    config::{Environment, Files},
-    mail::{Content, DsnRequest, Envelope, Mailbox},
+    config::{Environment, Files, Request, resolve},
+    mail::{Cause, Content, DsnRequest, Envelope, Mailbox, Stage},
     queue::{Job, Place, Status},
 };
 
@@ -62,7 +63,7 @@ impl Home {
     fn drain(&self) -> Exit {
         let report = self.path().join("sent.jsonl").display().to_string();
         let report = ReportArgs { report: Some(report), format: None, progress: ProgressArg::None };
-        drain_once(self.context(("LANG", "C")), None, WhereArgs::default(), &report).unwrap()
+        drain_once(self.context(("LANG", "C")), &self.common(), None, WhereArgs::default(), &report).unwrap()
     }
 
     fn count(&self, folder: &str) -> usize {
@@ -93,13 +94,16 @@ fn what_is_due_is_sent_once_by_the_way_of_its_place() {
     assert_eq!(records.lines().count(), 4);
     assert!(records.contains(&format!("\"run\":\"{name}\",\"row\":null")), "{records}");
 
-    // Nothing is left of it, and a profile that has gone holds its messages.
+    // Nothing is left of it, and a profile that has gone holds its messages until it is there again.
     let gone = home.add("five@y.example", place("gone"));
     assert_eq!(home.drain(), Exit::Partial);
     let entry = home.store().show(&gone).unwrap();
     assert_eq!(entry.outline.status, Status::Held);
     assert!(entry.outline.why.unwrap().contains("there is no profile 'gone'"));
+    assert_eq!(home.drain(), Exit::Success, "it is told once");
     assert_eq!([home.count("a"), home.count("b"), home.count("c")], [2, 1, 1]);
+    home.configure(&format!("[profiles.gone]\nserver = {:?}\n", url("a")));
+    assert_eq!((home.drain(), home.count("a")), (Exit::Success, 3));
 }
 
 #[test]
@@ -109,6 +113,8 @@ fn what_cannot_be_sent_now_is_left() {
     assert_eq!(home.drain(), Exit::TryAgain);
     let entry = home.store().show(&name).unwrap();
     assert_eq!((entry.outline.status, entry.outline.attempts), (Status::Waiting, 1));
+    let records = fs::read_to_string(home.path().join("sent.jsonl")).unwrap();
+    assert!(records.lines().count() == 1 && records.contains("\"state\":\"deferred\""), "{records}");
 }
 
 #[test]
@@ -118,7 +124,8 @@ fn a_password_of_ours_is_for_our_host_and_user_only() {
          [profiles.same]\nserver = \"smtp://u@one.example\"\n[profiles.user]\nserver = \"smtps://v@one.example\"\n\
          [profiles.host]\nserver = \"smtps://u@two.example\"\n[profiles.box]\nserver = \"maildir:/x\"\n",
     );
-    let places = Places::new(home.context(("MAILSEND_PASSWORD", "x")), WhereArgs::default(), Some(7)).unwrap();
+    let places =
+        Places::new(home.context(("MAILSEND_PASSWORD", "x")), &home.common(), WhereArgs::default(), Some(7)).unwrap();
     for (name, expected) in [("a", true), ("same", true), ("user", false), ("host", false), ("box", false)] {
         let profile = places.profile(&place(name)).unwrap();
         assert_eq!(places.is_ours(&place(name), &profile), expected, "{name}");
@@ -131,13 +138,78 @@ fn a_password_of_ours_is_for_our_host_and_user_only() {
 #[test]
 fn a_configuration_that_is_wrong_changes_nothing() {
     let home = Home::new("[profiles.a]\nserver = \"maildir:/x\"\n");
-    let mut places = Places::new(home.context(("LANG", "C")), WhereArgs::default(), None).unwrap();
+    let mut places = Places::new(home.context(("LANG", "C")), &home.common(), WhereArgs::default(), None).unwrap();
+    assert!(!places.refresh(true).unwrap());
     home.configure("[profiles.b]\nserver = nonsense\n");
-    assert!(places.reload(&home.common()).is_err());
+    assert!(!places.refresh(false).unwrap(), "it was looked at just now");
+    assert!(places.refresh(true).is_err());
+    assert!(!places.refresh(true).unwrap(), "it is told once");
+    assert!(places.reload().is_err(), "whoever asks for it is told again");
     assert!(places.ways(&place("a")).is_ok());
     home.configure("[profiles.b]\nserver = \"maildir:/x\"\n");
-    places.reload(&home.common()).unwrap();
+    assert!(places.refresh(true).unwrap() && !places.refresh(true).unwrap());
     assert!(places.ways(&place("a")).is_err() && places.ways(&place("b")).is_ok());
+    // Of the same length, at the same time: another file all the same.
+    let old = fs::metadata(home.path().join("config.toml")).unwrap().modified().unwrap();
+    fs::write(home.path().join("new"), "[profiles.c]\nserver = \"maildir:/x\"\n").unwrap();
+    fs::File::options().write(true).open(home.path().join("new")).unwrap().set_modified(old).unwrap();
+    fs::rename(home.path().join("new"), home.path().join("config.toml")).unwrap();
+    assert!(places.refresh(true).unwrap() && places.ways(&place("c")).is_ok());
+    // Away it is nothing that could be read, and as it was before it is new again.
+    fs::remove_file(home.path().join("config.toml")).unwrap();
+    assert!(places.refresh(true).is_err() && places.ways(&place("c")).is_ok());
+}
+
+#[test]
+fn what_flags_and_environment_say_is_looked_at_before_anything_is_sent() {
+    // A profile that is wrong, too, hides nothing, and is no reason to end.
+    for config in ["", "[profiles.a]\nserver = \"nonsense://\"\n", "[profiles.a]\n[profiles.b]\n"] {
+        let home = Home::new(config);
+        let start = |variable, options: &[&str], concurrency| {
+            let own = WhereArgs { options: options.iter().map(ToString::to_string).collect(), ..WhereArgs::default() };
+            Places::new(home.context(variable), &home.common(), own, concurrency).map(drop).map_err(|error| error.exit)
+        };
+        let nothing = ("LANG", "C");
+        assert_eq!(start(nothing, &[], Some(3)), Ok(()));
+        assert_eq!(start(nothing, &[], Some(0)), Err(Exit::Usage));
+        assert_eq!(start(nothing, &["pool.max-connections=0"], None), Err(Exit::Usage));
+        assert_eq!(start(nothing, &["no.such=0"], None), Err(Exit::Usage));
+        assert_eq!(start(("MAILSEND_TIMEOUTS_CONNECT", "abc"), &[], None), Err(Exit::Configuration));
+        assert_eq!(start(("MAILSEND_PROFILE", "gone"), &[], None), Err(Exit::Configuration));
+    }
+    let home = Home::new("[profiles.a]\npool.max-connections = 0\nserver = \"maildir:/x\"\n");
+    let own = WhereArgs { profile: Some("a".to_owned()), ..WhereArgs::default() };
+    assert_eq!(
+        Places::new(home.context(("LANG", "C")), &home.common(), own, None).map(drop).unwrap_err().exit,
+        Exit::Configuration
+    );
+}
+
+#[test]
+fn only_a_profile_that_is_not_there_holds_messages() {
+    let home = Home::new(
+        "[profiles.none]\nfrom = \"a@x.example\"\n[profiles.url]\nserver = \"nonsense://\"\n\
+         [profiles.zero]\nserver = \"maildir:/x\"\npool.max-connections = 0\n\
+         [profiles.heir]\ninherits = \"gone\"\n[profiles.file]\nserver = \"smtps://x\"\ntls.ca-file = \"/nowhere\"\n",
+    );
+    let places = Places::new(home.context(("LANG", "C")), &home.common(), WhereArgs::default(), None).unwrap();
+    for (name, stage, words) in [
+        ("gone", Stage::Compose, "there is no profile 'gone'"),
+        ("none", Stage::Compose, "profile 'none' names no server"),
+        ("url", Stage::Connect, "config.toml:4: server"),
+        ("zero", Stage::Connect, "pool.max-connections"),
+        ("heir", Stage::Connect, "'gone'"),
+        ("file", Stage::Connect, "/nowhere"),
+    ] {
+        let trouble = places.ways(&place(name)).unwrap_err();
+        assert_eq!((trouble.cause, trouble.stage), (Cause::Configuration, stage), "{name}: {trouble}");
+        assert!(trouble.to_string().contains(words), "{name}: {trouble}");
+    }
+    // They wait, however many, and nobody is troubled for each of them.
+    let names = ["url", "zero", "none"].map(|profile| home.add("one@y.example", place(profile)));
+    assert_eq!(home.drain(), Exit::TryAgain);
+    let status = |name: &String| home.store().show(name).unwrap().outline.status;
+    assert_eq!(names.each_ref().map(status), [Status::Waiting, Status::Waiting, Status::Held]);
 }
 
 /// The keys of a unit's service, the last of each.
@@ -168,7 +240,8 @@ fn the_units_fit_the_worker() {
         let command: Vec<&str> = service["ExecStart"].split(' ').collect();
         assert!(Cli::try_parse_from(&command).is_ok() && command[0].starts_with('/'), "{command:?}");
         let seconds = |key: &str| Duration::from_secs(service[key].parse().unwrap());
-        assert!(seconds("TimeoutStopSec") > Stop::DRAIN, "it is killed before it has ended");
+        let limits = resolve(&Request::default(), &Files::default(), &Environment::default()).unwrap().timeouts;
+        assert!(seconds("TimeoutStopSec") > limits.final_reply, "it is killed before it has ended");
         assert!(seconds("WatchdogSec") > 4 * Duration::from_secs(30), "a store that is busy is no defect");
         assert_eq!((service["Type"], service["UMask"]), ("notify", "0077"));
         assert_eq!(service["ExecReload"], "/bin/kill -HUP $MAINPID");

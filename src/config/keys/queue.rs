@@ -2,11 +2,18 @@
 
 use std::path::{Component, PathBuf};
 
-use super::{Key, reading::nonempty};
+use super::{
+    Key,
+    reading::{nonempty, secret_source},
+};
 use crate::config::{
-    queue::OnFailure,
+    queue::{BrokerUrl, OnFailure},
+    server::UrlError,
     value::{Input, Raw},
 };
+
+/// Names of queues have to fit into a short string of AMQP, with what is put behind them.
+const LONGEST_NAME: usize = 200;
 
 const ON_UNKNOWN: &[(&str, bool)] = &[("hold", false), ("retry", true)];
 
@@ -99,6 +106,82 @@ pub const QUEUE_KEYS: &[Key] = &[
             Ok(())
         },
     },
+    Key {
+        name: "queue.url",
+        wanted: "amqps://USER@HOST:PORT/VHOST",
+        default: None,
+        doc: "The RabbitMQ that keeps the messages instead of the file, so that workers on many machines share them. \
+              amqp:// is without TLS. There is no password in it: see queue.password.",
+        set: |parts, input| {
+            parts.profile.queue.url = Some(BrokerUrl::parse(input.line()?).map_err(|error| match error {
+                UrlError::Password => "a password in a URL is not taken: name its place in queue.password".to_owned(),
+                UrlError::Invalid(what) => what,
+            })?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "queue.password",
+        wanted: "keyring, or a table with one source",
+        default: None,
+        doc: "Where the password for RabbitMQ is kept, as in a profile.",
+        set: |parts, input| {
+            parts.profile.queue.password = Some(secret_source(input)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "queue.ca-file",
+        wanted: "path",
+        default: None,
+        doc: "PEM file with the authorities that RabbitMQ's certificate is trusted by, instead of all others.",
+        set: |parts, input| {
+            parts.profile.queue.ca_file = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "queue.allow-plaintext-auth",
+        wanted: "true or false",
+        default: Some("false"),
+        doc: "Whether the password may go to RabbitMQ on another machine without TLS (amqp://).",
+        set: |parts, input| {
+            parts.profile.queue.allows_plaintext = input.boolean()?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "queue.name",
+        wanted: "name of a queue",
+        default: Some("email_queue"),
+        doc: "The queue in RabbitMQ. NAME.delay.8s and its like keep what is tried again later, NAME.dead what could not \
+              be sent or read.",
+        set: |parts, input| {
+            parts.profile.queue.name = queue_name(input.line()?)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "queue.results",
+        wanted: "name of a queue",
+        default: None,
+        doc: "The queue in RabbitMQ that gets a record, as --report writes it, for every recipient that has ended.",
+        set: |parts, input| {
+            parts.profile.queue.results = Some(queue_name(input.line()?)?);
+            Ok(())
+        },
+    },
+    Key {
+        name: "queue.declare",
+        wanted: "true or false",
+        default: Some("true"),
+        doc: "Whether queues that RabbitMQ does not have are made. With false they have to be there, and nothing is asked \
+              of their kind.",
+        set: |parts, input| {
+            parts.profile.queue.declares = input.boolean()?;
+            Ok(())
+        },
+    },
 ];
 
 /// Folders that do not depend on where somebody stands, and that are not everything.
@@ -113,6 +196,15 @@ fn roots(input: &Input<'_>) -> Result<Vec<PathBuf>, String> {
         }
     };
     input.list()?.iter().map(root).collect()
+}
+
+fn queue_name(text: &str) -> Result<String, String> {
+    let is_reserved = text.starts_with("amq.");
+    match nonempty(text)? {
+        name if name.len() <= LONGEST_NAME && !is_reserved => Ok(name),
+        _ if is_reserved => Err("names that begin with amq. are RabbitMQ's own".to_owned()),
+        _ => Err(format!("a name of up to {LONGEST_NAME} octets is wanted")),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A batch that goes into the queue: letters are kept in large transactions, and the ledger knows of each once it is safe.
 //!
-//! Nothing leaves here, so that no intent is noted and no row reserved. Whoever dies between queue and ledger leaves rows
-//! that the next run adds again, under the same keys: the queue has them already, and says so.
+//! Nothing leaves here, so that no row is reserved. Whoever dies between queue and ledger leaves rows that the next run adds
+//! again, under the same keys: the queue has them already, and says so. RabbitMQ knows no keys: there intents are noted, and
+//! whoever dies leaves rows of which nobody knows whether they were added.
 
 use std::mem;
 
@@ -16,7 +17,7 @@ use crate::{
     feed::recipe::{Letters, Recipe},
     ledger::{Ledger, Record},
     mail::{Address, DsnRequest, Outcome, Route, State, Stop},
-    queue::{Added, Job, QueueError, Store},
+    queue::{Added, Inlet, Job, QueueError},
     smtp::changed,
 };
 
@@ -28,7 +29,7 @@ const HEAVY: u64 = 64 << 20;
 pub(super) struct Keep<T> {
     ledger: Ledger,
     run: String,
-    store: Store,
+    inlet: Inlet,
     keeping: Keeping,
     dsn: DsnRequest,
     has_verp: bool,
@@ -43,11 +44,11 @@ pub(super) struct Keep<T> {
 }
 
 impl<T: FnMut(BatchTold<'_>)> Keep<T> {
-    pub fn new(ledger: Ledger, store: Store, keeping: Keeping, recipe: &Recipe, told: T) -> Self {
+    pub fn new(ledger: Ledger, inlet: Inlet, keeping: Keeping, recipe: &Recipe, told: T) -> Self {
         Self {
             run: ledger.run().to_owned(),
             ledger,
-            store,
+            inlet,
             keeping,
             dsn: recipe.dsn.clone(),
             has_verp: recipe.has_verp,
@@ -68,15 +69,18 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
                     self.end(End::Stopped);
                 },
                 chunk = made.recv() => match chunk {
-                    Some(chunk) => chunk.into_iter().for_each(|one| self.made(one)),
+                    Some(chunk) => for one in chunk {
+                        self.made(one).await;
+                    },
                     // The press ends only with the feed: it has met a defect.
                     None => self.end(no_more()),
                 },
             }
         }
         if matches!(self.verdict.end, None | Some(End::Stopped)) {
-            self.add();
+            self.add().await;
         }
+        self.inlet.close().await;
         self.finish()
     }
 
@@ -86,7 +90,7 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
         self.verdict.end.get_or_insert(end);
     }
 
-    fn made(&mut self, made: Made) {
+    async fn made(&mut self, made: Made) {
         match made {
             Made::Block(rows) => self.in_press += rows.len() as u64,
             Made::End => self.is_read = true,
@@ -98,7 +102,7 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
                         self.settle(ticket.row, &letters.message_id, None, &outcome);
                     }
                 }
-                self.letters(&ticket, letters);
+                self.letters(&ticket, letters).await;
             }
             Made::Bad(ticket, error) => {
                 self.in_press -= 1;
@@ -113,7 +117,7 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
         }
     }
 
-    fn letters(&mut self, ticket: &Ticket, letters: Letters) {
+    async fn letters(&mut self, ticket: &Ticket, letters: Letters) {
         for letter in letters.all {
             let run = &self.run;
             // What is settled of a row may differ from run to run; with a return path of its own each is a message.
@@ -136,24 +140,31 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
             self.octets += job.content.len();
             self.jobs.push((ticket.row, job));
             if self.jobs.len() >= MANY || self.octets >= HEAVY {
-                self.add();
+                self.add().await;
             }
         }
     }
 
     /// Keeps what has come, and notes it.
-    fn add(&mut self) {
+    async fn add(&mut self) {
         self.octets = 0;
         let (rows, jobs): (Vec<u64>, Vec<Job>) = mem::take(&mut self.jobs).into_iter().unzip();
         if jobs.is_empty() || matches!(self.verdict.end, Some(End::Ledger(_) | End::Queue(_))) {
             return;
         }
-        match self.store.add(&jobs) {
+        if !self.inlet.knows_keys() {
+            if let Err(error) = self.inlet.ready().await {
+                return self.end(End::Queue(error));
+            }
+            self.ledger.intent(&rows);
+            self.write();
+        }
+        match self.inlet.add(&jobs).await {
             Ok(added) => self.added(&rows, &jobs, &added),
             // One of them cannot be kept, and the others are no worse for it.
             Err(QueueError::Input { .. }) => {
                 for (row, job) in rows.iter().zip(&jobs) {
-                    match self.store.add(std::slice::from_ref(job)) {
+                    match self.inlet.add(std::slice::from_ref(job)).await {
                         Ok(added) => self.added(&[*row], std::slice::from_ref(job), &added),
                         Err(error @ QueueError::Input { .. }) => self.leave_row(*row, &error.to_string()),
                         Err(error) => return self.end(End::Queue(error)),
@@ -178,7 +189,8 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
     fn settle(&mut self, row: u64, message_id: &str, from: Option<&Address>, outcome: &Outcome) {
         let nowhere = Route { profile: None, server: String::new() };
         let route = if outcome.state == State::Queued { &*self.keeping.route } else { &nowhere };
-        let record = Record { run: &self.run, row: Some(row), message_id, from, outcome, route, attempts: 0 };
+        let (run, is_redelivered) = (&self.run, false);
+        let record = Record { run, row: Some(row), message_id, from, outcome, route, attempts: 0, is_redelivered };
         self.ledger.outcome(&record);
         self.verdict.counts[outcome.state as usize] += 1;
         (self.told)(BatchTold::Settled(&record));
@@ -214,7 +226,7 @@ mod tests {
         feed::{ReturnPath, Values, recipe::Letter},
         ledger::{self, Facts},
         mail::{Content, Envelope, Mailbox, Piece, Source},
-        queue::{Place, Status},
+        queue::{Place, Status, Store},
         rows::Layout,
     };
     use std::path::Path;
@@ -245,7 +257,7 @@ mod tests {
     async fn keep(folder: &Path, made: Vec<Made>, expected: u64) -> (Verdict, Vec<u64>, Vec<u64>) {
         let path = folder.join("run.jsonl");
         let (ledger, _) = Ledger::resume(&path, &Facts::default(), false).unwrap();
-        let store = Store::open(&folder.join("queue.sqlite")).unwrap();
+        let inlet = Inlet::Store(Box::new(Store::open(&folder.join("queue.sqlite")).unwrap()));
         let route = std::sync::Arc::new(Route { profile: None, server: "s".to_owned() });
         let keeping =
             Keeping { place: Place::default(), route, priority: 0, due: None, expires: i64::MAX, skips_bad: false };
@@ -270,7 +282,7 @@ mod tests {
         press.send(vec![Made::Block((1..=expected).collect()), Made::End]).await.unwrap();
         press.send(made).await.unwrap();
         let (_stop, wish) = watch::channel(Stop::No);
-        let verdict = Keep::new(ledger, store, keeping, &recipe, told).run(results, wish).await;
+        let verdict = Keep::new(ledger, inlet, keeping, &recipe, told).run(results, wish).await;
         (verdict, queued, left)
     }
 

@@ -26,7 +26,7 @@ use crate::{
     ledger::{Ledger, Past, Record},
     mail::{Event, RetryPolicy, Route, State, Stop, Trouble},
     message::Draft,
-    queue::{Place, QueueError, Store, Time},
+    queue::{Inlet, Place, QueueError, Time},
     rows::{Row, RowError, RowsError, Table},
 };
 
@@ -143,14 +143,14 @@ impl Batch {
     pub async fn keep(
         &self,
         ledger: Ledger,
-        store: Store,
+        inlet: Inlet,
         keeping: Keeping,
         stop: watch::Receiver<Stop>,
         told: impl FnMut(BatchTold<'_>),
     ) -> Verdict {
         let ids = RowIds::new(ledger.run());
         let (made, _again) = press::press(&self.table, &self.recipe, &self.sieve, &ids);
-        keep::Keep::new(ledger, store, keeping, &self.recipe, told).run(made, stop).await
+        keep::Keep::new(ledger, inlet, keeping, &self.recipe, told).run(made, stop).await
     }
 
     /// The messages of the first rows, to be looked at.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Drained, Draining, QueueTold, Signals, Ways,
+    Drained, Draining, QueueTold, Source, Ways,
     desk::{Commit, Desk, Note, Wanted},
     lane::Lane,
     milliseconds_of,
@@ -29,7 +29,7 @@ use crate::{
     delivery::{Outlet, Work},
     feed::once::random,
     mail::{BreakerState, Event, Outcome, Route, Stage, Step, Stop, Submission, Trouble},
-    queue::{Next, Place, Store, Worker},
+    queue::{Next, Place},
     smtp::changed,
 };
 
@@ -63,7 +63,7 @@ pub(super) struct Course<W, E, T> {
     commands: JoinSet<Result<(), String>>,
     /// Records of messages that have failed, for further commands.
     failed: VecDeque<String>,
-    /// Since when it is to stop.
+    /// Since when it is to stop, and nothing has ended that was under way.
     stopped: Option<Instant>,
     /// There may be messages to be taken.
     is_curious: bool,
@@ -79,6 +79,8 @@ pub(super) struct Course<W, E, T> {
     renewed: Instant,
     is_dirty: bool,
     drained: Drained,
+    /// The wish to ask for every way anew.
+    renewal: watch::Receiver<()>,
     stop: watch::Sender<Stop>,
 }
 
@@ -89,14 +91,14 @@ where
     T: FnMut(QueueTold<'_>),
 {
     pub fn new(
-        store: Store,
-        worker: Worker,
+        source: Source,
         draining: Draining,
         (ways, engine, told): (W, E, T),
+        renewal: watch::Receiver<()>,
         clock: fn() -> i64,
     ) -> Self {
         Self {
-            desk: Desk::new(store, worker, draining.clone(), clock),
+            desk: Desk::new(source, draining.clone(), clock),
             draining,
             ways,
             engine,
@@ -120,11 +122,12 @@ where
             renewed: Instant::now(),
             is_dirty: false,
             drained: Drained::default(),
+            renewal,
             stop: watch::channel(Stop::No).0,
         }
     }
 
-    pub async fn run(mut self, mut signals: Signals) -> Drained {
+    pub async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Drained {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -145,11 +148,13 @@ where
                 Some(ended) = self.commands.join_next() => self.command_ended(ended),
                 _ = look.tick() => self.look(),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.woken(),
-                stop = changed(&mut signals.stop) => self.wished(stop),
-                () = renewal(&mut signals.renewal) => self.renew(),
+                stop = changed(&mut stop) => self.wished(gently(stop)),
+                () = renewal(&mut self.renewal) => self.renew(),
             }
         }
-        self.drained
+        let Self { desk, drained, .. } = self;
+        desk.end().await;
+        drained
     }
 
     fn is_stopping(&self) -> bool {
@@ -183,11 +188,14 @@ where
         if !is_wanted || is_asked || self.is_stopping() || is_flooded || !self.desk.is_well(now) {
             return;
         }
-        let full = self.lanes.values().filter(|lane| lane.takes_nothing(now)).map(|lane| lane.place.clone());
-        let without: Vec<Place> = full.chain(self.rests.places(now)).collect();
+        let places = |which: &dyn Fn(&Lane) -> bool| -> Vec<Place> {
+            let lanes = self.lanes.values().filter(|lane| which(lane)).map(|lane| lane.place.clone());
+            lanes.chain(self.rests.places(now)).collect()
+        };
+        let (without, alone) = (places(&|lane| lane.takes_nothing(now)), places(&|lane| lane.is_dark(now)));
         let is_guess = !self.is_curious && !self.is_narrowed;
         self.is_narrowed = !without.is_empty();
-        self.desk.orders.claim = Some(Wanted { most: room, without, is_guess });
+        self.desk.orders.claim = Some(Wanted { most: room, without, alone, is_guess });
         (self.is_curious, self.is_guessing) = (false, false);
     }
 
@@ -220,13 +228,15 @@ where
         if stop != Stop::No {
             self.stopped.get_or_insert_with(Instant::now);
             self.stop.send_replace(stop);
+            self.desk.stop();
             let keys: Vec<u64> = self.lanes.keys().copied().collect();
             keys.into_iter().for_each(|key| self.close_lane(key));
         }
     }
 
-    /// Every way is asked for anew.
+    /// Every way is asked for anew, also for what is held since there was none.
     fn renew(&mut self) {
+        self.desk.orders.wants_ways = true;
         self.rests.clear();
         let keys: Vec<u64> = self.lanes.keys().copied().collect();
         keys.into_iter().for_each(|key| self.close_lane(key));
@@ -307,6 +317,8 @@ where
         left.into_iter().for_each(|number| self.hand_back(number, None));
         if let Some(lane) = self.lanes.remove(&key) {
             lane.end().await;
+            // What it has told may want its commands, and these their time.
+            self.stopped = self.stopped.map(|_| Instant::now());
         }
     }
 
@@ -468,6 +480,11 @@ where
         // A message that is free again may be taken at once, and a report may have been added.
         (self.is_exhausted, self.is_curious, self.is_dirty) = (false, true, true);
     }
+}
+
+/// In a queue nothing is in a hurry: whoever is cut off while the reply is awaited leaves a message in doubt.
+fn gently(stop: Stop) -> Stop {
+    if stop == Stop::Drain { Stop::Finish } else { stop }
 }
 
 /// Everything that the deliveries tell by now; nothing for one that has ended.

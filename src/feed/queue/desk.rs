@@ -1,10 +1,16 @@
-//! The store at work: one round at a time on another thread, which takes everything that waits for it.
+//! The queue at work, whichever it is. The store: one round at a time on another thread, which takes everything that waits
+//! for it. RabbitMQ: a task that has the connection.
+
+mod broker;
+mod keeper;
+mod taken;
 
 use std::time::Duration;
 
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 
-use super::{Draining, milliseconds_of, notice::Notice, open::Settled};
+use self::broker::BrokerDesk;
+use super::{Draining, Source, milliseconds_of, notice::Notice, open::Settled};
 use crate::config::OnFailure;
 use crate::queue::{Claim, Job, Next, Place, QueueError, Settlement, Store, Worker};
 
@@ -12,17 +18,96 @@ use crate::queue::{Claim, Job, Next, Place, QueueError, Settlement, Store, Worke
 const SWEEP: usize = 100;
 /// A store that cannot be used is tried again after this time.
 const PAUSE: Duration = Duration::from_secs(1);
-/// And given up after this one.
+/// And given up after this one, by whoever wants to end soon, or stays.
+const BRIEF: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The store, and what waits for it.
+/// The queue, and what waits for it.
 pub(super) struct Desk {
+    pub orders: Orders,
+    kind: Kind,
+}
+
+enum Kind {
+    Store(StoreDesk),
+    Broker(BrokerDesk),
+}
+
+impl Desk {
+    pub fn new(source: Source, draining: Draining, clock: fn() -> i64) -> Self {
+        let orders = Orders { wants_recovery: true, wants_forgetting: true, wants_ways: true, ..Orders::default() };
+        let kind = match source {
+            Source::Store(store, worker) => Kind::Store(StoreDesk::new(store, worker, draining, clock)),
+            Source::Broker(broking) => Kind::Broker(BrokerDesk::new(broking, draining, clock)),
+        };
+        Self { orders, kind }
+    }
+
+    /// Whether nothing waits and nothing is done.
+    pub fn is_idle(&self) -> bool {
+        self.orders.is_empty()
+            && match &self.kind {
+                Kind::Store(desk) => desk.round.is_none(),
+                Kind::Broker(desk) => desk.is_idle(),
+            }
+    }
+
+    /// Whether it can be used, as far as is known, or is to be tried again.
+    pub fn is_well(&self, now: Instant) -> bool {
+        match &self.kind {
+            Kind::Store(desk) => desk.failing.is_none_or(|(_, again)| again <= now),
+            Kind::Broker(_) => true,
+        }
+    }
+
+    /// When a store that cannot be used is tried again.
+    pub fn wake(&self) -> Option<Instant> {
+        match &self.kind {
+            Kind::Store(desk) => desk.failing.filter(|_| !self.orders.is_empty()).map(|(_, again)| again),
+            Kind::Broker(_) => None,
+        }
+    }
+
+    /// Lets what waits be done, unless something is being done.
+    pub fn begin(&mut self) {
+        match &mut self.kind {
+            _ if self.orders.is_empty() => {}
+            Kind::Store(desk) => desk.begin(&mut self.orders),
+            Kind::Broker(desk) => desk.begin(&mut self.orders),
+        }
+    }
+
+    /// Nothing more is taken.
+    pub fn stop(&self) {
+        if let Kind::Broker(desk) = &self.kind {
+            desk.stop();
+        }
+    }
+
+    /// The end.
+    pub async fn end(self) {
+        if let Kind::Broker(desk) = self.kind {
+            desk.end().await;
+        }
+    }
+
+    /// Waits for answers, if there will be some. Dropping the future loses nothing.
+    pub async fn answers(&mut self) -> Answers {
+        match &mut self.kind {
+            Kind::Store(desk) => desk.answers(&mut self.orders).await,
+            Kind::Broker(desk) => desk.answers().await,
+        }
+    }
+}
+
+/// The store.
+struct StoreDesk {
     /// `None` while a round is made.
     kit: Option<Kit>,
     round: Option<JoinHandle<(Kit, Orders, Answers)>>,
-    pub orders: Orders,
     /// Since when it cannot be used, and when it is tried again.
     failing: Option<(Instant, Instant)>,
+    ends_idle: bool,
     clock: fn() -> i64,
 }
 
@@ -42,6 +127,10 @@ pub(super) struct Orders {
     pub wants_recovery: bool,
     pub wants_forgetting: bool,
     pub wants_sync: bool,
+    /// Places are wanted whose messages are held since there was no way.
+    pub wants_ways: bool,
+    /// Those to which there is one now.
+    pub ways_found: Vec<Place>,
 }
 
 /// Messages that are about to leave: the feed's numbers, the store's and those of their leases.
@@ -64,6 +153,8 @@ pub(super) struct Wanted {
     pub most: usize,
     /// Those of these places stay where they are.
     pub without: Vec<Place>,
+    /// Of these, those whose messages do better later.
+    pub alone: Vec<Place>,
     /// Nothing speaks for it but that time has passed: only if somebody else has changed something.
     pub is_guess: bool,
 }
@@ -78,6 +169,8 @@ pub(super) struct Answers {
     pub next_due: Option<i64>,
     /// Messages that others have by now.
     pub lost: Vec<u64>,
+    /// Places whose messages are held since there was no way.
+    pub without_way: Vec<Place>,
     /// Of dead workers.
     pub recovered: (u64, u64),
     /// Records of messages that have failed, for a command.
@@ -90,40 +183,24 @@ pub(super) struct Answers {
     pub is_hopeless: bool,
 }
 
-impl Desk {
-    pub fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
-        let kit = Some(Kit { store, worker, draining });
-        let orders = Orders { wants_recovery: true, wants_forgetting: true, ..Orders::default() };
-        Self { kit, round: None, orders, failing: None, clock }
+impl StoreDesk {
+    fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
+        let ends_idle = draining.ends_idle;
+        Self { kit: Some(Kit { store, worker, draining }), round: None, failing: None, ends_idle, clock }
     }
 
-    /// Whether nothing waits and nothing is done.
-    pub fn is_idle(&self) -> bool {
-        self.round.is_none() && self.orders.is_empty()
-    }
-
-    /// Whether it can be used, as far as is known, or is to be tried again.
-    pub fn is_well(&self, now: Instant) -> bool {
-        self.failing.is_none_or(|(_, again)| again <= now)
-    }
-
-    /// When a store that cannot be used is tried again.
-    pub fn wake(&self) -> Option<Instant> {
-        self.failing.filter(|_| !self.orders.is_empty()).map(|(_, again)| again)
-    }
-
-    /// Begins a round, if something waits and nothing is done.
-    pub fn begin(&mut self) {
-        if self.orders.is_empty() || self.failing.is_some_and(|(_, again)| Instant::now() < again) {
+    /// Begins a round, if nothing is done.
+    fn begin(&mut self, orders: &mut Orders) {
+        if self.failing.is_some_and(|(_, again)| Instant::now() < again) {
             return;
         }
         let Some(kit) = self.kit.take() else { return };
-        let (orders, now) = (std::mem::take(&mut self.orders), (self.clock)());
+        let (orders, now) = (std::mem::take(orders), (self.clock)());
         self.round = Some(tokio::task::spawn_blocking(move || kit.round(orders, now)));
     }
 
     /// Waits for the end of a round, if one is made. Dropping the future loses nothing.
-    pub async fn answers(&mut self) -> Answers {
+    async fn answers(&mut self, orders: &mut Orders) -> Answers {
         let Some(round) = &mut self.round else { return std::future::pending().await };
         let ended = round.await;
         self.round = None;
@@ -135,18 +212,28 @@ impl Desk {
             Err(_) => return std::future::pending().await,
         };
         self.kit = Some(kit);
-        self.orders.take_back(left);
+        orders.take_back(left);
         let now = Instant::now();
         match &answers.error {
             None => self.failing = None,
-            Some(_) => {
+            Some(error) => {
                 answers.is_new = self.failing.is_none();
                 let since = self.failing.map_or(now, |(since, _)| since);
-                answers.is_hopeless = now.saturating_duration_since(since) >= PATIENCE;
+                let patience = patience(self.ends_idle, error);
+                answers.is_hopeless = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
                 self.failing = Some((since, now + PAUSE));
             }
         }
         answers
+    }
+}
+
+/// How long a store that fails so is tried. Whoever stays waits for room on the disk as long as it takes.
+fn patience(ends_idle: bool, error: &QueueError) -> Option<Duration> {
+    match error {
+        _ if ends_idle => Some(BRIEF),
+        QueueError::File { .. } | QueueError::Busy(_) => None,
+        _ => Some(PATIENCE),
     }
 }
 
@@ -155,7 +242,12 @@ impl Orders {
         self.commits.is_empty()
             && self.notes.is_empty()
             && self.claim.is_none()
-            && !(self.wants_renewal || self.wants_recovery || self.wants_forgetting || self.wants_sync)
+            && self.ways_found.is_empty()
+            && !(self.wants_ways
+                || self.wants_renewal
+                || self.wants_recovery
+                || self.wants_forgetting
+                || self.wants_sync)
     }
 
     /// What was not done is done with what has come since.
@@ -164,6 +256,8 @@ impl Orders {
         self.notes = left.notes;
         self.wants_renewal |= left.wants_renewal;
         self.wants_recovery |= left.wants_recovery;
+        self.wants_ways |= left.wants_ways;
+        self.ways_found.append(&mut left.ways_found);
     }
 }
 
@@ -188,6 +282,14 @@ impl Kit {
         if orders.wants_recovery {
             answers.recovered = self.store.recover(now, self.draining.retries_unknown)?;
             orders.wants_recovery = false;
+        }
+        if !orders.ways_found.is_empty() {
+            self.store.free_with_way(&orders.ways_found, now)?;
+            orders.ways_found.clear();
+        }
+        if orders.wants_ways {
+            answers.without_way = self.store.places_without_way()?;
+            orders.wants_ways = false;
         }
         if std::mem::take(&mut orders.wants_forgetting) {
             self.store.forget(now.saturating_sub(milliseconds_of(self.draining.keep)), SWEEP)?;
@@ -273,5 +375,20 @@ impl Kit {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_stays_waits_for_room_on_the_disk() {
+        let full =
+            QueueError::File { path: "/q".into(), what: "no room is left on the disk".to_owned(), is_new: false };
+        let damaged = QueueError::Invalid { path: "/q".into(), what: "it is damaged".to_owned() };
+        let patience = [(true, &full), (true, &damaged), (false, &full), (false, &damaged)]
+            .map(|(ends_idle, error)| patience(ends_idle, error).map(|patience| patience.as_secs()));
+        assert_eq!(patience, [Some(5), Some(5), None, Some(60)]);
     }
 }

@@ -10,7 +10,11 @@ mod notice;
 mod open;
 mod rests;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::sync::watch;
 
@@ -20,8 +24,48 @@ use crate::{
     delivery::{Outlet, deliver},
     ledger::Record,
     mail::{Event, RetryPolicy, State, Stop, Trouble},
-    queue::{Place, QueueError, Store, Worker},
+    queue::{Foreign, Job, Place, QueueError, Store, Worker, amqp::Broker},
 };
+
+/// The queue that is drained.
+#[derive(Debug)]
+pub enum Source {
+    /// That of this machine.
+    Store(Store, Worker),
+    /// One that machines share.
+    Broker(Broking),
+}
+
+/// How a RabbitMQ is drained.
+#[derive(Debug)]
+pub struct Broking {
+    /// Which.
+    pub broker: Arc<Broker>,
+    /// Messages at once that are not settled.
+    pub prefetch: u16,
+    /// Makes messages of what other programs ask for.
+    pub maker: Maker,
+}
+
+/// Makes a message of what another program asks for: the job, and what is known of how it came. Runs on threads that may
+/// block. An error is the reason, for people.
+#[derive(Clone)]
+pub struct Maker(pub Arc<dyn Fn(Foreign, &Facts) -> Result<Job, String> + Send + Sync>);
+
+impl fmt::Debug for Maker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Maker")
+    }
+}
+
+/// What is known of a job of another program, beside what it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The Message-ID, where the job names none: of the same delivery always the same.
+    pub message_id: String,
+    /// When it was published, in milliseconds since 1970; when it was taken, if its publisher does not say so.
+    pub published: i64,
+}
 
 /// How a queue is drained.
 #[derive(Debug, Clone)]
@@ -54,9 +98,9 @@ pub struct Ways {
 /// Who asks for what, while it goes.
 #[derive(Debug)]
 pub struct Signals {
-    /// To end.
+    /// To end. Nothing more is begun, but what is under way has its own time limits; only [`Stop::Now`] cuts it off.
     pub stop: watch::Receiver<Stop>,
-    /// To ask anew for every way, and to try again those that are left alone.
+    /// To ask anew for every way, to try again those that are left alone, and to free what is held since there was none.
     pub renewal: watch::Receiver<()>,
 }
 
@@ -79,7 +123,10 @@ pub enum QueueTold<'a> {
     Warning(String),
     /// Something to show.
     Event(Event),
-    /// The store has answered.
+    /// Messages have been taken, and go to their places next: a wish to ask anew for every way that is uttered now holds
+    /// for them.
+    Taken,
+    /// The queue has answered, or is tried again.
     Alive,
 }
 
@@ -97,12 +144,11 @@ pub struct Drained {
 }
 
 /// Drains the queue until it is to stop, or nothing is due any more. A way is asked for when the first message of its
-/// place is due; if there is none ([`crate::mail::Stage::Compose`]), the messages of the place are held; if it cannot be used now, the
-/// place is left alone for a while. What happens is told at once, on the thread of
-/// the engine: who is told does not wait.
+/// place is due; if there is none ([`crate::mail::Stage::Compose`]), the messages of the place are held until there is
+/// one; if it cannot be used now, the place is left alone for a while. What happens is told at once, on the thread of the
+/// engine: who is told does not wait.
 pub async fn drain(
-    store: Store,
-    worker: Worker,
+    source: Source,
     draining: Draining,
     ways: impl FnMut(&Place) -> Result<Ways, Trouble>,
     signals: Signals,
@@ -110,7 +156,8 @@ pub async fn drain(
 ) -> Drained {
     let wants_trace = draining.wants_trace;
     let engine = |outlets, work| tokio::spawn(deliver(outlets, wants_trace, work));
-    Course::new(store, worker, draining, (ways, engine, told), now).run(signals).await
+    let Signals { stop, renewal } = signals;
+    Course::new(source, draining, (ways, engine, told), renewal, now).run(stop).await
 }
 
 /// Milliseconds since 1970.

@@ -17,6 +17,7 @@ pub(super) struct Open {
     pub id: i64,
     pub generation: i64,
     pub lane: u64,
+    is_redelivered: bool,
     /// As it was handed in first.
     pub submission: Submission,
     /// The one that is under way included.
@@ -75,13 +76,14 @@ pub(super) struct Rules {
 
 impl Open {
     pub fn new(claim: Claim, number: u64, lane: u64) -> Self {
-        let Claim { id, name, generation, mut submission, attempts, expires, untold, .. } = claim;
+        let Claim { id, name, generation, mut submission, attempts, expires, untold, is_redelivered, .. } = claim;
         submission.id = number;
         Self {
             name,
             id,
             generation,
             lane,
+            is_redelivered,
             waiting: submission.envelope.to().len(),
             submission,
             attempts: attempts.saturating_add(1),
@@ -111,6 +113,7 @@ impl Open {
             outcome,
             route,
             attempts: self.attempts,
+            is_redelivered: self.is_redelivered,
         }
     }
 

@@ -265,11 +265,15 @@ fn feed<W: FnMut(&Place) -> Result<Ways, Trouble>>(
             QueueTold::Recovered(free, unknown) => format!("recovered {free} {unknown}"),
             QueueTold::Failing(error) => format!("failing: {error}"),
             QueueTold::Warning(what) => format!("warning: {what}"),
-            QueueTold::Event(_) | QueueTold::Alive => return,
+            QueueTold::Event(_) | QueueTold::Taken | QueueTold::Alive => return,
         };
         told.borrow_mut().push(line);
     };
-    (deliveries, Course::new(store, worker, draining, (ways, engine, tell), clock).run(signals))
+    (
+        deliveries,
+        Course::new(Source::Store(store, worker), draining, (ways, engine, tell), signals.renewal, clock)
+            .run(signals.stop),
+    )
 }
 
 fn bench(
@@ -584,6 +588,44 @@ async fn a_place_that_nobody_knows_holds_its_messages_and_no_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_held_without_a_way_goes_once_there_is_one() {
+    let known: Rc<RefCell<Vec<&str>>> = Rc::default();
+    let ways = |place: &Place| match place.profile.as_deref() {
+        Some(name) if known.borrow().contains(&name) => Ok(way(1, 1)),
+        _ => Err(Trouble::new(Stage::Compose, Cause::Configuration, "there is no such profile")),
+    };
+    play(draining(), ways, async |bench| {
+        bench.add(&[Job { place: place("new"), ..job(&["a@y.example"]) }, job(&["b@y.example"])]);
+        settle().await;
+        assert_eq!(bench.left(), ["a@y.example held", "b@y.example held"]);
+        known.borrow_mut().push("new");
+        bench.renewed.send(()).unwrap();
+        bench.delivery().await.answer(250, "ok").await;
+        settle().await;
+        assert_eq!(bench.left(), ["b@y.example held"]);
+        assert_eq!(bench.told().iter().filter(|line| line.starts_with("held")).count(), 2, "nobody is told again");
+    })
+    .await;
+    // Whoever begins looks, too, before it finds that nothing is due.
+    let (mut bench, course) = bench(Draining { ends_idle: true, ..draining() }, |_| Ok(way(1, 1)));
+    bench.add(&[job(&["a@y.example"])]);
+    let worker = bench.store.worker(false).unwrap();
+    let claim = bench.store.claim(&worker, 1, clock(), SECOND).unwrap().remove(0);
+    let held = crate::queue::Settlement {
+        id: claim.id,
+        generation: claim.generation,
+        outcomes: &[],
+        next: crate::queue::Next::HeldWithoutWay("no profile".to_owned()),
+        is_told: false,
+        report: None,
+    };
+    bench.store.settle(&[held], clock()).unwrap();
+    let testing = async { bench.delivery().await.answer(250, "ok").await };
+    let (_, drained) = tokio::join!(biased; testing, course);
+    assert_eq!((drained.counts[State::Accepted as usize], bench.left().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_login_is_not_tried_in_a_loop() {
     play(
         draining(),
@@ -858,6 +900,7 @@ async fn who_stops_gives_back_what_has_not_begun() {
         delivery
             .settled(second.id, vec![trouble("b@y.example", State::Deferred, Stage::Connect, Cause::Stopped)])
             .await;
+        assert_eq!(*delivery.work.stop.borrow(), Stop::Finish, "its time limits are its own");
         drop(delivery);
     };
     let ((), drained) = tokio::join!(biased; testing, course);
@@ -865,6 +908,37 @@ async fn who_stops_gives_back_what_has_not_begun() {
     assert_eq!(bench.left(), ["b@y.example waiting", "c@y.example waiting"]);
     let attempts: Vec<u32> = names.iter().map(|name| bench.store.show(name).unwrap().outline.attempts).collect();
     assert_eq!(attempts, [1, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waits_for_a_slow_reply() {
+    let (mut bench, course) = bench(draining(), |_| Ok(way(1, 4)));
+    let names = bench.add(&[job(&["a@y.example"])]);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        let submission = delivery.next().await;
+        assert!(delivery.commit(&[submission.id]).await);
+        bench.stop.send(Stop::Drain).unwrap();
+        tokio::time::sleep(500 * SECOND).await;
+        assert_eq!(*delivery.work.stop.borrow(), Stop::Finish);
+        assert_eq!(bench.status(&names[0]), Status::Leased);
+        delivery.settled(submission.id, vec![answer("a@y.example", 250, "ok")]).await;
+        drop(delivery);
+    };
+    let ((), drained) = tokio::join!(biased; testing, course);
+    assert!(!drained.has_more && bench.status(&names[0]) == Status::Done);
+    // A second signal is in a hurry.
+    let (mut bench, course) = self::bench(draining(), |_| Ok(way(1, 4)));
+    bench.add(&[job(&["a@y.example"])]);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        bench.stop.send(Stop::Drain).unwrap();
+        settle().await;
+        bench.stop.send(Stop::Now).unwrap();
+        settle().await;
+        assert_eq!(*delivery.work.stop.borrow(), Stop::Now);
+    };
+    tokio::join!(biased; testing, course);
 }
 
 #[tokio::test(start_paused = true)]
@@ -885,6 +959,20 @@ async fn once_ends_when_nothing_is_due() {
     let (mut bench, course) = self::bench(Draining { ends_idle: true, ..draining() }, |_| Ok(way(1, 4)));
     let drained = course.await;
     assert!(!drained.has_more && bench.deliveries.try_recv().is_err() && elapsed() < 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_used_is_given_up() {
+    for (ends_idle, seconds) in [(true, 5), (false, 60)] {
+        let (mut bench, course) = bench(Draining { ends_idle, ..draining() }, |_| Ok(way(1, 4)));
+        bench.add(&[job(&["a@y.example"])]);
+        rusqlite::Connection::open(&bench.path).unwrap().execute_batch("DROP TABLE content").unwrap();
+        let start = Instant::now();
+        let drained = course.await;
+        assert!((seconds..seconds + 2).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+        assert!(drained.end.unwrap().to_string().contains("no such table"));
+        assert_eq!(bench.told().iter().filter(|line| line.starts_with("failing")).count(), 1, "it is told once");
+    }
 }
 
 #[tokio::test(start_paused = true)]

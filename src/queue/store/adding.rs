@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension, Transaction, named_params};
 
 use super::{Durability, QueueError, Store, Time, file_error, now, run};
 use crate::{
-    mail::{Content, Piece, Source},
+    mail::{Address, Content, Piece, Source},
     message::Blocks,
     queue::Job,
     secret::private,
@@ -20,8 +20,31 @@ use crate::{
 /// Larger messages are files: the database would be slow with them, and they would not be streamed.
 const SMALL: u64 = 64 * 1024;
 
-/// What became of [`Store::add`]: the message's name, and whether it is new or was added before with the same key.
-pub type Added = (String, bool);
+/// The name, Message-ID and recipients of the message with a key, whether it is there or was removed.
+pub(super) const KNOWN: &str = "
+    SELECT name, message_id, (SELECT json_group_array(address ORDER BY number) FROM recipient WHERE job = id)
+        FROM job WHERE key = ?1
+    UNION ALL SELECT name, message_id, recipients FROM removed WHERE key = ?1 LIMIT 1";
+
+/// What became of [`Store::add`]: the message's name, and what had its key before, in whose place it was not added.
+pub type Added = (String, Option<First>);
+
+/// The message that was added first with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct First {
+    /// With its angle brackets.
+    pub message_id: String,
+    /// Its recipients, in the order of the envelope.
+    pub recipients: Vec<String>,
+}
+
+impl First {
+    /// Whether the message that was added first is for this recipient.
+    pub fn is_for(&self, recipient: &Address) -> bool {
+        let recipient: &str = recipient.as_ref();
+        self.recipients.iter().any(|own| own == recipient)
+    }
+}
 
 /// The octets of a message, kept.
 pub(super) enum Kept {
@@ -65,15 +88,15 @@ impl Store {
     pub(super) fn add_at(&mut self, jobs: &[Job], now: Time) -> Result<Vec<Added>, QueueError> {
         let mut kept = self.keep_all(jobs)?;
         let added = self.write(Durability::Synced, |transaction| {
-            let add = |(job, (kept, name)): (&Job, &(Kept, String))| match named(transaction, job)? {
-                Some(first) => Ok((first, false)),
-                None => insert(transaction, job, name, kept, now).map(|()| (name.clone(), true)),
+            let add = |(job, (kept, name)): (&Job, &(Kept, String))| match known(transaction, job)? {
+                Some((name, first)) => Ok((name, Some(first))),
+                None => insert(transaction, job, name, kept, now).map(|()| (name.clone(), None)),
             };
             let added = jobs.iter().zip(&kept).map(add).collect::<Result<Vec<_>, rusqlite::Error>>();
             Ok(added?)
         })?;
-        for ((kept, _), (_, is_new)) in kept.iter_mut().zip(&added) {
-            kept.take(*is_new);
+        for ((kept, _), (_, first)) in kept.iter_mut().zip(&added) {
+            kept.take(first.is_none());
         }
         Ok(added)
     }
@@ -146,11 +169,15 @@ fn input_error(source: &Source, error: io::Error) -> QueueError {
     QueueError::Input { path: path.to_owned(), error }
 }
 
-/// The name of the message that has the same key.
-fn named(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<Option<String>> {
+/// The message that has or had the same key.
+fn known(transaction: &Transaction<'_>, job: &Job) -> rusqlite::Result<Option<(String, First)>> {
     let Some(key) = &job.key else { return Ok(None) };
-    let mut named = transaction.prepare_cached("SELECT name FROM job WHERE key = ?")?;
-    named.query_row([key], |row| row.get(0)).optional()
+    let known = transaction.prepare_cached(KNOWN)?.query_row([key], |row| {
+        let recipients: String = row.get(2)?;
+        let recipients = serde_json::from_str(&recipients).unwrap_or_default();
+        Ok((row.get(0)?, First { message_id: row.get(1)?, recipients }))
+    });
+    known.optional()
 }
 
 pub(super) fn insert(

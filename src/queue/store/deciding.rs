@@ -18,6 +18,10 @@ const PAGES: i64 = 4096;
 pub(super) const DONE_BEFORE: &str =
     "SELECT id, name, is_file FROM job WHERE state = 3 AND finished < ?1 ORDER BY finished LIMIT ?2";
 
+/// Keys of messages that were removed and had ended before.
+const REMOVED_BEFORE: &str =
+    "DELETE FROM removed WHERE key IN (SELECT key FROM removed WHERE ended < ? ORDER BY ended LIMIT ?)";
+
 impl Store {
     /// Lets a waiting message wait until it is released; one that is held already stays so. Returns its name.
     ///
@@ -25,8 +29,10 @@ impl Store {
     /// [`QueueError::Standing`], if it is leased or done; as of [`Store::show`].
     pub fn hold(&mut self, name: &str) -> Result<String, QueueError> {
         self.decide(name, &[Status::Waiting, Status::Held], |transaction, found| {
-            if found.status == Status::Waiting {
-                hold(transaction, found.id, "held by hand")?;
+            match found.status {
+                Status::Waiting => hold(transaction, found.id, "held by hand")?,
+                // From now on nobody else decides.
+                _ => drop(run(transaction, "UPDATE job SET has_no_way = 0 WHERE id = ?", [found.id])?),
             }
             Ok(())
         })
@@ -53,9 +59,7 @@ impl Store {
             }
             free(transaction, found.id)?;
             due_at_once(transaction, found.id, now)?;
-            let lives_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
-            run(transaction, lives_again, (now, found.id))?;
-            Ok(())
+            Ok(live_again(transaction, found.id, now)?)
         })
     }
 
@@ -67,19 +71,21 @@ impl Store {
         self.decide(name, &[Status::Waiting], |transaction, found| Ok(due_at_once(transaction, found.id, now())?))
     }
 
-    /// Removes a message, whoever has not got it yet. Returns its name.
+    /// Removes a message, whoever has not got it yet. Its key stays known until it is forgotten. Returns its name.
     ///
     /// # Errors
     /// [`QueueError::Standing`], if a worker has it; as of [`Store::show`].
     pub fn remove(&mut self, name: &str) -> Result<String, QueueError> {
         let name = self.decide(name, &[Status::Waiting, Status::Held, Status::Done], |transaction, found| {
+            remember(transaction, found.id, now())?;
             Ok(delete(transaction, found.id)?)
         })?;
         self.end_files(std::slice::from_ref(&name));
         Ok(name)
     }
 
-    /// Removes all messages in this state; none, if it is [`Status::Leased`]. Returns how many.
+    /// Removes all messages in this state; none, if it is [`Status::Leased`]. Their keys stay known until they are
+    /// forgotten. Returns how many.
     ///
     /// # Errors
     /// Of the database.
@@ -87,10 +93,11 @@ impl Store {
         if status == Status::Leased {
             return Ok(0);
         }
-        let mut count = 0;
+        let (mut count, now) = (0, now());
         loop {
+            let of_state = "SELECT id, name, is_file FROM job WHERE state = ?1 LIMIT ?2";
             let removed =
-                self.delete_many("SELECT id, name, is_file FROM job WHERE state = ?1 LIMIT ?2", status as i64, MANY)?;
+                self.delete_many(of_state, status as i64, MANY, |transaction, id| remember(transaction, id, now))?;
             count += removed;
             if removed < MANY as u64 {
                 return Ok(count);
@@ -99,12 +106,13 @@ impl Store {
     }
 
     /// Removes up to `most` messages that were done before this moment, and gives room back to the disk. Their names and
-    /// keys are unknown then. Returns how many.
+    /// keys are unknown then, and as many keys of messages that were removed. Returns how many messages.
     ///
     /// # Errors
     /// Of the database.
     pub fn forget(&mut self, before: Time, most: usize) -> Result<u64, QueueError> {
-        let count = self.delete_many(DONE_BEFORE, before, most)?;
+        let count = self.delete_many(DONE_BEFORE, before, most, |_, _| Ok(()))?;
+        self.write(Durability::Written, |transaction| Ok(run(transaction, REMOVED_BEFORE, (before, most as i64))?))?;
         let number = |sql: &str| {
             let number = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
             number.map_err(|error| super::error(&self.path, &error))
@@ -143,13 +151,20 @@ impl Store {
         })
     }
 
-    /// Removes up to `most` messages that this finds with this bound.
-    fn delete_many(&mut self, sql: &str, bound: i64, most: usize) -> Result<u64, QueueError> {
+    /// Removes up to `most` messages that this finds with this bound, each after something else.
+    fn delete_many(
+        &mut self,
+        sql: &str,
+        bound: i64,
+        most: usize,
+        first: impl Fn(&Transaction<'_>, i64) -> rusqlite::Result<()>,
+    ) -> Result<u64, QueueError> {
         let (count, files) = self.write(Durability::Written, |transaction| {
             let mut found = transaction.prepare_cached(sql)?;
             let found = found.query_map((bound, most as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let found = found.collect::<rusqlite::Result<Vec<(i64, String, bool)>>>()?;
             for (id, ..) in &found {
+                first(transaction, *id)?;
                 delete(transaction, *id)?;
             }
             let files = found.iter().filter(|(_, _, is_file)| *is_file).map(|(_, name, _)| name.clone());
@@ -160,8 +175,24 @@ impl Store {
     }
 }
 
+/// What has expired while it was held lives as long again as it was meant to.
+pub(super) fn live_again(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+    let live_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
+    run(transaction, live_again, (now, id)).map(drop)
+}
+
 fn due_at_once(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
     run(transaction, "UPDATE job SET due = ?1, since = ?1 WHERE id = ?2", (now, id)).map(drop)
+}
+
+/// Its key outlives it.
+fn remember(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
+    let remember = "
+        INSERT OR REPLACE INTO removed (key, name, message_id, recipients, ended)
+        SELECT key, name, message_id, (SELECT json_group_array(address ORDER BY number) FROM recipient WHERE job = id),
+               coalesce(finished, ?)
+        FROM job WHERE id = ? AND key IS NOT NULL";
+    run(transaction, remember, (now, id)).map(drop)
 }
 
 fn delete(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::HashSet, fs, time::Duration};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::{Durability, QueueError, Store, Time, looking, run, settling, settling::Rest, worker, workers};
+use super::{Durability, QueueError, Store, Time, deciding, looking, run, settling, settling::Rest, worker, workers};
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
     queue::{Claim, Place, Untold, Worker},
@@ -30,6 +30,8 @@ pub(super) const SET_BACK: &str =
     "UPDATE job SET due = due - since + ?1, since = ?1 WHERE state = 0 AND since IS NOT NULL AND since > ?1";
 pub(super) const EXPIRED: &str = "SELECT id FROM job WHERE state = 0 AND expires <= ? ORDER BY expires LIMIT ?";
 pub(super) const RENEW: &str = "UPDATE job SET lease = ? WHERE state = 1 AND worker = ?";
+pub(super) const WITHOUT_WAY: &str = "SELECT id FROM job WHERE state = 2 AND has_no_way = 1 AND place = ?";
+pub(super) const PLACES_WITHOUT_WAY: &str = "SELECT DISTINCT place FROM job WHERE state = 2 AND has_no_way = 1";
 pub(super) const LEASES: &str = "SELECT id, lease, worker, boot FROM job WHERE state = 1";
 
 /// A lease that nobody minds any more.
@@ -66,6 +68,42 @@ impl Store {
             // The clock has been set back since these were noted.
             run(transaction, SET_BACK, [now])?;
             due(transaction, most, now, &passed_over)
+        })
+    }
+
+    /// The places of messages that are held since there was no way for them.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn places_without_way(&mut self) -> Result<Vec<Place>, QueueError> {
+        self.read(|transaction| {
+            let mut places = transaction.prepare_cached(PLACES_WITHOUT_WAY)?;
+            let places = places.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            Ok(places.iter().filter_map(|place| serde_json::from_str(place).ok()).collect())
+        })
+    }
+
+    /// Frees the messages of these places that are held since there was no way for them. One that has expired meanwhile
+    /// lives as long again as it was meant to. Returns how many.
+    ///
+    /// # Errors
+    /// Of the database.
+    pub fn free_with_way(&mut self, places: &[Place], now: Time) -> Result<u64, QueueError> {
+        // Nothing in them is without a form in JSON.
+        let places: Vec<String> = places.iter().filter_map(|place| serde_json::to_string(place).ok()).collect();
+        self.write(Durability::Written, |transaction| {
+            let mut count = 0;
+            for place in &places {
+                let mut ids = transaction.prepare_cached(WITHOUT_WAY)?;
+                let ids = ids.query_map([place], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+                for id in ids {
+                    run(transaction, "UPDATE job SET generation = generation + 1, why = NULL WHERE id = ?", [id])?;
+                    settling::free(transaction, id)?;
+                    deciding::live_again(transaction, id, now)?;
+                    count += 1;
+                }
+            }
+            Ok(count)
         })
     }
 
@@ -162,6 +200,7 @@ impl Store {
             expires: row.get("expires")?,
             untold,
             is_over,
+            is_redelivered: false,
         }))
     }
 

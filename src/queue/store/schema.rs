@@ -29,7 +29,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// What changes with each attempt is apart from the octets, so that these are written once. The partial indices hold only
 /// what is looked for: waiting messages by their turn, by their end and by the moment their due time was noted at (which
 /// lies in the future, if the clock has been set back); leases by worker; what is done by its end.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 3] = [FIRST, REMOVED, HAS_NO_WAY];
+
+const FIRST: &str = "
 CREATE TABLE job (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     name TEXT NOT NULL UNIQUE,
@@ -81,7 +83,25 @@ CREATE TABLE recipient (
     is_told INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, address)
 ) WITHOUT ROWID;
-"];
+";
+
+/// A removed message ended when it was done, else when it was removed; its recipients are an array in JSON.
+const REMOVED: &str = "
+CREATE TABLE removed (
+    key TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    ended INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX removed_ended ON removed (ended);
+";
+
+/// Messages that are held until there is a way for them are told from those that people hold.
+const HAS_NO_WAY: &str = "
+ALTER TABLE job ADD COLUMN has_no_way INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX job_has_no_way ON job (place) WHERE state = 2 AND has_no_way = 1;
+";
 
 /// Opens the database, and makes it where there is none. `folder` is the one beside it.
 pub(super) fn open(path: &Path, folder: &Path) -> Result<Connection, QueueError> {
@@ -223,6 +243,82 @@ fn migrate(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::{Claim, Status, Store};
+
+    /// What a queue of each version may have in the tables and columns that are new in it.
+    const ROWS: [&str; MIGRATIONS.len()] = [
+        "
+INSERT INTO job (id, name, key, state, priority, added, due, since, expires, attempts, generation, worker, lease, boot,
+                 intent, message_id, sender, dsn_notify, place, size, is_8bit, has_utf8_headers, is_file, why, finished)
+VALUES (1, '0000000000000000000a', 'one', 0, 1, 5, 5, 5, 9000000000000000, 0, 0, NULL, NULL, NULL, NULL, '<1@x>', 'a@x',
+        'FAILURE', '{\"profile\":\"work\"}', 4, 0, 0, 0, NULL, NULL),
+       (2, '0000000000000000000b', NULL, 1, 0, 6, 6, 6, 9000000000000000, 1, 2, 'gone', 7, NULL, NULL, '<2@x>', NULL,
+        NULL, '{}', 70000, 0, 0, 1, 'later', NULL),
+       (3, '0000000000000000000c', NULL, 2, 0, 7, 7, NULL, 9000000000000000, 0, 1, NULL, NULL, NULL, NULL, '<3@x>', 'a@x',
+        NULL, '{}', 4, 0, 0, 0, 'held by hand', NULL),
+       (4, '0000000000000000000d', 'four', 3, 0, 8, 8, 8, 9000000000000000, 1, 1, NULL, NULL, NULL, NULL, '<4@x>', 'a@x',
+        NULL, '{}', 4, 0, 0, 0, '250 ok', 9);
+INSERT INTO content (job, octets) VALUES (1, x'610d0a0d'), (3, x'620d0a0d');
+INSERT INTO recipient (job, address, number, state, text, is_told)
+VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y', 0, 'deferred', 'later', 0),
+       (3, 'b@y', 0, NULL, NULL, 0), (4, 'b@y', 0, 'accepted', '250 ok', 0);
+",
+        "INSERT INTO removed (key, name, message_id, recipients, ended) VALUES ('five', 'e', '<5@x>', '[\"b@y\"]', 9);",
+        "UPDATE job SET has_no_way = 1 WHERE id = 3;",
+    ];
+
+    fn number(connection: &Connection, sql: &str) -> i64 {
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// Tables with how many rows they have.
+    fn tables(connection: &Connection) -> Vec<(String, i64)> {
+        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name";
+        let mut tables = connection.prepare(tables).unwrap();
+        let names = tables.query_map([], |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap);
+        names
+            .map(|name| {
+                let count = number(connection, &format!("SELECT count(*) FROM {name}"));
+                (name, count)
+            })
+            .collect()
+    }
+
+    /// What an older mailsend has left is still there, and is sent.
+    #[test]
+    fn an_older_queue_is_taken_over_with_all_that_is_in_it() {
+        for known in 1..=MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, beside) = (folder.path().join("q"), folder.path().join("q.d"));
+            create(&path, &[]).unwrap();
+            let connection = connect(&path).unwrap();
+            for (version, rows) in (1..=known).zip(ROWS) {
+                migrate(&connection, &path, &MIGRATIONS[..version]).unwrap();
+                connection.execute_batch(rows).unwrap();
+            }
+            let before = tables(&connection);
+            assert!(before.iter().all(|(_, count)| *count > 0), "{before:?}");
+            drop(connection);
+            private::make_folder(&beside.join("x")).unwrap();
+            fs::write(beside.join("0000000000000000000b"), vec![b'x'; 70_000]).unwrap();
+
+            let mut store = Store::open(&path).unwrap();
+            let connection = connect(&path).unwrap();
+            assert_eq!(version(&connection, &path).unwrap(), Some(MIGRATIONS.len()));
+            let after = tables(&connection);
+            assert!(before.iter().all(|table| after.contains(table)), "{before:?} {after:?}");
+            let worker = store.worker(false).unwrap();
+            assert_eq!(store.recover(10, false).unwrap(), (1, 0));
+            store.release("0000000000000000000c", false).unwrap();
+            let claims = store.claim(&worker, 9, i64::MAX / 2_000, Duration::ZERO).unwrap();
+            let mut taken: Vec<_> = claims.iter().map(|Claim { id, attempts, .. }| (*id, *attempts)).collect();
+            taken.sort_unstable();
+            assert_eq!(taken, [(1, 0), (2, 1), (3, 0)]);
+            assert_eq!(claims[0].untold[0].text, "no");
+            let done = store.show("0000000000000000000d").unwrap();
+            assert_eq!((done.outline.status, done.key.as_deref()), (Status::Done, Some("four")));
+        }
+    }
 
     #[test]
     fn every_version_is_brought_to_the_latest() {
@@ -267,7 +363,7 @@ mod tests {
         assert!(matches!(open(&path, &beside), Err(QueueError::Invalid { .. })));
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99")).unwrap();
         let error = open(&path, &beside).unwrap_err();
-        assert!(matches!(error, QueueError::Newer { found: 99, known: 1, .. }), "{error}");
+        assert!(matches!(error, QueueError::Newer { found: 99, .. }), "{error}");
         let what = open(folder.path(), &beside).unwrap_err().to_string();
         assert!(what.ends_with("it is no regular file"), "{what}");
         // Nothing at all is a queue that was not finished.

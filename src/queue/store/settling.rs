@@ -104,7 +104,7 @@ fn follow(
     let is_attempt = match settlement.next {
         Next::Again(_) | Next::AgainUnknown(_) => true,
         // What has expired, or goes nowhere, is not tried.
-        Next::Done | Next::Held(_) => was_tried,
+        Next::Done | Next::Held(_) | Next::HeldWithoutWay(_) => was_tried,
         Next::More | Next::Released(_) => false,
     };
     if is_attempt {
@@ -124,9 +124,13 @@ fn follow(
         _ if !has_lease && rest.unknown > 0 => Ok(None),
         Next::More => Ok(None),
         Next::Held(why) => hold(transaction, id, why).map(|()| None),
+        Next::HeldWithoutWay(why) if rest.open > 0 => {
+            hold(transaction, id, why)?;
+            run(transaction, "UPDATE job SET has_no_way = 1 WHERE id = ?", [id]).map(|_| None)
+        }
         _ if rest.open == 0 => conclude(transaction, id, rest, now),
         Next::Again(at) | Next::Released(Some(at)) => again(transaction, id, *at, now),
-        Next::Released(None) => free(transaction, id).map(|()| None),
+        Next::Released(None) | Next::HeldWithoutWay(_) => free(transaction, id).map(|()| None),
     }
 }
 
@@ -208,7 +212,8 @@ fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result
 /// It waits for somebody who decides.
 pub(super) fn hold(transaction: &Transaction<'_>, id: i64, why: &str) -> rusqlite::Result<()> {
     let hold =
-        "UPDATE job SET state = 2, why = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL WHERE id = ?";
+        "UPDATE job SET state = 2, has_no_way = 0, why = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL
+                WHERE id = ?";
     run(transaction, hold, (clean(why), id)).map(drop)
 }
 

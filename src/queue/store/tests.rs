@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     mail::{Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Mailbox, Outcome, Reply, Route, Stage, State},
     message::Blocks,
-    queue::{Claim, Job, Next, Place, Settlement, Status},
+    queue::{Claim, Job, Next, Place, Settlement, Stats, Status},
 };
 
 const LEASE: Duration = Duration::from_secs(300);
@@ -100,7 +100,7 @@ fn a_message_goes_its_way() {
         },
         ..job(&["b@y.example", "\"c d\"@y.example"])
     };
-    let [(name, true)] = &store.add_at(std::slice::from_ref(&job), 1_000).unwrap()[..] else { panic!("not added") };
+    let [(name, None)] = &store.add_at(std::slice::from_ref(&job), 1_000).unwrap()[..] else { panic!("not added") };
     assert!(store.has_news().unwrap());
     drop(store);
     let mut store = queue.open();
@@ -194,21 +194,63 @@ fn the_same_key_is_the_same_message() {
     let mut store = queue.open();
     let keyed = |key: &str| Job { key: Some(key.to_owned()), ..job(&["b@y.example"]) };
     let added = store.add(&[keyed("1"), keyed("2"), keyed("1")]).unwrap();
-    assert_eq!(added.iter().map(|(_, is_new)| *is_new).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(added.iter().map(|(_, first)| first.is_none()).collect::<Vec<_>>(), [true, true, false]);
+    let first = First { message_id: "<m@x.example>".to_owned(), recipients: vec!["b@y.example".to_owned()] };
+    assert_eq!(added[2].1.as_ref(), Some(&first));
     assert_eq!(added[0].0, added[2].0);
     let worker = store.worker(true).unwrap();
     for claim in store.claim(&worker, 9, NEVER - 1, Duration::ZERO).unwrap() {
         settle(&mut store, &claim, &[outcome("b@y.example", State::Accepted, "ok")], Next::Done, 2_000);
     }
     // Also when it is done, until it is forgotten.
-    assert_eq!(store.add(&[keyed("2")]).unwrap(), [(added[1].0.clone(), false)]);
+    assert_eq!(store.add(&[keyed("2")]).unwrap(), [(added[1].0.clone(), Some(first))]);
     assert_eq!(store.show(&added[1].0).unwrap().key.as_deref(), Some("2"));
     assert_eq!(
         (store.forget(2_000, 9).unwrap(), store.forget(2_001, 1).unwrap(), store.forget(2_001, 9).unwrap()),
         (0, 1, 1)
     );
-    assert!(store.add(&[keyed("2")]).unwrap()[0].1);
+    assert_eq!(store.add(&[keyed("2")]).unwrap()[0].1, None);
     assert!(matches!(store.show(&added[1].0), Err(QueueError::Unknown(_))));
+}
+
+/// Whoever was killed behind the queue adds again what people have removed meanwhile.
+#[test]
+fn a_key_outlives_its_message() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let keyed = |key: &str, message_id: &str| Job {
+        key: Some(key.to_owned()),
+        message_id: message_id.to_owned(),
+        ..job(&["c@y.example", "b@y.example"])
+    };
+    let jobs = ["sent", "purged", "held"].map(|key| keyed(key, "<first@x.example>"));
+    let names: Vec<String> = store.add_at(&jobs, 0).unwrap().into_iter().map(|(name, _)| name).collect();
+    let sent = claim(&mut store, &worker, 0).unwrap();
+    let outcomes = ["b@y.example", "c@y.example"].map(|to| outcome(to, State::Accepted, "ok"));
+    settle(&mut store, &sent, &outcomes, Next::Done, 1_000);
+    store.hold(&names[2]).unwrap();
+    let before = now();
+    store.remove(&names[2]).unwrap();
+    assert_eq!((store.purge(Status::Done).unwrap(), store.purge(Status::Waiting).unwrap()), (1, 1));
+    assert_eq!(store.forget(1_000, 9).unwrap(), 0);
+    let again = |store: &mut Store| {
+        let jobs = ["sent", "purged", "held"].map(|key| keyed(key, "<second@x.example>"));
+        store.add(&jobs).unwrap()
+    };
+    let first = First {
+        message_id: "<first@x.example>".to_owned(),
+        recipients: vec!["c@y.example".to_owned(), "b@y.example".to_owned()],
+    };
+    let known: Vec<Added> = names.iter().map(|name| (name.clone(), Some(first.clone()))).collect();
+    assert_eq!(again(&mut store), known);
+    assert_eq!(store.stats(0).unwrap(), Stats::default());
+    // Sent: known from its end on, not from its removal.
+    store.forget(before, 9).unwrap();
+    assert_eq!(again(&mut store).iter().map(|(_, first)| first.is_none()).collect::<Vec<_>>(), [true, false, false]);
+    store.forget(NEVER, 1).unwrap();
+    store.forget(NEVER, 9).unwrap();
+    assert_eq!(again(&mut store).iter().filter(|(_, first)| first.is_none()).count(), 2);
 }
 
 #[test]
@@ -407,9 +449,12 @@ fn no_look_walks_through_those_that_wait() {
         ("SELECT min(expires) FROM job WHERE state = 0".to_owned(), "job_expires"),
         (leases::LEASES.to_owned(), "job_worker"),
         (leases::RENEW.to_owned(), "job_worker"),
+        (leases::WITHOUT_WAY.to_owned(), "job_has_no_way"),
+        (leases::PLACES_WITHOUT_WAY.to_owned(), "job_has_no_way"),
         (deciding::DONE_BEFORE.to_owned(), "job_finished"),
         (looking::NAMED.to_owned(), "sqlite_autoindex_job_1"),
         ("SELECT name FROM job WHERE key = ?".to_owned(), "job_key"),
+        ("SELECT key FROM removed WHERE ended < ? ORDER BY ended LIMIT ?".to_owned(), "removed_ended"),
     ] {
         let mut plan = store.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         let nulls = vec![rusqlite::types::Null; plan.parameter_count()];
@@ -419,6 +464,41 @@ fn no_look_walks_through_those_that_wait() {
         let is_sorted = plan.iter().any(|step| step.contains("TEMP B-TREE"));
         assert!(plan[0].contains(index) && !is_sorted, "{sql}: {plan:?}");
     }
+}
+
+#[test]
+fn what_is_held_without_a_way_is_free_once_there_is_one() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let place = |name: &str| Place { profile: Some(name.to_owned()), ..Place::default() };
+    let names = ["a", "a", "a", "b"]
+        .map(|profile| add(&mut store, Job { place: place(profile), expires: 500, ..job(&["b@y.example"]) }, 100));
+    let claims = store.claim(&worker, 9, 200, LEASE).unwrap();
+    for claim in &claims {
+        settle(&mut store, claim, &[], Next::HeldWithoutWay("no such profile".to_owned()), 200);
+    }
+    let standing = |store: &mut Store| {
+        names.each_ref().map(|name| {
+            let outline = store.show(name).unwrap().outline;
+            (outline.status, outline.why, outline.attempts, outline.expires)
+        })
+    };
+    let held = (Status::Held, Some("no such profile".to_owned()), 0, 500);
+    assert_eq!(standing(&mut store), [&held; 4].map(Clone::clone));
+    assert_eq!(store.places_without_way().unwrap(), [place("a"), place("b")]);
+    // Whoever holds one by hand, or for another reason, decides alone; whoever has released one did.
+    store.hold(&names[0]).unwrap();
+    store.release_at(&names[1], false, 300).unwrap();
+    let taken = claim(&mut store, &worker, 300).unwrap();
+    settle(&mut store, &taken, &[], Next::Held("unreadable".to_owned()), 300);
+    assert_eq!(store.free_with_way(&[place("c")], 400).unwrap(), 0);
+    assert_eq!(store.free_with_way(&[place("a")], 600).unwrap(), 1);
+    let unreadable = (Status::Held, Some("unreadable".to_owned()), 0, 500);
+    let free = (Status::Waiting, None, 0, 1_000);
+    assert_eq!(standing(&mut store), [held.clone(), unreadable, free, held]);
+    assert_eq!(claim(&mut store, &worker, 600).unwrap().name, names[2]);
+    assert_eq!(store.places_without_way().unwrap(), [place("b")]);
 }
 
 #[test]

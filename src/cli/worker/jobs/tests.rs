@@ -45,18 +45,14 @@ impl Home {
         let common = CommonArgs { config: Some(self.path().join("config.toml")), ..CommonArgs::default() };
         let environment = Environment::from([("HOME", "/nonexistent")]);
         let files = Files::load(common.config.as_deref(), &environment).unwrap();
-        Jobs::new(common.context_of(environment, files).unwrap(), own).unwrap()
+        Jobs::new(common.context_of(environment, files).unwrap(), &common, own).unwrap()
     }
 }
 
 const WORK: &str = "[profiles.work]\nfrom = \"Ada <ada@work.example>\"\nserver = \"maildir:/nonexistent\"\n";
 
 fn facts() -> Facts {
-    Facts {
-        message_id: "<0123@work.example>".to_owned(),
-        date: Some("2026-11-23T10:00:00Z".parse().unwrap()),
-        now: NOW,
-    }
+    Facts { message_id: "<0123@work.example>".to_owned(), published: NOW }
 }
 
 fn make(jobs: &Jobs, job: Value) -> Result<Job, String> {
@@ -95,7 +91,7 @@ fn the_smallest_job_is_a_message_of_the_profile() {
     assert_eq!(message.subject(), Some("欢迎注册"));
     assert_eq!(message.body_text(0).unwrap().trim_end(), "…");
     assert_eq!(header(&message, "Message-ID"), Some("<0123@work.example>"));
-    assert_eq!(header(&message, "Date"), Some("Mon, 23 Nov 2026 10:00:00 +0000"));
+    assert_eq!(header(&message, "Date"), Some("Mon, 30 Nov 2026 00:53:20 +0000"));
     assert_eq!(header(&message, "From"), Some("\"Ada\" <ada@work.example>"));
     assert_eq!(header(&message, "Auto-Submitted"), Some("auto-generated"));
     assert!(!job.content.is_8bit);
@@ -306,13 +302,44 @@ fn due_and_expiry() {
     };
     let at = |time: Time| Timestamp::from_millisecond(time).unwrap().to_string();
     assert_eq!(terms(json!({})), (None, DAY));
-    assert_eq!(terms(json!({ "not_before": at(NOW - 1) })), (None, DAY));
+    assert_eq!(terms(json!({ "not_before": at(NOW - 1) })), (Some(-1), DAY));
     assert_eq!(terms(json!({ "not_before": at(NOW + 5) })), (Some(5), DAY + 5));
     assert_eq!(terms(json!({ "not_before": at(NOW + 5), "expires": "1s" })), (Some(5), 1_005));
     assert_eq!(terms(json!({ "expires": at(NOW + 7) })), (None, 7));
     // It has expired, which is told when it is looked at.
     assert_eq!(terms(json!({ "expires": at(NOW - 7) })), (None, -7));
     assert!(terms(json!({ "not_before": "9999-12-30T22:00:00Z", "expires": "100d" })).0.is_some());
+}
+
+/// Whoever publishes may say anything about when.
+#[test]
+fn a_moment_that_is_none_is_not_the_date() {
+    let home = Home::new(WORK);
+    let jobs = home.jobs();
+    for published in [i64::MIN, i64::MAX, NOW * 1_000] {
+        let foreign = Foreign::parse(br#"{"to": "a@y.example", "not_before": "2026-12-01T00:00:00Z"}"#).unwrap();
+        let job = jobs.make(foreign, &Facts { published, ..facts() }).unwrap();
+        let octets = octets(&job.content);
+        let message = MessageParser::new().parse(&octets).unwrap();
+        assert!(message.date().is_some_and(|date| date.is_valid()), "{published}");
+    }
+}
+
+#[test]
+fn a_changed_configuration_is_seen() {
+    let home = Home::new(WORK);
+    let jobs = home.jobs();
+    let from = |jobs: &Jobs| {
+        locked(&jobs.places).0.look_again();
+        make(jobs, json!({ "to": "a@y.example", "text": "x" })).map(|job| job.envelope.from().unwrap().to_string())
+    };
+    assert_eq!(from(&jobs).as_deref(), Ok("ada@work.example"));
+    home.write("config.toml", "[profiles.work]\nfrom = \"eve@work.example\"\nserver = \"maildir:/x\"\n");
+    assert_eq!(from(&jobs).as_deref(), Ok("eve@work.example"));
+    home.write("config.toml", "[profiles.work\n");
+    assert_eq!(from(&jobs).as_deref(), Ok("eve@work.example"));
+    home.write("config.toml", WORK);
+    assert_eq!(from(&jobs).as_deref(), Ok("ada@work.example"));
 }
 
 #[test]

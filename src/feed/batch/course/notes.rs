@@ -14,7 +14,7 @@ use crate::{
 impl<T: FnMut(BatchTold<'_>)> Course<T> {
     pub(super) fn record<'a>(run: &'a str, facts: &'a Facts<'_>, outcome: &'a Outcome, route: &'a Route) -> Record<'a> {
         let (row, message_id, from) = (Some(facts.row), &*facts.message_id, facts.from.as_deref());
-        Record { run, row, message_id, from, outcome, route, attempts: facts.attempts }
+        Record { run, row, message_id, from, outcome, route, attempts: facts.attempts, is_redelivered: false }
     }
 
     /// A recipient has ended for this run.

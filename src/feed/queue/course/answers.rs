@@ -43,7 +43,15 @@ where
                 self.leave_lane(open.lane);
             }
         }
+        self.look_for_ways(answers.without_way);
         if let Some(claims) = answers.claimed {
+            if !claims.is_empty() {
+                (self.told)(QueueTold::Taken);
+                if self.renewal.has_changed().unwrap_or_default() {
+                    self.renewal.mark_unchanged();
+                    self.renew();
+                }
+            }
             self.is_exhausted = claims.is_empty() && answers.expired.is_empty();
             self.is_curious |= !self.is_exhausted;
             let now = (self.clock)();
@@ -72,7 +80,20 @@ where
                     self.drained.end.get_or_insert(error);
                     let stop = *self.stop.borrow();
                     self.wished(stop.max(Stop::Drain));
+                } else {
+                    // It is tried again, and that is a sign of life.
+                    (self.told)(QueueTold::Alive);
                 }
+            }
+        }
+    }
+
+    /// Whatever was held since there was no way is free where there is one now, however good.
+    fn look_for_ways(&mut self, without: Vec<Place>) {
+        for place in without {
+            if !matches!((self.ways)(&place), Err(trouble) if trouble.stage == Stage::Compose) {
+                self.desk.orders.ways_found.push(place);
+                (self.is_exhausted, self.is_curious) = (false, true);
             }
         }
     }
@@ -100,7 +121,7 @@ where
                     let why = trouble.to_string();
                     self.drained.held += 1;
                     (self.told)(QueueTold::Held(&claim.name, &why));
-                    return self.note(&claim, Next::Held(why));
+                    return self.note(&claim, Next::HeldWithoutWay(why));
                 }
                 // A file may be missing for a moment: that is no message's fault.
                 Err(trouble) => {

@@ -19,6 +19,7 @@ enum Act {
     Recover { retries_unknown: bool },
     Hold { job: usize },
     Release { job: usize, is_unknown_too: bool },
+    FindWay,
     Clock { by: i64 },
 }
 
@@ -30,13 +31,14 @@ fn act() -> impl Strategy<Value = Act> {
         3 => prop::option::of(0..200_i64).prop_map(|due_in| Act::Add { due_in }),
         6 => (0..WORKERS, 1..4_usize).prop_map(|(worker, most)| Act::Claim { worker, most }),
         4 => n.clone().prop_map(|claim| Act::Intend { claim }),
-        6 => (n.clone(), state.clone(), state, 0..6_u8)
+        6 => (n.clone(), state.clone(), state, 0..7_u8)
             .prop_map(|(claim, b, c, next)| Act::Settle { claim, states: [b, c], next }),
         1 => (0..WORKERS).prop_map(|worker| Act::Renew { worker }),
         1 => (0..WORKERS).prop_map(|worker| Act::Kill { worker }),
         2 => any::<bool>().prop_map(|retries_unknown| Act::Recover { retries_unknown }),
         1 => n.clone().prop_map(|job| Act::Hold { job }),
         1 => (n, any::<bool>()).prop_map(|(job, is_unknown_too)| Act::Release { job, is_unknown_too }),
+        1 => Just(Act::FindWay),
         3 => (-400..400_i64).prop_map(|by| Act::Clock { by }),
     ]
 }
@@ -53,6 +55,8 @@ struct Known {
     worker: String,
     lease: i64,
     has_intent: bool,
+    /// Where it is held: until there is a way.
+    has_no_way: bool,
 }
 
 impl Known {
@@ -66,6 +70,7 @@ impl Known {
 
     fn conclude(&mut self) {
         self.status = if self.has_unknown() { Status::Held } else { Status::Done };
+        self.has_no_way = false;
     }
 
     fn replace(&mut self, when: impl Fn(Option<State>) -> bool, by: State) {
@@ -96,10 +101,11 @@ impl Known {
             }
             Next::More => {}
             _ if !has_lease && self.has_unknown() => {}
-            Next::Held(_) => self.status = Status::Held,
+            Next::Held(_) => (self.status, self.has_no_way) = (Status::Held, false),
+            Next::HeldWithoutWay(_) if !self.open().is_empty() => (self.status, self.has_no_way) = (Status::Held, true),
             _ if self.open().is_empty() => self.conclude(),
             Next::Again(at) | Next::Released(Some(at)) => self.wait(*at, now),
-            Next::Released(None) => self.status = Status::Waiting,
+            Next::Released(None) | Next::HeldWithoutWay(_) => self.status = Status::Waiting,
         }
     }
 }
@@ -146,6 +152,7 @@ impl Course {
                 assert_eq!(self.store.hold(&known.name).is_ok(), may);
                 if may {
                     (known.status, known.generation) = (Status::Held, known.generation + 1);
+                    known.has_no_way = false;
                 }
             }
             Act::Release { job, is_unknown_too } => {
@@ -160,6 +167,15 @@ impl Course {
                     known.generation += 1;
                     known.wait(now, now);
                 }
+            }
+            Act::FindWay => {
+                let is_waiting = |known: &&mut Known| known.status == Status::Held && known.has_no_way;
+                let mut count = 0;
+                for known in self.known.iter_mut().filter(is_waiting) {
+                    (known.status, known.generation) = (Status::Waiting, known.generation + 1);
+                    count += 1;
+                }
+                assert_eq!(self.store.free_with_way(&[Place::default()], now).unwrap(), count);
             }
             Act::Clock { by } => self.now += by,
         }
@@ -178,6 +194,7 @@ impl Course {
             worker: String::new(),
             lease: 0,
             has_intent: false,
+            has_no_way: false,
         });
     }
 
@@ -227,6 +244,7 @@ impl Course {
             2 => Next::Again(self.now + 100),
             3 => Next::AgainUnknown(self.now + 100),
             4 => Next::Held("why".to_owned()),
+            5 => Next::HeldWithoutWay("why".to_owned()),
             _ => Next::Released(None),
         };
         self.known[claim.id as usize - 1].settle(claim.generation, states, &next, self.now);
@@ -250,6 +268,7 @@ impl Course {
                 (false, true) => {
                     known.replace(is_open, if retries_unknown { State::Deferred } else { State::Unknown });
                     known.status = if retries_unknown { Status::Waiting } else { Status::Held };
+                    known.has_no_way = false;
                     expected.1 += 1;
                 }
             }

@@ -1,0 +1,284 @@
+//! A message of ours as RabbitMQ keeps it: a line of JSON that says for whom it is, and the message behind it.
+//!
+//! Whoever may publish may write one, too. So it names a profile, never a server, a program or where a secret is kept; and
+//! nothing in it is believed without a look.
+
+use std::{collections::BTreeMap, io};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Mailbox, Piece},
+    message::Blocks,
+    queue::{Job, Place, Time},
+};
+
+/// The content-type of such a message.
+pub(super) const CONTENT_TYPE: &str = "application/vnd.mailsend.message";
+/// The version that is written.
+const VERSION: u32 = 1;
+
+/// A message, and how far it has come.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// By which people name it.
+    pub name: String,
+    /// The message with the recipients that are open. It has no key.
+    pub job: Job,
+    /// When it was added.
+    pub added: Time,
+    /// Attempts made.
+    pub attempts: u32,
+    /// What was heard last of recipients that are open.
+    pub last: BTreeMap<String, String>,
+}
+
+/// The line in front of the message.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    v: u32,
+    name: String,
+    message_id: String,
+    from: Option<String>,
+    to: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dsn_notify: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dsn_return: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    envid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    priority: i8,
+    added: Time,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due: Option<Time>,
+    expires: Time,
+    attempts: u32,
+    is_8bit: bool,
+    has_utf8_headers: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    last: BTreeMap<String, String>,
+}
+
+impl Letter {
+    /// A message that is new. Of its place only the profile goes along.
+    pub fn new(name: String, job: Job, added: Time) -> Self {
+        Self { name, job, added, attempts: 0, last: BTreeMap::new() }
+    }
+
+    /// The same for these recipients.
+    ///
+    /// # Errors
+    /// If there are none.
+    pub fn only(&self, to: Vec<Address>) -> Result<Self, String> {
+        let envelope = Envelope::new(self.job.envelope.from().cloned(), to).map_err(|error| error.to_string())?;
+        let mut letter = self.clone();
+        letter.last.retain(|address, _| envelope.to().iter().any(|one| AsRef::<str>::as_ref(one) == address));
+        letter.job.envelope = envelope;
+        Ok(letter)
+    }
+
+    /// The octets that RabbitMQ keeps.
+    ///
+    /// # Errors
+    /// If a file of the message cannot be read.
+    pub fn encode(&self) -> io::Result<Vec<u8>> {
+        let Job { message_id, envelope, content, dsn, place, priority, due, expires, key: _ } = &self.job;
+        let head = Head {
+            v: VERSION,
+            name: self.name.clone(),
+            message_id: message_id.clone(),
+            from: envelope.from().map(ToString::to_string),
+            to: envelope.to().iter().map(ToString::to_string).collect(),
+            dsn_notify: dsn.notify.map(|notify| notify.to_string()),
+            dsn_return: dsn.ret.map(|ret| ret.to_string()),
+            envid: dsn.envid.clone(),
+            profile: place.profile.clone(),
+            priority: *priority,
+            added: self.added,
+            due: *due,
+            expires: *expires,
+            attempts: self.attempts,
+            is_8bit: content.is_8bit,
+            has_utf8_headers: content.has_utf8_headers,
+            last: self.last.clone(),
+        };
+        let length = usize::try_from(content.len()).unwrap_or_default();
+        let mut octets = Vec::with_capacity(length.saturating_add(512));
+        serde_json::to_writer(&mut octets, &head)?;
+        octets.push(b'\n');
+        match content.pieces() {
+            [Piece::Bytes(bytes)] => octets.extend_from_slice(bytes),
+            _ => Blocks::new(content).try_for_each(|block| block.map(|block| octets.extend_from_slice(&block)))?,
+        }
+        Ok(octets)
+    }
+
+    /// What RabbitMQ has kept.
+    ///
+    /// # Errors
+    /// With the reason, if it is none.
+    pub fn decode(octets: &[u8]) -> Result<Self, String> {
+        let end = memchr::memchr(b'\n', octets).ok_or("it has no line that says for whom it is")?;
+        let (head, message) = (&octets[..end], &octets[end + 1..]);
+        let version: Version = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+        if version.v != VERSION {
+            return Err(format!("it is of version {} of this format, and {VERSION} is known", version.v));
+        }
+        let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+        let is_name = head.name.len() == 20 && head.name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'));
+        if !is_name {
+            return Err("its name is none".to_owned());
+        }
+        let is_id = head.message_id.len() <= 900
+            && head.message_id.starts_with('<')
+            && head.message_id.ends_with('>')
+            && !head.message_id.chars().any(|c| c.is_control() || c.is_whitespace());
+        if !is_id {
+            return Err("its Message-ID is none".to_owned());
+        }
+        let from = head.from.as_deref().map(address).transpose()?;
+        let to = head.to.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+        let envelope = Envelope::new(from, to).map_err(|error| error.to_string())?;
+        is_canonical(message)?;
+        let mut content = Content::from_bytes(message.to_vec());
+        (content.is_8bit, content.has_utf8_headers) = (head.is_8bit, head.has_utf8_headers);
+        let word = |what: &str| format!("its {what} is none");
+        let notify = head.dsn_notify.as_deref().map(|text| DsnNotify::from_words(text).ok_or_else(|| word("NOTIFY")));
+        let ret = head.dsn_return.as_deref().map(|text| DsnReturn::from_word(text).ok_or_else(|| word("RET")));
+        let envid = head.envid.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'));
+        Ok(Self {
+            name: head.name,
+            job: Job {
+                message_id: head.message_id,
+                envelope,
+                content,
+                dsn: DsnRequest { notify: notify.transpose()?, ret: ret.transpose()?, envid },
+                place: Place { profile: head.profile, ..Place::default() },
+                priority: head.priority,
+                due: head.due,
+                expires: head.expires,
+                key: None,
+            },
+            added: head.added,
+            attempts: head.attempts,
+            last: head.last,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    match Mailbox::parse(text) {
+        Ok(Mailbox { name: None, address }) if AsRef::<str>::as_ref(&address) == text => Ok(address),
+        _ => Err(format!("'{}' is no address", crate::mail::clean(text))),
+    }
+}
+
+/// Whether it may leave as it is: nothing in it may look to one server like an end that another does not see.
+fn is_canonical(message: &[u8]) -> Result<(), String> {
+    if memchr::memchr(0, message).is_some() {
+        return Err("there is a NUL in the message".to_owned());
+    }
+    for at in memchr::memchr2_iter(b'\r', b'\n', message) {
+        let is_whole = match message[at] {
+            b'\r' => message.get(at + 1) == Some(&b'\n'),
+            _ => at > 0 && message[at - 1] == b'\r',
+        };
+        if !is_whole {
+            return Err("there is a line end in the message that is not CR LF".to_owned());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn letter() -> Letter {
+        let to = ["b@y.example", "\"odd @\"@y.example", "ü@y.example"];
+        let to = to.iter().map(|to| Mailbox::parse(to).unwrap().address).collect();
+        let from = Mailbox::parse("a@x.example").unwrap().address;
+        let job = Job {
+            message_id: "<1@x.example>".to_owned(),
+            envelope: Envelope::new(Some(from), to).unwrap(),
+            content: Content::from_bytes(b"Subject: x\r\n\r\nHello\r\n".to_vec()),
+            dsn: DsnRequest {
+                notify: Some(DsnNotify { success: true, failure: false, delay: true }),
+                ret: Some(DsnReturn::Hdrs),
+                envid: Some("E-1".to_owned()),
+            },
+            place: Place { profile: Some("work".to_owned()), ..Place::default() },
+            priority: -1,
+            due: Some(5),
+            expires: 77,
+            key: None,
+        };
+        Letter::new("0123456789abcdefghij".to_owned(), job, 3)
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let mut letter = letter();
+        letter.attempts = 3;
+        letter.last.insert("b@y.example".to_owned(), "450 later".to_owned());
+        letter.last.insert("gone@y.example".to_owned(), "450 later".to_owned());
+        let octets = letter.encode().unwrap();
+        let read = Letter::decode(&octets).unwrap();
+        assert_eq!(read.job.envelope.to(), letter.job.envelope.to());
+        assert_eq!(read.job.envelope.from(), letter.job.envelope.from());
+        assert_eq!((&read.job.dsn, &read.job.place), (&letter.job.dsn, &letter.job.place));
+        assert_eq!((read.job.due, read.job.expires, read.added, read.attempts), (Some(5), 77, 3, 3));
+        assert_eq!(read.last, letter.last);
+        assert_eq!(read.encode().unwrap(), octets);
+        let only = read.only(vec![read.job.envelope.to()[0].clone()]).unwrap();
+        assert_eq!((only.job.envelope.to().len(), only.last.len()), (1, 1));
+        assert!(read.only(Vec::new()).is_err());
+    }
+
+    /// Whoever may publish may write one: nothing of this world goes further.
+    #[test]
+    fn what_was_forged_is_refused() {
+        let octets = letter().encode().unwrap();
+        let text = String::from_utf8(octets).unwrap();
+        for (from, to, why) in [
+            ("b@y.example", "b@y.example\\r\\nRCPT TO:<c@z>", "no address"),
+            ("a@x.example", "<>", "no address"),
+            ("<1@x.example>", "<1@x.example>\\r\\nX: y", "Message-ID"),
+            ("0123456789abcdefghij", "../../etc/passwd/abc", "name"),
+            ("\"v\":1", "\"v\":2", "version 2"),
+            ("Hello\r\n", "Hello\n.\r\n", "line end"),
+            ("Hello\r\n", "Hello\r.\r\n", "line end"),
+            ("Hello", "Hel\0lo", "NUL"),
+            ("SUCCESS", "ALWAYS", "NOTIFY"),
+            ("\n", "", "no line"),
+        ] {
+            let forged = text.replace(from, to);
+            assert_ne!(forged, text);
+            let error = Letter::decode(forged.as_bytes()).unwrap_err();
+            assert!(error.contains(why), "{error} for {to}");
+        }
+        let place = text.replacen("\"profile\"", "\"server\":\"sendmail:/bin/sh\",\"profile\"", 1);
+        let read = Letter::decode(place.as_bytes()).unwrap();
+        assert_eq!(read.job.place, letter().job.place, "no server is taken from there");
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_are_too_odd(octets in proptest::collection::vec(any::<u8>(), 0..300), at in 0..400usize) {
+            let _ = Letter::decode(&octets);
+            let mut damaged = letter().encode().unwrap();
+            let at = at % damaged.len();
+            damaged.splice(at..at, octets);
+            let _ = Letter::decode(&damaged);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! lapin over our own streams: connected and secured as those to mail servers are.
+
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use async_compat::{Compat, CompatExt};
+use async_rs::{
+    Tokio,
+    traits::{Executor, Reactor, RuntimeKit},
+    util::Task,
+};
+use futures_core::Stream as Events;
+
+use crate::net::Stream;
+
+/// tokio, with another kind of stream.
+#[derive(Debug, Clone)]
+pub(super) struct Kit(Tokio);
+
+impl Kit {
+    /// Of the runtime that runs now.
+    pub fn current() -> Self {
+        Self(Tokio::current())
+    }
+}
+
+/// A stream in the words of lapin.
+pub(super) fn compatible(stream: Stream) -> Compat<Stream> {
+    stream.compat()
+}
+
+impl RuntimeKit for Kit {}
+
+impl Executor for Kit {
+    type Task<T: Send + 'static> = <Tokio as Executor>::Task<T>;
+
+    fn block_on<T, F: Future<Output = T>>(&self, future: F) -> T {
+        self.0.block_on(future)
+    }
+
+    fn spawn<T: Send + 'static, F: Future<Output = T> + Send + 'static>(&self, future: F) -> Task<Self::Task<T>> {
+        self.0.spawn(future)
+    }
+
+    fn spawn_blocking<T: Send + 'static, F: FnOnce() -> T + Send + 'static>(&self, work: F) -> Task<Self::Task<T>> {
+        self.0.spawn_blocking(work)
+    }
+}
+
+impl Reactor for Kit {
+    type TcpStream = Compat<Stream>;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    /// Of sockets of its own lapin has none.
+    fn register<H: Read + Write + Send + 'static>(
+        &self,
+        _: H,
+    ) -> io::Result<impl futures_io::AsyncRead + futures_io::AsyncWrite + Send + Unpin + 'static> {
+        Err::<Compat<Stream>, _>(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    fn sleep(&self, time: Duration) -> Self::Sleep {
+        self.0.sleep(time)
+    }
+
+    fn interval(&self, time: Duration) -> impl Events<Item = Instant> + Send + 'static {
+        self.0.interval(time)
+    }
+
+    /// Whoever connects does it through `net`.
+    fn tcp_connect_addr(&self, _: SocketAddr) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        async { Err(io::Error::from(io::ErrorKind::Unsupported)) }
+    }
+}
