@@ -276,7 +276,7 @@ fn checked(draft: &Draft) -> Result<Checked<'_>, ComposeError> {
 }
 
 /// A domain literal cannot stand in a Message-ID that everybody reads.
-pub(super) fn id_domain(domain: &str) -> String {
+pub fn id_domain(domain: &str) -> String {
     domain.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).collect()
 }
 

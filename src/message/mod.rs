@@ -18,7 +18,7 @@ mod text;
 use std::{io, path::PathBuf};
 
 pub use attachment::{Attachment, AttachmentSpec, checked_charset};
-pub use compose::{Draft, Message, Priority, check, compose};
+pub use compose::{Draft, Message, Priority, check, compose, id_domain};
 pub use field::{Field, message_id, message_ids};
 pub use raw::{RawMessage, read_raw};
 pub use report::{Failed, Undelivered, failure_report};

@@ -5,6 +5,7 @@ mod batches;
 mod broker;
 mod deciding;
 mod draining;
+mod rabbitmq;
 mod trouble;
 
 use std::{
