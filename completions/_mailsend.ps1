@@ -325,6 +325,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
         'mailsend;queue;purge' {
             [CompletionResult]::new('-C', '-C ', [CompletionResultType]::ParameterName, 'Read this configuration file and no other')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this configuration file and no other')
+            [CompletionResult]::new('--waiting', '--waiting', [CompletionResultType]::ParameterName, 'Those that wait')
             [CompletionResult]::new('--done', '--done', [CompletionResultType]::ParameterName, 'Those that have ended')
             [CompletionResult]::new('--held', '--held', [CompletionResultType]::ParameterName, 'Those that are held')
             [CompletionResult]::new('-y', '-y', [CompletionResultType]::ParameterName, 'Without the question that is asked at a terminal')

@@ -311,6 +311,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
         &'mailsend;queue;purge'= {
             cand -C 'Read this configuration file and no other'
             cand --config 'Read this configuration file and no other'
+            cand --waiting 'Those that wait'
             cand --done 'Those that have ended'
             cand --held 'Those that are held'
             cand -y 'Without the question that is asked at a terminal'

@@ -256,6 +256,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Without the question that --all asks at a terminal'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l waiting -d 'Those that wait'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l done -d 'Those that have ended'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l held -d 'Those that are held'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s y -l yes -d 'Without the question that is asked at a terminal'

@@ -164,12 +164,17 @@ impl From<QueueError> for CliError {
             QueueError::Newer { .. } => Self::new(Exit::Configuration, what).hint("use that version"),
             QueueError::Invalid { .. } => Self::new(Exit::Data, what),
             QueueError::Busy(_) => Self::new(Exit::TryAgain, what),
+            QueueError::Full(_) => Self::new(Exit::Io, what)
+                .hint("make room on that disk; what has ended takes some: mailsend queue purge --done"),
             QueueError::File { is_new: true, .. } => Self::new(Exit::CannotCreate, what),
             QueueError::File { is_new: false, .. } => Self::new(Exit::Io, what),
             QueueError::Input { path, error } => Self::no_input(&path.display().to_string(), error),
             QueueError::Unknown(_) => Self::new(Exit::NoInput, what).hint("see: mailsend queue list"),
             QueueError::Ambiguous(_) => Self::usage(what).hint("type more of the name; see: mailsend queue list"),
-            QueueError::Standing { .. } | QueueError::OnlyUnknown(_) => Self::new(Exit::Data, what),
+            QueueError::Standing { .. } => Self::new(Exit::Data, what),
+            QueueError::OnlyUnknown(name) => Self::new(Exit::Data, what)
+                .hint(format!("if they do not have it: mailsend queue release --unknown {name}"))
+                .hint(format!("look for its Message-ID at the server first: mailsend queue show {name}")),
         }
     }
 }

@@ -34,7 +34,10 @@ pub enum QueueError {
     /// Others have it for too long (exit 75).
     #[error("{} is busy", .0.display())]
     Busy(PathBuf),
-    /// No room left on the disk, or it cannot be written (exit 74; 73 if it cannot be created).
+    /// No room is left on the disk (exit 74).
+    #[error("{}: no room is left on the disk", .0.display())]
+    Full(PathBuf),
+    /// It cannot be written (exit 74; 73 if it cannot be created).
     #[error("{}: {what}", path.display())]
     File {
         /// The file.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -20,6 +20,9 @@ const APPLICATION: i64 = 0x4D61_696C;
 const STATEMENTS: usize = 64;
 /// How long others may have it.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A file that is there to be removed, and its octets: what the log takes when much is removed at once.
+pub(super) const ROOM: &str = "room";
+const RESERVE: usize = 256 * 1024;
 /// Between two looks whether it is free again: what takes long is a sync, of a millisecond or two.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -118,7 +121,23 @@ pub(super) fn open(path: &Path, folder: &Path) -> Result<Connection, QueueError>
     create(path, &made).map_err(|error| file_error(path, &error, is_new))?;
     let connection = connect(path)?;
     migrate(&connection, path, &MIGRATIONS)?;
+    reserve(folder);
     Ok(connection)
+}
+
+/// Keeps some room, which is taken where the disk is full: who removes something has to write first, too.
+pub(super) fn reserve(folder: &Path) {
+    let path = folder.join(ROOM);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if let Ok(mut file) = options.open(&path)
+        && file.write_all(&[0; RESERVE]).is_err()
+    {
+        // There is none for this, either.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// What is another's could be read or changed by them; and what root writes into a user's queue, that user loses.

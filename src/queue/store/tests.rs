@@ -292,6 +292,24 @@ fn people_decide() {
 }
 
 #[test]
+fn what_is_held_and_released_goes_when_it_was_meant_to() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let later = now() + 3_600_000;
+    let meant = add(&mut store, Job { due: Some(later), ..job(&["b@y.example"]) }, 100);
+    let deferred = add(&mut store, job(&["b@y.example"]), 100);
+    let taken = claim(&mut store, &worker, 100).unwrap();
+    settle(&mut store, &taken, &[], Next::Again(later), 200);
+    for name in [&meant, &deferred] {
+        store.hold(name).unwrap();
+        store.release(name, false).unwrap();
+    }
+    assert_eq!(store.show(&meant).unwrap().outline.due, Some(later));
+    assert!(store.show(&deferred).unwrap().outline.due.unwrap() < later);
+}
+
+#[test]
 fn a_released_message_has_time_to_be_sent() {
     let queue = Queue::new();
     let mut store = queue.open();
