@@ -177,21 +177,32 @@ fn a_key_is_taken_once() {
     let with_key = message(&url, "a@y.example", &["--queue", "--key", "invoice 7", "-v", "--format", "json"]);
     let first = sandbox.run(&with_key).exits(0).says("queued as ");
     let name = only(&sandbox);
-    let again = sandbox.run(&with_key).exits(0).says(&format!("queued before, as {name}"));
-    assert_eq!(first.records()[0]["remote_id"], again.records()[0]["remote_id"]);
+    let before = format!("a message with this key was queued before as {name}; this one was not added");
+    let again = sandbox.run(&with_key).exits(0).says(&before);
+    for same in ["remote_id", "message_id", "state"] {
+        assert_eq!(first.records()[0][same], again.records()[0][same]);
+    }
+    // Who gets nothing is told so in any case.
+    let others = ["--queue", "--key", "invoice 7", "--format", "json"];
+    let run =
+        sandbox.run(&message(&url, "a@y.example, b@y.example", &others)).exits(0).says(&before).says("b@y.example");
+    let states: Vec<String> = run.records().iter().map(|record| text(&record["state"])).collect();
+    assert_eq!(states, ["queued", "skipped"]);
+    assert!(text(&run.records()[1]["error"]).contains(&name), "{run:#?}");
+    sandbox.run(&message(&url, "a@y.example", &others[..3])).exits(0).silently();
     sandbox.run(&["queue", "run"]).exits(0);
     // It is known beyond the end of its message.
-    sandbox.run(&with_key).exits(0).says("queued before");
+    sandbox.run(&with_key).exits(0).says(&before);
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(sink.count(), 1);
     // And beyond its removal: who adds it again may have been told of nothing.
     sandbox.run(&["queue", "purge", "--done", "--yes"]).exits(0);
-    sandbox.run(&with_key).exits(0).says(&format!("queued before, as {name}"));
+    sandbox.run(&with_key).exits(0).says(&before);
     assert!(list(&sandbox, &["--all"]).is_empty());
     // With a return path for each there is a message for each.
     let many = message(&url, "b@y.example, c@y.example", &["--queue", "--verp", "--key", "list", "-v"]);
     assert_eq!(sandbox.run(&many).exits(0).stderr.matches("queued as").count(), 2);
-    sandbox.run(&many).exits(0).says("queued before");
+    sandbox.run(&many).exits(0).says("was queued before");
     assert_eq!(list(&sandbox, &[]).len(), 2);
 }
 

@@ -34,6 +34,7 @@ fn held_released_removed() {
     let statuses: Vec<String> = list(&sandbox, &["--all"]).iter().map(|one| text(&one["status"])).collect();
     assert_eq!(statuses, ["held", "held", "done"]);
     sandbox.run(&["queue", "release", &names[0]]).exits(0);
+    sandbox.run(&["queue", "retry", &names[0]]).exits(0);
     sandbox.run(&["queue", "remove", &names[1]]).exits(0);
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(sink.counts().keys().collect::<Vec<_>>(), ["a@y.example", "c@y.example"]);

@@ -236,11 +236,25 @@ impl Presenter {
         };
         for (outcome, route, attempts) in deferred {
             let place = rest.iter().position(|envelope| envelope.to().contains(&outcome.recipient));
-            let Some((name, _)) = place.and_then(|place| added.get(place)) else { continue };
+            let Some((name, first)) = place.and_then(|place| added.get(place)) else { continue };
+            let is_there = first.as_ref().is_none_or(|first| first.is_for(&outcome.recipient));
             if !self.is_quiet {
-                self.progress.print(&format!("{}; queued as {name}", human_line(&outcome)));
+                let what = match is_there {
+                    true => format!("queued as {name}"),
+                    false => format!("a message with this key was queued before as {name}, and not for them"),
+                };
+                self.progress.print(&format!("{}; {what}", human_line(&outcome)));
+            }
+            if !is_there {
+                self.settled(outcome, &route, attempts);
+                continue;
+            }
+            let own = self.message_id.clone();
+            if let Some(first) = first {
+                self.message_id.clone_from(&first.message_id);
             }
             self.settled(Outcome::queued(outcome.recipient, name), &route, attempts);
+            self.message_id = own;
         }
         true
     }
@@ -315,7 +329,7 @@ fn session_trouble(outcome: &Outcome) -> Option<&Trouble> {
 }
 
 /// Some names, and how many more.
-fn shorten(names: &[String]) -> String {
+pub(super) fn shorten(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = names.len().saturating_sub(SHOWN);
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
