@@ -161,6 +161,7 @@ impl From<QueueError> for CliError {
                 .hint("name a file in the configuration: [queue] path = \"/var/lib/mailsend/queue.sqlite\""),
             QueueError::Foreign(_) => Self::new(Exit::Configuration, what)
                 .hint("every user has a queue of their own: run as the one whose queue it is, or name another file"),
+            QueueError::Exposed { hint, .. } => Self::new(Exit::Configuration, what).hint(hint),
             QueueError::Newer { .. } => Self::new(Exit::Configuration, what).hint("use that version"),
             QueueError::Invalid { .. } => Self::new(Exit::Data, what),
             QueueError::Busy(_) => Self::new(Exit::TryAgain, what),

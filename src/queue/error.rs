@@ -13,6 +13,16 @@ pub enum QueueError {
     /// It belongs to somebody else, who could read or change what is sent (exit 78).
     #[error("{} belongs to another user", .0.display())]
     Foreign(PathBuf),
+    /// Others could read it or change what is sent (exit 78).
+    #[error("{}: {what}", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// In what way.
+        what: String,
+        /// What to type.
+        hint: String,
+    },
     /// A later version of mailsend has made it (exit 78).
     #[error("{} was made by a newer mailsend (version {found} of its tables, {known} is known)", path.display())]
     Newer {

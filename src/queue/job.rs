@@ -150,10 +150,13 @@ pub struct Outline {
     /// Where it stands.
     pub status: Status,
     /// When it was added.
+    #[serde(serialize_with = "moment")]
     pub added: Time,
     /// When it is due next.
+    #[serde(serialize_with = "some_moment")]
     pub due: Option<Time>,
     /// When it expires.
+    #[serde(serialize_with = "moment")]
     pub expires: Time,
     /// See [`Job::priority`].
     pub priority: i8,
@@ -206,7 +209,24 @@ pub struct Recipient {
     /// Which server.
     pub server: Option<String>,
     /// When.
+    #[serde(serialize_with = "some_moment")]
     pub time: Option<Time>,
+}
+
+/// As in records: `2026-11-23T04:00:00.123Z`.
+fn moment<S: serde::Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+    match jiff::Timestamp::from_millisecond(*time) {
+        Ok(moment) => serializer.collect_str(&format_args!("{moment:.3}")),
+        // Of no calendar.
+        Err(_) => serializer.serialize_i64(*time),
+    }
+}
+
+fn some_moment<S: serde::Serializer>(time: &Option<Time>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => moment(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn word<S: serde::Serializer>(state: &Option<State>, serializer: S) -> Result<S::Ok, S::Error> {

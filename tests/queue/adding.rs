@@ -148,6 +148,9 @@ fn not_before_its_time() {
     for bad in [
         &["--at", "noon"][..],
         &["--in", "soon"],
+        &["--in", "-5m"],
+        &["--in", "9999999d"],
+        &["--queue", "--key", ""],
         &["--at", "09:00", "--in", "1h"],
         &["--expires", "1h"],
         &["--key", "x"],

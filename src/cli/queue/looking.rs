@@ -278,27 +278,9 @@ fn size(octets: u64) -> String {
     }
 }
 
-/// As JSON in one line, moments as in records.
+/// As JSON in one line.
 fn json(what: &impl Serialize) -> Value {
-    let mut value = serde_json::to_value(what).unwrap_or_default();
-    tell_times(&mut value);
-    value
-}
-
-/// Milliseconds since 1970 become moments that people can read, too.
-fn tell_times(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match (name.as_str(), value.as_i64().and_then(|time| Timestamp::from_millisecond(time).ok())) {
-                    ("added" | "due" | "expires" | "time", Some(time)) => *value = format!("{time:.3}").into(),
-                    _ => tell_times(value),
-                }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(tell_times),
-        _ => {}
-    }
+    serde_json::to_value(what).unwrap_or_default()
 }
 
 #[cfg(test)]

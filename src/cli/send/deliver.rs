@@ -236,25 +236,11 @@ impl Presenter {
         };
         for (outcome, route, attempts) in deferred {
             let place = rest.iter().position(|envelope| envelope.to().contains(&outcome.recipient));
-            let Some((name, first)) = place.and_then(|place| added.get(place)) else { continue };
-            let is_there = first.as_ref().is_none_or(|first| first.is_for(&outcome.recipient));
+            let Some((name, _)) = place.and_then(|place| added.get(place)) else { continue };
             if !self.is_quiet {
-                let what = match is_there {
-                    true => format!("queued as {name}"),
-                    false => format!("a message with this key was queued before as {name}, and not for them"),
-                };
-                self.progress.print(&format!("{}; {what}", human_line(&outcome)));
-            }
-            if !is_there {
-                self.settled(outcome, &route, attempts);
-                continue;
-            }
-            let own = self.message_id.clone();
-            if let Some(first) = first {
-                self.message_id.clone_from(&first.message_id);
+                self.progress.print(&format!("{}; queued as {name}", human_line(&outcome)));
             }
             self.settled(Outcome::queued(outcome.recipient, name), &route, attempts);
-            self.message_id = own;
         }
         true
     }

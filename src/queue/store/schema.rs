@@ -104,11 +104,20 @@ CREATE INDEX removed_ended ON removed (ended);
 pub(super) fn open(path: &Path, folder: &Path) -> Result<Connection, QueueError> {
     check(path, fs::Metadata::is_file, "it is no regular file")?;
     check(folder, fs::Metadata::is_dir, "it is no folder")?;
-    if path.is_file() && folder.is_dir() {
-        let connection = connect(path)?;
-        if version(&connection, path)? == Some(MIGRATIONS.len()) {
-            return Ok(connection);
+    check_above(path)?;
+    match (path.is_file(), folder.is_dir()) {
+        (true, true) => {
+            let connection = connect(path)?;
+            if version(&connection, path)? == Some(MIGRATIONS.len()) {
+                return Ok(connection);
+            }
         }
+        // Beside what is not ours nothing is made.
+        (true, false) => {
+            let looking = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+            version(&looking.map_err(|error| super::error(path, &error))?, path)?;
+        }
+        (false, _) => {}
     }
     // One at a time: SQLite has no patience where the kind of journal is changed.
     let is_new = !path.exists();
@@ -140,7 +149,8 @@ pub(super) fn reserve(folder: &Path) {
     }
 }
 
-/// What is another's could be read or changed by them; and what root writes into a user's queue, that user loses.
+/// What is another's, or open to others, could be read or changed by them; and what root writes into a user's queue, that
+/// user loses.
 fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> Result<(), QueueError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -155,6 +165,27 @@ fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> R
         use std::os::unix::fs::MetadataExt;
         if metadata.uid() != rustix::process::geteuid().as_raw() {
             return Err(QueueError::Foreign(path.to_owned()));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            let what = format!("others than its owner can use it (mode {:o})", metadata.mode() & 0o7777);
+            let mode = if metadata.is_dir() { "700" } else { "600" };
+            let hint = format!("chmod {mode} {}", path.display());
+            return Err(QueueError::Exposed { path: path.to_owned(), what, hint });
+        }
+    }
+    Ok(())
+}
+
+/// Where everybody can put files, others could put one in the place of ours.
+fn check_above(path: &Path) -> Result<(), QueueError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let folder = private::folder_of(path);
+        if fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
+            let what = "everybody can make files in its folder".to_owned();
+            let hint = format!("chmod o-w {}, or a folder of its own for it: queue.path", folder.display());
+            return Err(QueueError::Exposed { path: path.to_owned(), what, hint });
         }
     }
     Ok(())
@@ -362,13 +393,15 @@ VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y'
         let folder = tempfile::tempdir().unwrap();
         let (path, beside) = (folder.path().join("q"), folder.path().join("q.d"));
         fs::write(&path, "people,of,a,table\n".repeat(100)).unwrap();
+        close(&path);
         let before = fs::read(&path).unwrap();
         let what = open(&path, &beside).unwrap_err().to_string();
         assert!(what.ends_with("q: it is no queue"), "{what}");
         assert_eq!(fs::read(&path).unwrap(), before);
         fs::remove_file(&path).unwrap();
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch("CREATE TABLE people (name)").unwrap();
+        close(&path);
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE people (name)").unwrap();
         let what = open(&path, &beside).unwrap_err().to_string();
         assert!(what.ends_with("q: it is the database of another program"), "{what}");
         connection.execute_batch("DROP TABLE people; PRAGMA application_id = 7").unwrap();
@@ -376,12 +409,47 @@ VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y'
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99")).unwrap();
         let error = open(&path, &beside).unwrap_err();
         assert!(matches!(error, QueueError::Newer { found: 99, known: 2, .. }), "{error}");
+        // Nothing was made beside it.
+        drop(connection);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let what = open(folder.path(), &beside).unwrap_err().to_string();
         assert!(what.ends_with("it is no regular file"), "{what}");
         // Nothing at all is a queue that was not finished.
-        drop(connection);
         fs::write(&path, "").unwrap();
         open(&path, &beside).unwrap();
+    }
+
+    /// Makes a file its owner's alone.
+    fn close(path: &Path) {
+        #[cfg(unix)]
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_use_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let (path, beside) = (state.join("q"), state.join("q.d"));
+        drop(open(&path, &beside).unwrap());
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for (exposed, exposure, closed, hint) in [
+            (&path, 0o666, 0o600, "chmod 600 "),
+            (&path, 0o640, 0o600, "chmod 600 "),
+            (&beside, 0o755, 0o700, "chmod 700 "),
+            (&state, 0o1777, 0o700, "chmod o-w "),
+        ] {
+            mode(exposed, exposure);
+            match open(&path, &beside).unwrap_err() {
+                QueueError::Exposed { hint: told, .. } => {
+                    assert!(told.starts_with(&format!("{hint}{}", exposed.display())))
+                }
+                error => panic!("{error}"),
+            }
+            mode(exposed, closed);
+            drop(open(&path, &beside).unwrap());
+        }
     }
 
     #[test]
