@@ -10,9 +10,14 @@ pub enum QueueError {
     /// There is no folder for it: neither XDG_STATE_HOME nor HOME is set (exit 78).
     #[error("there is no place for the queue: neither XDG_STATE_HOME nor HOME is set")]
     NoPlace,
-    /// It belongs to somebody else, who could read or change what is sent (exit 78).
-    #[error("{} belongs to another user", .0.display())]
-    Foreign(PathBuf),
+    /// It, or a folder above it, belongs to somebody else, who could read or change what is sent (exit 78).
+    #[error("{} belongs to another user ({})", path.display(), if *owner == 0 { "root".to_owned() } else { owner.to_string() })]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
     /// Others could read it or change what is sent (exit 78).
     #[error("{}: {what}", path.display())]
     Exposed {

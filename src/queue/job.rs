@@ -170,6 +170,8 @@ pub struct Outline {
     pub recipients: u64,
     /// Of these, not ended yet.
     pub open: u64,
+    /// Of these, refused for good or expired.
+    pub failed: u64,
     /// The first of those that are open, else the first of all.
     pub first_recipient: String,
     /// With its angle brackets.
@@ -249,6 +251,8 @@ pub struct Stats {
     pub held: u64,
     /// Done, and kept to be looked at.
     pub done: u64,
+    /// Of these, failed for a recipient or for several.
+    pub failed: u64,
     /// Octets of all messages that are not done.
     pub octets: u64,
     /// How long the oldest message that is due has been so, in milliseconds.

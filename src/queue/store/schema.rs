@@ -155,7 +155,15 @@ fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> R
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(file_error(path, &error, false)),
+        Err(error) => {
+            #[cfg(unix)]
+            if error.kind() == ErrorKind::PermissionDenied
+                && let Some(foreign) = path.ancestors().find(|folder| folder.exists()).and_then(foreign)
+            {
+                return Err(foreign);
+            }
+            return Err(file_error(path, &error, false));
+        }
     };
     if !is_right(&metadata) {
         return Err(QueueError::Invalid { path: path.to_owned(), what: what.to_owned() });
@@ -163,8 +171,8 @@ fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> R
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(QueueError::Foreign(path.to_owned()));
+        if let Some(foreign) = foreign(path) {
+            return Err(foreign);
         }
         if metadata.mode() & 0o077 != 0 {
             let what = format!("others than its owner can use it (mode {:o})", metadata.mode() & 0o7777);
@@ -174,6 +182,13 @@ fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> R
         }
     }
     Ok(())
+}
+
+/// The error of a file or folder that is another's.
+#[cfg(unix)]
+fn foreign(path: &Path) -> Option<QueueError> {
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).ok()?);
+    (owner != rustix::process::geteuid().as_raw()).then(|| QueueError::Foreign { path: path.to_owned(), owner })
 }
 
 /// Where everybody can put files, others could put one in the place of ours.
@@ -477,7 +492,10 @@ VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y'
             for path_of_another in [&path, &beside] {
                 std::os::unix::fs::chown(path_of_another, Some(65_534), None).unwrap();
                 let error = open(&path, &beside).unwrap_err();
-                assert!(matches!(&error, QueueError::Foreign(path) if path == path_of_another), "{error}");
+                assert!(
+                    matches!(&error, QueueError::Foreign { path, owner: 65_534 } if path == path_of_another),
+                    "{error}"
+                );
                 std::os::unix::fs::chown(path_of_another, Some(0), None).unwrap();
             }
         }

@@ -130,6 +130,8 @@ fn a_message_goes_its_way() {
 
     let entry = store.show(&name[..5]).unwrap();
     assert_eq!((entry.outline.status, entry.outline.open, entry.outline.recipients), (Status::Done, 0, 2));
+    let stats = store.stats(5_001).unwrap();
+    assert_eq!((entry.outline.failed, stats.done, stats.failed), (1, 1, 1));
     assert_eq!(entry.outline.why.as_deref(), Some("250 no"));
     let states: Vec<_> = entry.all.iter().map(|one| (one.address.as_str(), one.state.unwrap())).collect();
     assert_eq!(states, [("b@y.example", State::Accepted), ("\"c d\"@y.example", State::Failed)]);

@@ -139,7 +139,10 @@ fn the_dead_are_buried_at_once() {
         let all = [outcome("b@y.example", State::Accepted, "ok"), outcome("c@y.example", State::Failed, "no")];
         settle(&mut store, &claims[3], &all, Next::More, 0);
         assert_eq!(store.recover(0, retries_unknown).unwrap(), (0, 0));
+        assert_eq!(store.show(&names[0]).unwrap().outline.why, None);
         drop(worker);
+        let left = store.show(&names[0]).unwrap().outline;
+        assert_eq!(left.why.as_deref(), Some("its worker is dead: the next one takes it up"));
         assert_eq!(store.recover(0, retries_unknown).unwrap(), (1, 2));
         let entries: Vec<_> = names.iter().map(|name| store.show(name).unwrap()).collect();
         let stand: Vec<_> = entries.iter().map(|entry| (entry.outline.status, entry.outline.open)).collect();
