@@ -29,7 +29,7 @@ use crate::{
     config::{parse_duration, resolve_queue},
     delivery::make_room_for,
     feed::{Drained, Draining, QueueTold, Signals, drain},
-    mail::{State, Stop},
+    mail::{State, Stop, clean},
     queue::Store,
     smtp::changed,
 };
@@ -43,6 +43,9 @@ const CONNECTIONS: usize = 100;
 mailsend worker                                  sends whatever the queue has, as it comes due
 mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
 systemctl --user enable --now mailsend-worker    see man mailsend-queue
+
+--profile, --server and the other options of where to send are for messages that name neither a profile nor a server.
+What was said about the others when they were queued counts for them; --concurrency counts for all.
 
 SIGTERM lets what is under way come to its end, a second one does not. A changed
 configuration is seen; SIGHUP also tries again at once what was left alone.")]
@@ -103,9 +106,10 @@ pub(super) fn drain_once(
     common: &CommonArgs,
     limit: Option<Duration>,
     place: WhereArgs,
+    concurrency: Option<usize>,
     report: &ReportArgs,
 ) -> Result<Exit, CliError> {
-    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency: None };
+    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency };
     let drained = run(job, context, report, common)?;
     let count = |state: State| drained.counts[state as usize];
     Ok(if drained.has_more {
@@ -131,9 +135,16 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     let notifier = Notifier::of_environment(&context.environment);
     let mut presenter = Presenter::start(report, &context, job.is_lasting)?;
     let wants_trace = context.wants_trace;
+    // Whoever looks into the journal sees when it began, and by which configuration.
+    let is_talkative = job.is_lasting && !context.is_quiet;
     let places = RefCell::new(Places::new(context, common, job.place, job.concurrency)?);
-    let store = Store::open(&path)?;
+    let mut store = Store::open(&path)?;
     let worker = store.worker(job.is_lasting)?;
+    if is_talkative {
+        let stats = store.stats(jiff::Timestamp::now().as_millisecond())?;
+        let (path, waiting, held) = (clean(&path.display().to_string()), stats.waiting, stats.held);
+        ui::tell(&format!("sends from {path}: {waiting} waiting, {} of them due, {held} held", stats.due));
+    }
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
     let _ = make_room_for(CONNECTIONS);
     let draining = Draining { lease: job.lease, ends_idle: !job.is_lasting, wants_trace, ..rules };
@@ -148,7 +159,12 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
         let (renewed, renewal) = watch::channel(());
         let signals = Signals { stop: stop.clone(), renewal };
         let read = |ended: Result<bool, CliError>| match ended {
-            Ok(true) => drop(renewed.send(())),
+            Ok(true) => {
+                if is_talkative {
+                    ui::tell("the configuration has been read again");
+                }
+                renewed.send_replace(());
+            }
             Ok(false) => {}
             Err(error) => ui::show(&error.hint("it goes on as before")),
         };
