@@ -559,8 +559,27 @@ async fn what_has_expired_has_failed() {
             assert_eq!(bench.left(), ["b@y.example leased"]);
             tokio::time::sleep(4 * SECOND).await;
             assert_eq!(bench.told()[0], "b@y.example is failed 0");
+            let mut ended = Vec::new();
+            let mut done = |line: &crate::queue::Outline| ended.push(line.why.clone().unwrap_or_default());
+            bench.store.list(&[Status::Done], &mut done).unwrap();
+            assert_eq!(ended.last().unwrap(), "it has expired, and no attempt was made");
         },
     )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_expired_untried_says_what_it_waited_for() {
+    let broken = |_: &Place| Err(Trouble::new(Stage::Connect, Cause::Configuration, "ca.pem cannot be read"));
+    let draining = Draining { on_failure: OnFailure::Nothing, ..draining() };
+    play(draining, broken, async |bench| {
+        let names = bench.add(&[Job { expires: BASE + 5_000, ..job(&["a@y.example"]) }]);
+        tokio::time::sleep(7 * SECOND).await;
+        let entry = bench.store.show(&names[0]).unwrap();
+        assert_eq!((entry.outline.status, entry.outline.attempts), (Status::Done, 0));
+        let why = "it has expired, and no attempt was made: ca.pem cannot be read";
+        assert_eq!(entry.all[0].text.as_deref(), Some(why));
+    })
     .await;
 }
 
@@ -925,16 +944,21 @@ async fn who_stops_waits_for_a_slow_reply() {
     assert!(!drained.has_more && bench.status(&names[0]) == Status::Done);
     // A second signal is in a hurry.
     let (mut bench, course) = self::bench(draining(), |_| Ok(way(1, 4)));
-    bench.add(&[job(&["a@y.example"])]);
+    let names = bench.add(&[job(&["a@y.example"])]);
     let testing = async {
         let delivery = bench.delivery().await;
+        let submission = delivery.next().await;
         bench.stop.send(Stop::Drain).unwrap();
         settle().await;
         bench.stop.send(Stop::Now).unwrap();
         settle().await;
         assert_eq!(*delivery.work.stop.borrow(), Stop::Now);
+        let cut = trouble("a@y.example", State::Deferred, Stage::Data, Cause::Stopped);
+        delivery.settled(submission.id, vec![cut]).await;
     };
     tokio::join!(biased; testing, course);
+    let outline = bench.store.show(&names[0]).unwrap().outline;
+    assert_eq!((outline.status, outline.attempts, outline.why.as_deref()), (Status::Waiting, 0, Some("trouble")));
 }
 
 #[tokio::test(start_paused = true)]
@@ -967,7 +991,8 @@ async fn a_store_that_cannot_be_used_is_given_up() {
         let drained = course.await;
         assert!((seconds..seconds + 2).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         assert!(drained.end.unwrap().to_string().contains("no such table"));
-        assert_eq!(bench.told().iter().filter(|line| line.starts_with("failing")).count(), 1, "it is told once");
+        let told = bench.told();
+        assert_eq!(told.iter().filter(|line| line.starts_with("failing")).count(), 1, "{told:?}");
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Durability, Fault, QueueError, Store, Time,
     looking::{Found, find},
     now, run,
-    settling::{Rest, free, hold, reopen},
+    settling::{Rest, free, hold, reopen, say},
 };
 use crate::queue::Status;
 
@@ -54,6 +54,7 @@ impl Store {
                 return Err(QueueError::OnlyUnknown(found.name.clone()).into());
             }
             free(transaction, found.id)?;
+            say(transaction, found.id)?;
             due_at_once(transaction, found.id, now)?;
             Ok(live_again(transaction, found.id, now)?)
         })

@@ -41,7 +41,8 @@ struct Left {
     worker: String,
     /// Whether it was sent is in doubt even without an intent.
     is_doubtful: bool,
-    why: &'static str,
+    /// What has become of its worker.
+    what: &'static str,
 }
 
 impl Store {
@@ -97,8 +98,9 @@ impl Store {
                 let mut ids = transaction.prepare_cached(WITHOUT_WAY)?;
                 let ids = ids.query_map([place], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
                 for id in ids {
-                    run(transaction, "UPDATE job SET generation = generation + 1, why = NULL WHERE id = ?", [id])?;
+                    run(transaction, "UPDATE job SET generation = generation + 1 WHERE id = ?", [id])?;
                     settling::free(transaction, id)?;
+                    settling::say(transaction, id)?;
                     deciding::live_again(transaction, id, now)?;
                     count += 1;
                 }
@@ -284,9 +286,12 @@ impl Store {
                     ended.extend(settling::conclude(transaction, left.id, &rest, now)?);
                 } else if !has_intent && !left.is_doubtful {
                     settling::free(transaction, left.id)?;
+                    let why = format!("{} before it was sent", left.what);
+                    run(transaction, "UPDATE job SET why = coalesce(why, ?) WHERE id = ?", (why, left.id))?;
                     counts.0 += 1;
                 } else {
-                    settling::doubt(transaction, left.id, left.why, now, retries_unknown)?;
+                    let why = format!("{} while it was sent", left.what);
+                    settling::doubt(transaction, left.id, &why, now, retries_unknown)?;
                     counts.1 += 1;
                 }
             }
@@ -312,13 +317,13 @@ impl Store {
                 let lease: i64 = row.get(1)?;
                 // The intent was not synced: the loss of power that ended the worker may have taken it.
                 let is_of_another_boot = boot.is_some() && self.boot.is_some() && boot != self.boot;
-                let why = match (is_of_another_boot, dead.contains(&worker)) {
-                    (true, _) => "the system was started anew while it was sent",
-                    (false, true) => "the worker died while it was sent",
-                    (false, false) if lease <= now => "the worker stood still while it was sent",
+                let what = match (is_of_another_boot, dead.contains(&worker)) {
+                    (true, _) => "the system was started anew",
+                    (false, true) => "the worker died",
+                    (false, false) if lease <= now => "the worker stood still",
                     _ => continue,
                 };
-                left.push(Left { id: row.get(0)?, lease, worker, is_doubtful: is_of_another_boot, why });
+                left.push(Left { id: row.get(0)?, lease, worker, is_doubtful: is_of_another_boot, what });
             }
             Ok(left)
         })

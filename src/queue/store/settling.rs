@@ -84,11 +84,22 @@ fn settle(
         run(transaction, "UPDATE recipient SET is_told = 1 WHERE job = ? AND state = 'failed'", [id])?;
     }
     let rest = Rest::of(transaction, id)?;
-    if !is_latest {
-        let ended = if status != Status::Done && rest.is_over() { finish(transaction, id, now)? } else { None };
-        return Ok((false, ended));
-    }
-    follow(transaction, settlement, (has_lease, has_intent), &rest, now).map(|ended| (true, ended))
+    let ended = match is_latest {
+        true => follow(transaction, settlement, (has_lease, has_intent), &rest, now)?,
+        false if status != Status::Done && rest.is_over() => finish(transaction, id, now)?,
+        false => None,
+    };
+    say(transaction, id)?;
+    Ok((is_latest, ended))
+}
+
+/// What is said of a message that is not held: the words for those whom it still waits for, else what went wrong.
+pub(super) fn say(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    let say = "UPDATE job SET why = (
+                   SELECT text FROM recipient WHERE job = ?1
+                   ORDER BY (state IS NULL OR state = 'deferred') DESC, text IS NULL, state = 'accepted', number LIMIT 1)
+               WHERE id = ?1 AND state <> 2";
+    run(transaction, say, [id]).map(drop)
 }
 
 /// Does what follows for a message, as its latest lease says.
@@ -145,28 +156,19 @@ fn note(
         "UPDATE recipient SET state = ?, text = ?, remote_id = ?, server = ?, time = ?
          WHERE job = ? AND address = ? AND state IS NOT 'accepted'",
     )?;
-    let mut last = None;
     for (outcome, route) in settlement.outcomes {
         if !is_latest && outcome.state != State::Accepted {
             continue;
         }
-        let text = said(outcome);
         note.execute((
             outcome.state.as_str(),
-            &text,
+            said(outcome),
             &outcome.remote_id,
             &route.server,
             now,
             settlement.id,
             AsRef::<str>::as_ref(&outcome.recipient),
         ))?;
-        // Of several, what went wrong is of more interest.
-        if last.is_none() || outcome.state != State::Accepted {
-            last = text;
-        }
-    }
-    if let Some(last) = last {
-        run(transaction, "UPDATE job SET why = ? WHERE id = ?", (last, settlement.id))?;
     }
     Ok(())
 }

@@ -250,6 +250,41 @@ fn people_decide() {
 }
 
 #[test]
+fn what_is_said_of_a_message_is_for_whom_it_waits() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let name = add(&mut store, job(&["b@y.example", "c@y.example", "d@y.example"]), 0);
+    let why = |store: &mut Store| store.show(&name).unwrap().outline.why;
+    let first = claim(&mut store, &worker, 0).unwrap();
+    settle(&mut store, &first, &[outcome("c@y.example", State::Deferred, "later")], Next::More, 0);
+    settle(&mut store, &first, &[outcome("d@y.example", State::Failed, "no")], Next::More, 0);
+    settle(&mut store, &first, &[outcome("b@y.example", State::Accepted, "ok")], Next::Again(0), 0);
+    assert_eq!(why(&mut store).unwrap(), "250 later");
+    // Held, it is why; and nothing of that stays.
+    store.hold(&name).unwrap();
+    assert_eq!(why(&mut store).unwrap(), "held by hand");
+    settle(&mut store, &first, &[outcome("b@y.example", State::Accepted, "ok")], Next::Again(0), 0);
+    assert_eq!(why(&mut store).unwrap(), "held by hand");
+    store.release_at(&name, false, 0).unwrap();
+    assert_eq!(why(&mut store).unwrap(), "250 later");
+    let second = claim(&mut store, &worker, 0).unwrap();
+    settle(&mut store, &second, &[outcome("c@y.example", State::Accepted, "ok")], Next::Done, 0);
+    assert_eq!(why(&mut store).unwrap(), "250 no", "what went wrong is of more interest");
+
+    // One that was never tried says nothing, unless its worker has died.
+    let name = add(&mut store, job(&["b@y.example"]), 0);
+    let why = |store: &mut Store| store.show(&name).unwrap().outline.why;
+    store.hold(&name).unwrap();
+    store.release_at(&name, false, 0).unwrap();
+    assert_eq!(why(&mut store), None);
+    claim(&mut store, &worker, 0).unwrap();
+    drop(worker);
+    assert_eq!(store.recover(0, false).unwrap(), (1, 0));
+    assert_eq!(why(&mut store).unwrap(), "the worker died before it was sent");
+}
+
+#[test]
 fn a_released_message_has_time_to_be_sent() {
     let queue = Queue::new();
     let mut store = queue.open();
