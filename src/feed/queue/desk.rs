@@ -205,12 +205,11 @@ impl Kit {
         let lease = self.draining.lease;
         // Somebody waits for these.
         let commits = std::mem::take(&mut orders.commits);
-        self.commit(commits, now, answers)?;
+        self.note(commits, &mut orders.notes, now, answers)?;
         if orders.wants_renewal {
             self.store.renew(&self.worker, now, lease)?;
             orders.wants_renewal = false;
         }
-        self.note(&mut orders.notes, now, answers)?;
         if orders.wants_recovery {
             answers.recovered = self.store.recover(now, self.draining.retries_unknown)?;
             orders.wants_recovery = false;
@@ -240,34 +239,20 @@ impl Kit {
         Ok(())
     }
 
-    /// Asks for all at once; whoever commits for messages of which one is somebody else's does not get its consent.
-    fn commit(&mut self, commits: Vec<Commit>, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
-        let claims: Vec<(i64, i64)> =
+    /// Notes everything at once. Whoever commits for messages of which one is somebody else's does not get its consent;
+    /// the others have it before anything else is done.
+    fn note(
+        &mut self,
+        commits: Vec<Commit>,
+        notes: &mut Vec<Note>,
+        now: i64,
+        answers: &mut Answers,
+    ) -> Result<(), QueueError> {
+        if commits.is_empty() && notes.is_empty() {
+            return Ok(());
+        }
+        let intents: Vec<(i64, i64)> =
             commits.iter().flat_map(|commit| &commit.claims).map(|(_, id, generation)| (*id, *generation)).collect();
-        if claims.is_empty() {
-            return Ok(());
-        }
-        let mut verdicts = self.store.intend(&claims, now)?.into_iter();
-        for Commit { claims, ack } in commits {
-            let mut is_whole = true;
-            for ((number, ..), may) in claims.into_iter().zip(&mut verdicts) {
-                if !may {
-                    is_whole = false;
-                    answers.lost.push(number);
-                }
-            }
-            if is_whole {
-                // The session may be gone by now.
-                let _ = ack.send(());
-            }
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, notes: &mut Vec<Note>, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
-        if notes.is_empty() {
-            return Ok(());
-        }
         let mut reports = Vec::with_capacity(notes.len());
         for note in notes.iter() {
             let notice = note.notice.as_ref().filter(|_| self.draining.on_failure == OnFailure::Report);
@@ -297,7 +282,8 @@ impl Kit {
             }
         };
         let settlements: Vec<Settlement<'_>> = notes.iter().zip(&reports).map(settlement).collect();
-        let latest = self.store.settle(&settlements, now)?;
+        let (verdicts, latest) = self.store.note_all(&intents, &settlements, now)?;
+        consent(commits, verdicts, answers);
         let notes = std::mem::take(notes);
         if matches!(self.draining.on_failure, OnFailure::Command(_)) {
             for (note, _) in notes.into_iter().zip(latest).filter(|(_, is_latest)| *is_latest) {
@@ -307,6 +293,24 @@ impl Kit {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells those who wait whether their messages may leave.
+fn consent(commits: Vec<Commit>, verdicts: Vec<bool>, answers: &mut Answers) {
+    let mut verdicts = verdicts.into_iter();
+    for Commit { claims, ack } in commits {
+        let mut is_whole = true;
+        for ((number, ..), may) in claims.into_iter().zip(&mut verdicts) {
+            if !may {
+                is_whole = false;
+                answers.lost.push(number);
+            }
+        }
+        if is_whole {
+            // The session may be gone by now.
+            let _ = ack.send(());
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! What people decide. It is written when it returns, and synced by [`Store::sync`] at the latest.
 
-use rusqlite::Transaction;
-
 use super::{
-    Durability, Fault, QueueError, Store, Time,
+    Durability, Fault, QueueError, Store, Time, Transaction,
     looking::{Found, find},
     now, run,
     settling::{Rest, free, hold, reopen, say},

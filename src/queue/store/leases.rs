@@ -2,9 +2,11 @@
 
 use std::{cmp::Reverse, collections::HashSet, fs, time::Duration};
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Row};
 
-use super::{Durability, QueueError, Store, Time, deciding, looking, run, settling, settling::Rest, worker, workers};
+use super::{
+    Durability, QueueError, Store, Time, Transaction, deciding, looking, run, settling, settling::Rest, worker, workers,
+};
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
     queue::{Claim, Place, Untold, Worker},
@@ -120,10 +122,15 @@ impl Store {
         now: Time,
         lease: Duration,
     ) -> Result<Vec<Claim>, QueueError> {
-        self.take(worker, now, lease, |transaction| {
+        let expired = |transaction: &Transaction<'_>, most: usize| {
             let mut expired = transaction.prepare_cached(EXPIRED)?;
-            expired.query_map((now, most as i64), |row| row.get(0))?.collect()
-        })
+            expired.query_map((now, most as i64), |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
+        };
+        // Whoever only looks is in nobody's way.
+        if self.read(|transaction| Ok(expired(transaction, 1)?))?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.take(worker, now, lease, |transaction| expired(transaction, most))
     }
 
     fn take(
@@ -232,22 +239,6 @@ impl Store {
         content.is_8bit = row.get("is_8bit")?;
         content.has_utf8_headers = row.get("has_utf8_headers")?;
         Ok(Ok(content))
-    }
-
-    /// Notes that the last bytes of these messages (number and generation) are about to leave. Tells for each whether it
-    /// may: not, if the lease is somebody else's by now.
-    ///
-    /// # Errors
-    /// Of the database: then none may.
-    pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
-        // A loss of power must be told from a death, or take no intent away.
-        let durability = if self.boot.is_some() { Durability::Written } else { Durability::Synced };
-        self.write(durability, |transaction| {
-            let mut intend = transaction
-                .prepare_cached("UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1")?;
-            let may = claims.iter().map(|(id, generation)| Ok(intend.execute((now, id, generation))? == 1));
-            Ok(may.collect::<rusqlite::Result<_>>()?)
-        })
     }
 
     /// Renews the leases that this worker still has.

@@ -1,8 +1,8 @@
 //! What came of attempts.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 
-use super::{Durability, QueueError, Store, Time, adding, run};
+use super::{Durability, QueueError, Store, Time, Transaction, adding, run};
 use crate::{
     mail::{Outcome, Stage, State, clean},
     queue::{Job, Next, Settlement, Status},
@@ -32,15 +32,26 @@ impl Rest {
 }
 
 impl Store {
-    /// Notes what came of attempts, all in one transaction. Tells for each whether its lease was the latest: what failed
-    /// under another one is nobody's to be told.
+    /// Notes that the last bytes of some messages (number and generation) are about to leave, and what came of attempts,
+    /// all in one transaction. Tells for each intent whether it may: not, if the lease is somebody else's by now; and for
+    /// each settlement whether its lease was the latest: what failed under another one is nobody's to be told.
     ///
     /// # Errors
-    /// Of the database.
-    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<Vec<bool>, QueueError> {
+    /// Of the database: then nothing may leave, and nothing is noted.
+    pub fn note_all(
+        &mut self,
+        intents: &[(i64, i64)],
+        settlements: &[Settlement<'_>],
+        now: Time,
+    ) -> Result<(Vec<bool>, Vec<bool>), QueueError> {
         let reports: Vec<Job> = settlements.iter().filter_map(|settlement| settlement.report.cloned()).collect();
         let mut kept = self.keep_all(&reports)?;
-        let (ended, latest) = self.write(Durability::Written, |transaction| {
+        // A loss of power must be told from a death, or take no intent away.
+        let is_lossy = self.boot.is_some() || intents.is_empty();
+        let durability = if is_lossy { Durability::Written } else { Durability::Synced };
+        let (may, ended, latest) = self.write(durability, |transaction| {
+            let may =
+                intents.iter().map(|intent| intend(transaction, *intent, now)).collect::<rusqlite::Result<_>>()?;
             let (mut ended, mut latest) = (Vec::new(), Vec::with_capacity(settlements.len()));
             let mut reports = reports.iter().zip(&kept);
             for settlement in settlements {
@@ -52,15 +63,21 @@ impl Store {
                     adding::insert(transaction, report, name, kept, now)?;
                 }
             }
-            Ok((ended, latest))
+            Ok((may, ended, latest))
         })?;
         let added = settlements.iter().zip(&latest).filter(|(settlement, _)| settlement.report.is_some());
         for ((kept, _), (_, is_latest)) in kept.iter_mut().zip(added) {
             kept.take(*is_latest);
         }
         self.end_files(&ended);
-        Ok(latest)
+        Ok((may, latest))
     }
+}
+
+/// Notes an intent; tells whether the lease is still ours.
+fn intend(transaction: &Transaction<'_>, (id, generation): (i64, i64), now: Time) -> rusqlite::Result<bool> {
+    let intend = "UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1";
+    Ok(run(transaction, intend, (now, id, generation))? == 1)
 }
 
 /// Returns whether the lease was the latest, and the name of a large message that has ended.
@@ -85,32 +102,10 @@ fn settle(
     }
     let rest = Rest::of(transaction, id)?;
     let ended = match is_latest {
-        true => follow(transaction, settlement, (has_lease, has_intent), &rest, now)?,
+        true => follow(transaction, settlement, has_lease, &rest, now)?,
         false if status != Status::Done && rest.is_over() => finish(transaction, id, now)?,
         false => None,
     };
-    say(transaction, id)?;
-    Ok((is_latest, ended))
-}
-
-/// What is said of a message that is not held: the words for those whom it still waits for, else what went wrong.
-pub(super) fn say(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
-    let say = "UPDATE job SET why = (
-                   SELECT text FROM recipient WHERE job = ?1
-                   ORDER BY (state IS NULL OR state = 'deferred') DESC, text IS NULL, state = 'accepted', number LIMIT 1)
-               WHERE id = ?1 AND state <> 2";
-    run(transaction, say, [id]).map(drop)
-}
-
-/// Does what follows for a message, as its latest lease says.
-fn follow(
-    transaction: &Transaction<'_>,
-    settlement: &Settlement<'_>,
-    (has_lease, has_intent): (bool, bool),
-    rest: &Rest,
-    now: Time,
-) -> rusqlite::Result<Option<String>> {
-    let id = settlement.id;
     let was_tried = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
     let is_attempt = match settlement.next {
         Next::Again(_) | Next::AgainUnknown(_) => true,
@@ -118,9 +113,34 @@ fn follow(
         Next::Done | Next::Held(_) | Next::HeldWithoutWay(_) => was_tried,
         Next::More | Next::Released(_) => false,
     };
-    if is_attempt {
-        run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
-    }
+    count_and_say(transaction, id, is_latest && is_attempt)?;
+    Ok((is_latest, ended))
+}
+
+/// Counts an attempt, if it was one, and says of a message that is not held what was said to those whom it still waits
+/// for, or else what went wrong.
+fn count_and_say(transaction: &Transaction<'_>, id: i64, is_attempt: bool) -> rusqlite::Result<()> {
+    let said = "UPDATE job SET attempts = attempts + ?2, why = CASE state WHEN 2 THEN why ELSE (
+                    SELECT text FROM recipient WHERE job = ?1
+                    ORDER BY (state IS NULL OR state = 'deferred') DESC, text IS NULL, state = 'accepted', number LIMIT 1
+                ) END WHERE id = ?1";
+    run(transaction, said, (id, is_attempt)).map(drop)
+}
+
+/// What was said to those whom a message waits for, and no other reason.
+pub(super) fn say(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    count_and_say(transaction, id, false)
+}
+
+/// Does what follows for a message, as its latest lease says.
+fn follow(
+    transaction: &Transaction<'_>,
+    settlement: &Settlement<'_>,
+    has_lease: bool,
+    rest: &Rest,
+    now: Time,
+) -> rusqlite::Result<Option<String>> {
+    let id = settlement.id;
     match &settlement.next {
         Next::More if has_lease => Ok(None),
         // Whoever says so has lost count of them.

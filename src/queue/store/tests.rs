@@ -31,6 +31,19 @@ impl Queue {
     }
 }
 
+/// One without the other.
+impl Store {
+    /// Only intents.
+    pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
+        self.note_all(claims, &[], now).map(|(may, _)| may)
+    }
+
+    /// Only what came of attempts.
+    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<Vec<bool>, QueueError> {
+        self.note_all(&[], settlements, now).map(|(_, latest)| latest)
+    }
+}
+
 fn job(recipients: &[&str]) -> Job {
     let address = |text: &str| Mailbox::parse(text).unwrap().address;
     Job {
