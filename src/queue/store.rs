@@ -102,7 +102,7 @@ impl Drop for Transaction<'_> {
         // After its end, and after some errors, there is none any more.
         if !self.connection.is_autocommit() {
             // SQLite takes back what is left open.
-            let _ = self.connection.execute_batch("ROLLBACK");
+            let _ = self.connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
         }
     }
 }
