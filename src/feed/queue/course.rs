@@ -224,6 +224,7 @@ where
     fn wished(&mut self, stop: Stop) {
         if stop != Stop::No {
             self.stopped.get_or_insert_with(Instant::now);
+            self.desk.end_soon();
             self.stop.send_replace(stop);
             let keys: Vec<u64> = self.lanes.keys().copied().collect();
             keys.into_iter().for_each(|key| self.close_lane(key));

@@ -24,7 +24,8 @@ pub(super) struct Desk {
     pub orders: Orders,
     /// Since when it cannot be used, and when it is tried again.
     failing: Option<(Instant, Instant)>,
-    ends_idle: bool,
+    /// It is not tried for long.
+    ends_soon: bool,
     clock: fn() -> i64,
 }
 
@@ -100,10 +101,10 @@ pub(super) struct Answers {
 
 impl Desk {
     pub fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
-        let ends_idle = draining.ends_idle;
+        let ends_soon = draining.ends_idle;
         let kit = Some(Kit { store, worker, draining });
         let orders = Orders { wants_recovery: true, wants_forgetting: true, wants_ways: true, ..Orders::default() };
-        Self { kit, round: None, orders, failing: None, ends_idle, clock }
+        Self { kit, round: None, orders, failing: None, ends_soon, clock }
     }
 
     /// Whether nothing waits and nothing is done.
@@ -119,6 +120,13 @@ impl Desk {
     /// When a store that cannot be used is tried again.
     pub fn wake(&self) -> Option<Instant> {
         self.failing.filter(|_| !self.orders.is_empty()).map(|(_, again)| again)
+    }
+
+    /// From now on it is not tried for long.
+    pub fn end_soon(&mut self) {
+        if !std::mem::replace(&mut self.ends_soon, true) {
+            self.failing = self.failing.map(|(_, again)| (Instant::now(), again));
+        }
     }
 
     /// Begins a round, if something waits and nothing is done.
@@ -151,7 +159,7 @@ impl Desk {
             Some(error) => {
                 answers.is_new = self.failing.is_none();
                 let since = self.failing.map_or(now, |(since, _)| since);
-                let patience = patience(self.ends_idle, error);
+                let patience = patience(self.ends_soon, error);
                 answers.is_hopeless = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
                 self.failing = Some((since, now + PAUSE));
             }
@@ -161,9 +169,9 @@ impl Desk {
 }
 
 /// How long a store that fails so is tried. Whoever stays waits for room on the disk as long as it takes.
-fn patience(ends_idle: bool, error: &QueueError) -> Option<Duration> {
+fn patience(ends_soon: bool, error: &QueueError) -> Option<Duration> {
     match error {
-        _ if ends_idle => Some(BRIEF),
+        _ if ends_soon => Some(BRIEF),
         QueueError::File { .. } | QueueError::Busy(_) => None,
         _ => Some(PATIENCE),
     }
@@ -324,7 +332,7 @@ mod tests {
             QueueError::File { path: "/q".into(), what: "no room is left on the disk".to_owned(), is_new: false };
         let damaged = QueueError::Invalid { path: "/q".into(), what: "it is damaged".to_owned() };
         let patience = [(true, &full), (true, &damaged), (false, &full), (false, &damaged)]
-            .map(|(ends_idle, error)| patience(ends_idle, error).map(|patience| patience.as_secs()));
+            .map(|(ends_soon, error)| patience(ends_soon, error).map(|patience| patience.as_secs()));
         assert_eq!(patience, [Some(5), Some(5), None, Some(60)]);
     }
 }

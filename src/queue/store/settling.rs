@@ -47,8 +47,8 @@ impl Store {
         let reports: Vec<Job> = settlements.iter().filter_map(|settlement| settlement.report.cloned()).collect();
         let mut kept = self.keep_all(&reports)?;
         // A loss of power must be told from a death, or take no intent away.
-        let is_lossy = self.boot.is_some() || intents.is_empty();
-        let durability = if is_lossy { Durability::Written } else { Durability::Synced };
+        let must_last = self.boot.is_none() && !intents.is_empty();
+        let durability = if must_last { Durability::Synced } else { Durability::Written };
         let (may, ended, latest) = self.write(durability, |transaction| {
             let may =
                 intents.iter().map(|intent| intend(transaction, *intent, now)).collect::<rusqlite::Result<_>>()?;
@@ -233,9 +233,8 @@ fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result
 
 /// It waits for somebody who decides.
 pub(super) fn hold(transaction: &Transaction<'_>, id: i64, why: &str) -> rusqlite::Result<()> {
-    let hold =
-        "UPDATE job SET state = 2, has_no_way = 0, why = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL
-                WHERE id = ?";
+    let hold = "UPDATE job SET state = 2, has_no_way = 0, why = ?, worker = NULL, lease = NULL, boot = NULL,
+                    intent = NULL WHERE id = ?";
     run(transaction, hold, (clean(why), id)).map(drop)
 }
 

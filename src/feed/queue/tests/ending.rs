@@ -97,3 +97,23 @@ async fn a_store_that_cannot_be_used_is_given_up() {
         assert_eq!(told.iter().filter(|line| line.starts_with("failing")).count(), 1, "{told:?}");
     }
 }
+
+/// Whoever would wait for the store as long as it takes does not, once it is to end.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_used_keeps_nobody_from_ending() {
+    let (mut bench, course) = bench(draining(), |_| Ok(way(1, 4)));
+    bench.add(&[job(&["a@y.example"])]);
+    let testing = async {
+        let delivery = bench.delivery().await;
+        let submission = delivery.next().await;
+        assert!(delivery.commit(&[submission.id]).await);
+        rusqlite::Connection::open(&bench.path).unwrap().execute_batch("DROP TABLE recipient").unwrap();
+        delivery.settled(submission.id, vec![answer("a@y.example", 250, "ok")]).await;
+        tokio::time::sleep(30 * SECOND).await;
+        bench.stop.send(Stop::Drain).unwrap();
+        Instant::now()
+    };
+    let (stopped, drained) = tokio::join!(biased; testing, course);
+    assert!((5..8).contains(&stopped.elapsed().as_secs()), "{:?}", stopped.elapsed());
+    assert!(drained.end.unwrap().to_string().contains("no such table"));
+}
