@@ -2,13 +2,11 @@
 
 use std::fs;
 
-use rusqlite::Transaction;
-
 use super::{
-    Durability, Fault, QueueError, Store, Time,
+    Durability, Fault, QueueError, Store, Time, Transaction,
     looking::{Found, find},
     now, run, schema,
-    settling::{Rest, free, hold, reopen},
+    settling::{Rest, free, hold, reopen, say},
 };
 use crate::queue::Status;
 
@@ -62,6 +60,7 @@ impl Store {
                 return Err(QueueError::OnlyUnknown(found.name.clone()).into());
             }
             free(transaction, found.id)?;
+            say(transaction, found.id)?;
             // A moment that somebody has named does not move with the clock, nor by being held.
             let due = "UPDATE job SET due = ?1, since = ?1 WHERE id = ?2 AND (since IS NOT NULL OR due <= ?1)";
             run(transaction, due, (now, found.id))?;
