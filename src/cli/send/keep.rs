@@ -89,11 +89,18 @@ impl Keeping {
         Ok(queue::open(&path)?.add(&jobs)?)
     }
 
-    /// Sees to it that somebody sends what was added, or says that nobody does.
-    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) -> Result<(), CliError> {
+    /// Sees to it that somebody sends what was added, or says that nobody does. `is_new`: it was not there before.
+    pub fn see_off(&self, is_new: bool, profile: &Profile, args: &SendArgs, context: &Context) -> Result<(), CliError> {
         let path = queue::file(&profile.queue, context)?;
-        // What was deferred just now may well be so for longer.
-        queue::see_off(&path, self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
+        // What was there before may be due, whatever is said now. What was deferred just now may well be so for longer.
+        queue::see_off(
+            &path,
+            self.terms.due.filter(|_| is_new),
+            args.queue_on_failure,
+            &profile.queue,
+            &args.common,
+            context,
+        );
         Ok(())
     }
 }
@@ -141,7 +148,8 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             ui::tell(&if first.is_none() { format!("queued as {name}") } else { before() });
         }
     }
-    keeping.see_off(profile, args, context)?;
+    let is_new = added.iter().any(|(_, first)| first.is_none());
+    keeping.see_off(is_new, profile, args, context)?;
     match records.and_then(Records::finish) {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))
