@@ -351,7 +351,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Limit for connecting, greeting, each command and each block of the message')
             [CompletionResult]::new('--concurrency', '--concurrency', [CompletionResultType]::ParameterName, 'Connections at once to each server (pool.max-connections)')
             [CompletionResult]::new('--lease', '--lease', [CompletionResultType]::ParameterName, 'How long a message is this worker''s without a sign of life, 5m by default')
-            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a record for every recipient that has ended to FILE, or to standard output (-)')
+            [CompletionResult]::new('--report', '--report', [CompletionResultType]::ParameterName, 'Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Format of the records; without --report they go to standard output')
             [CompletionResult]::new('-C', '-C ', [CompletionResultType]::ParameterName, 'Read this configuration file and no other')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this configuration file and no other')

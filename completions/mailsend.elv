@@ -336,7 +336,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand --timeout 'Limit for connecting, greeting, each command and each block of the message'
             cand --concurrency 'Connections at once to each server (pool.max-connections)'
             cand --lease 'How long a message is this worker''s without a sign of life, 5m by default'
-            cand --report 'Write a record for every recipient that has ended to FILE, or to standard output (-)'
+            cand --report 'Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)'
             cand --format 'Format of the records; without --report they go to standard output'
             cand -C 'Read this configuration file and no other'
             cand --config 'Read this configuration file and no other'

@@ -274,7 +274,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l retry -d 'T
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l timeout -d 'Limit for connecting, greeting, each command and each block of the message' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l concurrency -d 'Connections at once to each server (pool.max-connections)' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l lease -d 'How long a message is this worker\'s without a sign of life, 5m by default' -r
-complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l report -d 'Write a record for every recipient that has ended to FILE, or to standard output (-)' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l report -d 'Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l format -d 'Format of the records; without --report they go to standard output' -r -f -a "human\t'A line for people'
 json\t'A JSON object per line'
 csv\t'Comma-separated values'"
