@@ -79,8 +79,9 @@ fn the_compose_file_fits() {
     let volumes = words(&worker["volumes"]);
     for inside in ["/etc/mailsend/config.toml", "/srv/mail"] {
         let volume = volumes.iter().find(|volume| volume.split(':').nth(1) == Some(inside)).expect(inside);
-        let outside =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/rabbitmq").join(volume.split(':').next().unwrap());
+        let outside = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("examples/rabbitmq")
+            .join(volume.split(':').next().expect("a folder"));
         assert!(outside.exists(), "{volume}");
     }
     assert_eq!(service("rabbitmq")["environment"]["RABBITMQ_DEFAULT_USER"].as_str(), Some("mailsend"));
