@@ -13,18 +13,12 @@ mod run;
 mod sink;
 mod slow;
 
-use std::{
-    env, fs,
-    io::{self, Write},
-    path::PathBuf,
-    process::Command,
-    time::Duration,
-};
+use std::{env, fs, io, path::PathBuf, process::Command, time::Duration};
 
 use mailsend::delivery::make_room_for;
 use peers::FROM;
 use postfix::SmtpSink;
-use run::{Run, measure, mebibytes, rate, row};
+use run::{Run, measure, mebibytes, rate, row, table};
 use sink::{Authority, Sink};
 
 const PIPELINING: &[&str] = &["PIPELINING"];
@@ -94,18 +88,6 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// A table of so many rows.
-    fn table(&self, rows: u64) -> io::Result<PathBuf> {
-        let path = self.path(&format!("people-{rows}.csv"));
-        let mut file = io::BufWriter::new(fs::File::create(&path)?);
-        writeln!(file, "id,First Name,email,amount")?;
-        for row in 1..=rows {
-            writeln!(file, "{row},Person {row},person{row}@example.net,{}.{:02}", row * 7 % 1000, row % 100)?;
-        }
-        file.flush()?;
-        Ok(path)
-    }
-
     /// A batch of this table to this port, with a new ledger.
     fn batch(&self, table: &PathBuf, port: u16, sessions: usize) -> Command {
         // There may be none.
@@ -127,7 +109,7 @@ impl Bench {
     fn rate(&self) -> io::Result<()> {
         let rounds = if self.is_quick { 1 } else { 11 };
         let count = self.count(20_000);
-        let table = self.table(count)?;
+        let table = table(self.folder.path(), count)?;
         let own = Sink::new(CHUNKING, &self.authority);
         let mut sinks = vec![("own sink, CHUNKING", own.port)];
         let postfix = SmtpSink::start()?;
@@ -160,7 +142,7 @@ impl Bench {
             let source = rate(&sources, few);
             row(&format!("smtp-source, {name}"), &sources, few, source);
             let count = self.count(count).max(10);
-            let table = self.table(count)?;
+            let table = table(self.folder.path(), count)?;
             let mut batch = self.batch(&table, port, 1);
             // One connection, as smtp-source has it: a new one after each 100 messages costs four trips.
             batch.args(["-o", "pool.max-messages-per-connection=1000000"]);
@@ -173,7 +155,7 @@ impl Bench {
     fn tls(&self) -> io::Result<()> {
         let rounds = if self.is_quick { 1 } else { 5 };
         let count = self.count(20_000);
-        let table = self.table(count)?;
+        let table = table(self.folder.path(), count)?;
         println!("\n{count} messages over 10 sessions to the suite's own sink (median of {rounds} in turn):\n");
         println!("| | messages/s | plaintext = 1 | processor, us each | memory |\n|---|---|---|---|---|");
         for (name, plain, secure) in
@@ -201,7 +183,7 @@ impl Bench {
         println!("\nTables of different lengths (one run each):\n");
         println!("| rows | what | s | us a row | processor, us a row | memory |\n|---|---|---|---|---|---|");
         for count in [10_000, 100_000, 1_000_000].map(|count| self.count(count)) {
-            let table = self.table(count)?;
+            let table = table(self.folder.path(), count)?;
             let show = |what: &str, run: Run| {
                 let each = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
                 let (time, memory) = (run.time.as_secs_f64(), mebibytes(run.memory));
@@ -224,7 +206,7 @@ impl Bench {
     /// The same large file for all.
     fn attachment(&self) -> io::Result<()> {
         let count = self.count(200).max(2);
-        let table = self.table(count)?;
+        let table = table(self.folder.path(), count)?;
         fs::write(self.path("large.bin"), vec![0xA5; 10_000_000])?;
         let sink = Sink::new(CHUNKING, &self.authority);
         let mut command = self.batch(&table, sink.port, 10);
@@ -243,7 +225,7 @@ impl Bench {
         let sessions = if self.is_quick { 50 } else { 1_000 };
         make_room_for(2 * sessions + 100).map_err(|error| io::Error::other(format!("{error:?}")))?;
         let count = 3 * sessions as u64;
-        let table = self.table(count)?;
+        let table = table(self.folder.path(), count)?;
         let run = measure(self.batch(&table, slow::start(), sessions));
         let share = 100.0 * run.processor.as_secs_f64() / run.time.as_secs_f64();
         println!("\n{count} messages over {sessions} sessions to a server that takes 1 s for each reply:\n");

@@ -12,16 +12,11 @@ mod run;
 #[allow(dead_code)]
 mod sink;
 
-use std::{
-    env, fs,
-    io::{self, Write},
-    path::PathBuf,
-    process::Command,
-};
+use std::{env, fs, io, path::PathBuf, process::Command};
 
 use peers::FROM;
 use postfix::SmtpSink;
-use run::{Run, measure, mebibytes, rate};
+use run::{Run, measure, mebibytes, rate, table};
 use sink::{Authority, Sink};
 
 const CHUNKING: &[&str] = &["PIPELINING", "CHUNKING"];
@@ -60,17 +55,6 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    fn table(&self, rows: u64) -> io::Result<PathBuf> {
-        let path = self.path(&format!("people-{rows}.csv"));
-        let mut file = io::BufWriter::new(fs::File::create(&path)?);
-        writeln!(file, "id,First Name,email,amount")?;
-        for row in 1..=rows {
-            writeln!(file, "{row},Person {row},person{row}@example.net,{}.{:02}", row * 7 % 1000, row % 100)?;
-        }
-        file.flush()?;
-        Ok(path)
-    }
-
     /// A command in a sealed place, whose messages go to this port and are drained by nobody but us.
     fn mailsend(&self, port: u16, words: &[&str]) -> Command {
         let config = format!(
@@ -91,7 +75,7 @@ impl Bench {
 
     /// Fills the queue with so many messages.
     fn fill(&self, port: u16, count: u64) -> io::Result<Run> {
-        let table = self.table(count)?;
+        let table = table(self.folder.path(), count)?;
         // There may be none.
         let _ = fs::remove_file(self.path("ledger.jsonl"));
         let mut command = self.mailsend(port, &["batch"]);

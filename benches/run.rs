@@ -1,7 +1,9 @@
-//! Whole processes, measured from the outside.
+//! Whole processes, measured from the outside, and the tables that they get.
 
 use std::{
     fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -83,4 +85,16 @@ pub fn rate(runs: &[Run], count: u64) -> f64 {
 /// Octets for people.
 pub fn mebibytes(octets: u64) -> String {
     format!("{:.1} MiB", octets as f64 / 1_048_576.0)
+}
+
+/// A table of so many rows in this folder.
+pub fn table(folder: &Path, rows: u64) -> io::Result<PathBuf> {
+    let path = folder.join(format!("people-{rows}.csv"));
+    let mut file = io::BufWriter::new(fs::File::create(&path)?);
+    writeln!(file, "id,First Name,email,amount")?;
+    for row in 1..=rows {
+        writeln!(file, "{row},Person {row},person{row}@example.net,{}.{:02}", row * 7 % 1000, row % 100)?;
+    }
+    file.flush()?;
+    Ok(path)
 }

@@ -1497,7 +1497,7 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__queue__subcmd__purge)
-            opts="-y -C -q -v -h --done --held --yes --config --quiet --verbose --trace --help"
+            opts="-y -C -q -v -h --waiting --done --held --yes --config --quiet --verbose --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -55,7 +55,7 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -l raw -d 'An existing m
 complete -c mailsend -n "__fish_mailsend_needs_command" -l data -d 'Values for the template: a JSON file, a web address, or -' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -l eml -d 'Write the message to FILE, - for standard output; send nothing' -r -F
 complete -c mailsend -n "__fish_mailsend_needs_command" -l at -d 'Into the queue, to be sent at this time: 2026-12-01T09:00:00Z, \'2026-12-01 09:00\', or 09:00 when it comes next' -r
-complete -c mailsend -n "__fish_mailsend_needs_command" -l in -d 'Into the queue, to be sent after this time: 30m, 2h, 3d' -r
+complete -c mailsend -n "__fish_mailsend_needs_command" -l in -d 'Into the queue, to be sent after this time: 30m, 1h30m, 3d' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -l expires -d 'Give up what nobody has accepted after this time (queue.lifetime)' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -l key -d 'Into the queue once only: who adds a second message with this key gets the first' -r
 complete -c mailsend -n "__fish_mailsend_needs_command" -s p -l profile -d 'Use this profile of the configuration' -r
@@ -139,7 +139,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l rate -d 'At 
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l stop-after-failures -d 'Stop after so many messages in a row that were refused with the same code; 0 for never' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l failed -d 'Write the rows that failed, are deferred or bad to FILE, with their errors' -r -F
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l at -d 'Into the queue, to be sent at this time: 2026-12-01T09:00:00Z, \'2026-12-01 09:00\', or 09:00 when it comes next' -r
-complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l in -d 'Into the queue, to be sent after this time: 30m, 2h, 3d' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l in -d 'Into the queue, to be sent after this time: 30m, 1h30m, 3d' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l expires -d 'Give up what nobody has accepted after this time (queue.lifetime)' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s p -l profile -d 'Use this profile of the configuration' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l server -d 'Use this server instead of a profile' -r -f
@@ -256,6 +256,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s y -l yes -d 'Without the question that --all asks at a terminal'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l waiting -d 'Those that wait'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l done -d 'Those that have ended'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -l held -d 'Those that are held'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from purge" -s y -l yes -d 'Without the question that is asked at a terminal'

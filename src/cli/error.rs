@@ -159,17 +159,30 @@ impl From<QueueError> for CliError {
         match error {
             QueueError::NoPlace => Self::new(Exit::Configuration, what)
                 .hint("name a file in the configuration: [queue] path = \"/var/lib/mailsend/queue.sqlite\""),
-            QueueError::Foreign(_) => Self::new(Exit::Configuration, what)
-                .hint("every user has a queue of their own: run as the one whose queue it is, or name another file"),
+            QueueError::Foreign { path, owner } => {
+                let is_at_home = std::env::home_dir().is_some_and(|home| path != home && path.starts_with(home));
+                Self::new(Exit::Configuration, what).hint(match owner {
+                    0 if is_at_home => format!("if sudo made it: sudo chown -R \"$(id -un)\" {}*", path.display()),
+                    _ => {
+                        format!("every user has a queue of their own: sudo -u '#{owner}' mailsend ..., or name another")
+                    }
+                })
+            }
+            QueueError::Exposed { hint, .. } => Self::new(Exit::Configuration, what).hint(hint),
             QueueError::Newer { .. } => Self::new(Exit::Configuration, what).hint("use that version"),
             QueueError::Invalid { .. } => Self::new(Exit::Data, what),
             QueueError::Busy(_) => Self::new(Exit::TryAgain, what),
+            QueueError::Full(_) => Self::new(Exit::Io, what)
+                .hint("make room on that disk; what has ended takes some: mailsend queue purge --done"),
             QueueError::File { is_new: true, .. } => Self::new(Exit::CannotCreate, what),
             QueueError::File { is_new: false, .. } => Self::new(Exit::Io, what),
             QueueError::Input { path, error } => Self::no_input(&path.display().to_string(), error),
             QueueError::Unknown(_) => Self::new(Exit::NoInput, what).hint("see: mailsend queue list"),
             QueueError::Ambiguous(_) => Self::usage(what).hint("type more of the name; see: mailsend queue list"),
-            QueueError::Standing { .. } | QueueError::OnlyUnknown(_) => Self::new(Exit::Data, what),
+            QueueError::Standing { .. } => Self::new(Exit::Data, what),
+            QueueError::OnlyUnknown(name) => Self::new(Exit::Data, what)
+                .hint(format!("if they do not have it: mailsend queue release --unknown {name}"))
+                .hint(format!("look for its Message-ID at the server first: mailsend queue show {name}")),
             QueueError::Broker(trouble) => trouble.into(),
         }
     }
@@ -208,6 +221,16 @@ mod tests {
         let error = CliError::address("--to", &Mailbox::parse("a b@c.example").unwrap_err());
         assert_eq!(error.exit, Exit::Data);
         assert_eq!(error.lines()[1..], ["    a b@c.example", "     ^"]);
+    }
+
+    #[test]
+    fn a_queue_that_sudo_made_is_given_back_at_home_only() {
+        let home = std::env::home_dir().unwrap_or_default();
+        let hint =
+            |path: std::path::PathBuf, owner| CliError::from(QueueError::Foreign { path, owner }).hints.remove(0);
+        let own = home.join("state/queue.sqlite");
+        assert!(hint(own.clone(), 0).ends_with(&format!("sudo chown -R \"$(id -un)\" {}*", own.display())));
+        assert!([hint(own, 7), hint(home, 0), hint("/nobody".into(), 0)].iter().all(|hint| !hint.contains("chown")));
     }
 
     #[test]

@@ -44,10 +44,13 @@ enum Page {
     /// The command
     Mailsend,
     /// Tables, templates and the ledger
+    #[value(alias = "mailsend-batch")]
     Batch,
     /// Messages that are sent later
+    #[value(alias = "mailsend-queue")]
     Queue,
     /// The configuration
+    #[value(alias = "mailsend-config")]
     Config,
 }
 
@@ -227,6 +230,18 @@ mod tests {
     }
 
     /// What is committed is what the program prints. `MAILSEND_WRITE_DOCS=1 cargo test docs_are_current` writes it.
+    #[test]
+    fn a_page_is_found_by_its_own_name_too() {
+        for (name, page) in [
+            ("queue", Page::Queue),
+            ("mailsend-queue", Page::Queue),
+            ("mailsend-batch", Page::Batch),
+            ("mailsend-config", Page::Config),
+        ] {
+            assert_eq!(Page::from_str(name, false), Ok(page));
+        }
+    }
+
     #[test]
     fn docs_are_current() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -2,10 +2,10 @@
 
 use std::{
     env,
-    io::{self, Write},
+    io::{self, BufRead, IsTerminal, Write},
 };
 
-use super::CliError;
+use super::{CliError, Exit};
 use crate::report::is_attended;
 
 /// Writes what was asked for to standard output. A reader that has gone ends the printing, nothing else.
@@ -71,6 +71,25 @@ pub fn tell(line: &str) {
 /// Shows an error.
 pub fn show(error: &CliError) {
     error.lines().iter().for_each(|line| tell(line));
+}
+
+/// Whether somebody is there who can answer a question.
+pub fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a question that only `y` or `yes` agrees to.
+///
+/// # Errors
+/// If the terminal cannot be read.
+pub fn is_agreed(question: &str) -> Result<bool, CliError> {
+    let mut out = io::stderr();
+    // Who does not see the question will not answer it.
+    let _ = write!(out, "{question} [y/N] ").and_then(|()| out.flush());
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| CliError::new(Exit::Io, "the terminal cannot be read").source(error))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Whether standard error takes colours.

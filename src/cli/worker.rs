@@ -78,6 +78,8 @@ pub struct WorkerArgs {
 }
 
 const LEASE: Duration = Duration::from_secs(300);
+/// A disk that is slow for a moment takes no message away.
+const SHORTEST: Duration = Duration::from_secs(10);
 
 /// Drains the queue until it is stopped.
 pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
@@ -85,7 +87,7 @@ pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
     let lease = match &args.lease {
         None => LEASE,
         Some(text) => parse_duration(text)
-            .and_then(|time| if time.is_zero() { Err("it must be more than nothing".to_owned()) } else { Ok(time) })
+            .and_then(|time| if time < SHORTEST { Err("at least 10s are wanted".to_owned()) } else { Ok(time) })
             .map_err(|what| CliError::usage(format!("--lease: {what}")))?,
     };
     let report = ReportArgs { report: args.report.clone(), format: args.format, progress: ProgressArg::None };

@@ -187,26 +187,41 @@ pub(super) fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Parses `500ms`, `15s`, `10m`, `2h`, `5d`, or seconds without a unit; at most 100 days.
+/// Parses `500ms`, `15s`, `10m`, `2h`, `5d`, `1h30m`, or seconds without a unit; at most 100 days.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    const DAY: f64 = 86_400.0;
-    let text = text.trim();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        "d" => DAY,
-        _ => f64::NAN,
-    };
-    let is_plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    match digits.parse::<f64>() {
-        Ok(number) if is_plain && (0.0..=100.0 * DAY).contains(&(number * unit)) => {
-            Ok(Duration::from_secs_f64(number * unit))
-        }
-        _ => Err("a time is wanted, like \"500ms\", \"15s\", \"10m\", \"2h\" or \"5d\"".to_owned()),
+    const MOST: f64 = 100.0 * 86_400.0;
+    let seconds = seconds(text.trim())
+        .ok_or_else(|| "a time is wanted, like \"500ms\", \"15s\", \"10m\", \"1h30m\", \"2h\" or \"5d\"".to_owned())?;
+    match seconds {
+        ..0.0 => Err("a time above 0 is wanted, like \"10m\"".to_owned()),
+        0.0..=MOST => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("at most 100 days are possible (100d)".to_owned()),
     }
+}
+
+/// What a text in units says, the largest first; each is there once.
+fn seconds(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
+    let number = |digits: &str| {
+        let is_plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        digits.parse::<f64>().ok().filter(|_| is_plain)
+    };
+    if let Some(rest) = text.strip_prefix('-') {
+        return seconds(rest).map(|seconds| -seconds);
+    }
+    if let Some(seconds) = number(text) {
+        return Some(seconds);
+    }
+    let (mut rest, mut sum, mut units) = (text, 0.0, &UNITS[..]);
+    while !rest.is_empty() {
+        let digits = &rest[..rest.find(|c: char| c.is_ascii_alphabetic())?];
+        let behind = &rest[digits.len()..];
+        let unit = &behind[..behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len())];
+        let at = units.iter().position(|(name, _)| *name == unit)?;
+        sum += number(digits)? * units[at].1;
+        (rest, units) = (&behind[unit.len()..], &units[at + 1..]);
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 #[cfg(test)]
@@ -216,13 +231,28 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, milliseconds) in
-            [("500ms", 500), ("15s", 15_000), ("1.5m", 90_000), ("30", 30_000), ("5d", 432_000_000)]
-        {
+        for (text, milliseconds) in [
+            ("500ms", 500),
+            ("15s", 15_000),
+            ("1.5m", 90_000),
+            ("30", 30_000),
+            ("5d", 432_000_000),
+            ("1h30m", 5_400_000),
+            ("1d2h3m4.5s6ms", 93_784_506),
+            ("0", 0),
+            ("100d", 8_640_000_000),
+            ("-0s", 0),
+        ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "s", "-1s", "1e9s", "1x", "15 s x", "inf", "nan", "101d", "0x5", "+1"] {
+        for text in [
+            "", "s", "-1s", "1e9s", "1x", "15 s x", "inf", "nan", "101d", "0x5", "+1", "30m1h", "1h1h", "1h30",
+            "1h-30m", "h1", "5é",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
+        }
+        for (text, what) in [("-5m", "above 0"), ("9999999d", "100 days"), ("99d25h", "100 days"), ("x", "\"1h30m\"")] {
+            assert!(parse_duration(text).unwrap_err().contains(what), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{Address, Reply, Trouble};
+use super::{Address, Cause, Reply, Trouble};
 
 /// The state in which a recipient ended. Exactly one per recipient and attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,20 @@ impl Outcome {
             reply: None,
             trouble: None,
             remote_id: Some(name.to_owned()),
+            dsn: None,
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// Of a recipient that is not sent to, and rightly so.
+    pub fn skipped(recipient: Address, why: impl AsRef<str>) -> Self {
+        Self {
+            recipient,
+            state: State::Skipped,
+            stage: Stage::Compose,
+            reply: None,
+            trouble: Some(Trouble::new(Stage::Compose, Cause::Stopped, why)),
+            remote_id: None,
             dsn: None,
             elapsed: Duration::ZERO,
         }

@@ -1,72 +1,20 @@
-//! A draft becomes a message: fields in the usual order, then the tree mixed > related > alternative.
+//! A draft becomes a message: fields in the usual order, then the tree of parts.
 
 use std::{borrow::Cow, collections::HashSet};
 
 use mail_builder::{
-    MessageBuilder, Writer,
-    headers::{HeaderType, content_type::ContentType, raw::Raw},
-    mime::{BodyPart, MimePart},
+    MessageBuilder,
+    headers::{HeaderType, raw::Raw},
 };
 
 use super::{
-    Attachment, ComposeError, Field, Stamp, Text,
-    field::{addresses, check_value, mailbox, message_id, message_ids, parse_addresses, unstructured},
-    stamp::parse_date,
+    Attachment, ComposeError, Draft, Priority, Stamp, Text,
+    draft::SINGLE_FIELDS,
+    field::{addresses, check_value, mailbox, unstructured},
     text::{html_from_markdown, text_from_html},
+    tree::{Assembly, body},
 };
-use crate::mail::{Address, Content, Entry, Mailbox, Piece};
-
-/// Everything that a message is made of.
-#[derive(Debug, Clone)]
-pub struct Draft {
-    /// From.
-    pub from: Mailbox,
-    /// To.
-    pub to: Vec<Entry>,
-    /// Cc.
-    pub cc: Vec<Entry>,
-    /// Recipients that appear in no field.
-    pub bcc: Vec<Entry>,
-    /// Reply-To.
-    pub reply_to: Vec<Entry>,
-    /// Subject.
-    pub subject: Option<String>,
-    /// The text part.
-    pub text: Option<Text>,
-    /// The HTML part; without a text one is made of it.
-    pub html: Option<Text>,
-    /// Text and HTML at once.
-    pub markdown: Option<Text>,
-    /// Images that the HTML shows.
-    pub inline: Vec<Attachment>,
-    /// Files.
-    pub attachments: Vec<Attachment>,
-    /// Date as RFC 5322 writes it.
-    pub date: Option<String>,
-    /// Message-ID with its angle brackets.
-    pub message_id: Option<String>,
-    /// In-Reply-To.
-    pub in_reply_to: Vec<String>,
-    /// References; what is replied to is added.
-    pub references: Vec<String>,
-    /// How urgent it is.
-    pub priority: Option<Priority>,
-    /// Ask the reader's program for a receipt (RFC 8098).
-    pub wants_read_receipt: bool,
-    /// Other fields, in their order.
-    pub fields: Vec<Field>,
-}
-
-/// How urgent a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Priority {
-    /// Urgent.
-    High,
-    /// As every other.
-    Normal,
-    /// It can wait.
-    Low,
-}
+use crate::mail::{Address, Content, Entry};
 
 /// A message with what its envelope needs.
 #[derive(Debug, Clone)]
@@ -77,123 +25,6 @@ pub struct Message {
     pub recipients: Vec<Address>,
     /// The message.
     pub content: Content,
-}
-
-/// Fields of which a message has one (RFC 5322, 3.6; RFC 8098, 2.1).
-const SINGLE_FIELDS: [&str; 5] =
-    ["Sender", "Disposition-Notification-To", "Importance", "X-Priority", "Auto-Submitted"];
-
-impl Draft {
-    /// An empty draft.
-    pub fn new(from: Mailbox) -> Self {
-        Self {
-            from,
-            to: Vec::new(),
-            cc: Vec::new(),
-            bcc: Vec::new(),
-            reply_to: Vec::new(),
-            subject: None,
-            text: None,
-            html: None,
-            markdown: None,
-            inline: Vec::new(),
-            attachments: Vec::new(),
-            date: None,
-            message_id: None,
-            in_reply_to: Vec::new(),
-            references: Vec::new(),
-            priority: None,
-            wants_read_receipt: false,
-            fields: Vec::new(),
-        }
-    }
-
-    /// Takes in a field given as a whole. One that has a place of its own goes there: `Bcc` into the envelope.
-    ///
-    /// # Errors
-    /// If its place is taken already, or its value does not fit there.
-    pub fn add_field(&mut self, field: Field) -> Result<(), ComposeError> {
-        let name = field.name.as_str();
-        let twice = |taken: bool| {
-            if taken { Err(ComposeError::value(name, "it is given twice")) } else { Ok(()) }
-        };
-        match name.to_ascii_lowercase().as_str() {
-            "to" => self.to.extend(parse_addresses(name, &field.value)?),
-            "cc" => self.cc.extend(parse_addresses(name, &field.value)?),
-            "bcc" => self.bcc.extend(parse_addresses(name, &field.value)?),
-            "from" => {
-                self.from = Mailbox::parse(&field.value)
-                    .map_err(|error| ComposeError::Address { field: field.name.clone(), error })?;
-            }
-            "reply-to" => {
-                twice(!self.reply_to.is_empty())?;
-                self.reply_to = parse_addresses(name, &field.value)?;
-            }
-            "subject" => {
-                twice(self.subject.is_some())?;
-                self.subject = Some(field.value);
-            }
-            "date" => {
-                twice(self.date.is_some())?;
-                self.date = Some(parse_date(&field.value).map_err(|what| ComposeError::value(name, what))?);
-            }
-            "message-id" => {
-                twice(self.message_id.is_some())?;
-                self.message_id = Some(message_id(name, &field.value)?);
-            }
-            "in-reply-to" => {
-                twice(!self.in_reply_to.is_empty())?;
-                self.in_reply_to = message_ids(name, &field.value)?;
-            }
-            "references" => {
-                twice(!self.references.is_empty())?;
-                self.references = message_ids(name, &field.value)?;
-            }
-            _ => {
-                twice(SINGLE_FIELDS.iter().any(|single| field.is(single)) && self.has_field(&field.name))?;
-                self.fields.push(field);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether an option of its own writes this field.
-    fn has_option_for(&self, field: &Field) -> bool {
-        let is_priority = field.is("Importance") || field.is("X-Priority");
-        let has_priority = matches!(self.priority, Some(Priority::High | Priority::Low));
-        (is_priority && has_priority) || (field.is("Disposition-Notification-To") && self.wants_read_receipt)
-    }
-
-    /// Octets of its texts and files, before anything is encoded.
-    pub fn weight(&self) -> u64 {
-        let texts = [&self.text, &self.html, &self.markdown].into_iter().flatten();
-        let texts: usize = texts.map(|text| text.bytes.len()).sum();
-        let files: u64 = self.attachments.iter().chain(&self.inline).map(Attachment::size).sum();
-        texts as u64 + files
-    }
-
-    fn has_field(&self, name: &str) -> bool {
-        self.fields.iter().any(|field| field.is(name))
-    }
-
-    /// Whether there is neither text nor file.
-    pub fn is_blank(&self) -> bool {
-        [&self.text, &self.html, &self.markdown].into_iter().flatten().all(Text::is_blank)
-            && self.attachments.is_empty()
-            && self.inline.is_empty()
-    }
-
-    /// Every recipient once, in the order of To, Cc, Bcc.
-    pub fn recipients(&self) -> Vec<Address> {
-        let mut seen = HashSet::new();
-        [&self.to, &self.cc, &self.bcc]
-            .into_iter()
-            .flatten()
-            .flat_map(Entry::mailboxes)
-            .filter(|mailbox| seen.insert(&mailbox.address))
-            .map(|mailbox| mailbox.address.clone())
-            .collect()
-    }
 }
 
 /// Makes the message. It is 7-bit unless an address in its header needs UTF-8.
@@ -209,7 +40,7 @@ pub fn compose(draft: &Draft, stamp: &mut Stamp) -> Result<Message, ComposeError
     };
     // Header fields and boundaries beside the texts.
     let expected: usize = [&text, &html].into_iter().flatten().map(|text| text.bytes.len() * 17 / 16).sum();
-    let mut assembly = Assembly { buffer: Vec::with_capacity(expected + 1024), ..Assembly::default() };
+    let mut assembly = Assembly::with_room(expected + 1024);
     let body = body(draft, (text, html), stamp, &mut assembly);
     let headers = fields(draft, &entries, stamp, &id);
     MessageBuilder { headers, body: Some(body), ..MessageBuilder::new() }.serialize(&mut assembly);
@@ -276,7 +107,7 @@ fn checked(draft: &Draft) -> Result<Checked<'_>, ComposeError> {
 }
 
 /// A domain literal cannot stand in a Message-ID that everybody reads.
-pub(super) fn id_domain(domain: &str) -> String {
+pub fn id_domain(domain: &str) -> String {
     domain.chars().filter(|c| c.is_ascii_alphanumeric() || "-._".contains(*c)).collect()
 }
 
@@ -331,107 +162,13 @@ fn fields<'a>(draft: &'a Draft, entries: &'a [Option<Vec<Entry>>], stamp: &'a St
     fields
 }
 
-/// Text and HTML of a message.
-type Texts<'a> = (Option<Cow<'a, Text>>, Option<Cow<'a, Text>>);
-
-/// The tree of parts.
-fn body(draft: &Draft, (text, html): Texts<'_>, stamp: &mut Stamp, assembly: &mut Assembly) -> MimePart<'static> {
-    let mut part = match (text, html) {
-        (Some(text), None) if text.bytes.is_empty() && !draft.attachments.is_empty() => None,
-        (Some(text), None) => Some(text_part("text/plain", &text)),
-        (None, None) => None,
-        (text, Some(html)) => {
-            let mut parts = vec![text_part("text/plain", &text.unwrap_or_default()), text_part("text/html", &html)];
-            if !draft.inline.is_empty() {
-                let alternative = multipart("alternative", parts, stamp);
-                parts = vec![alternative];
-                parts.extend(draft.inline.iter().map(|image| assembly.part(image, true, stamp)));
-                Some(multipart("related", parts, stamp))
-            } else {
-                Some(multipart("alternative", parts, stamp))
-            }
-        }
-    };
-    if !draft.attachments.is_empty() {
-        let mut parts: Vec<_> = part.into_iter().collect();
-        parts.extend(draft.attachments.iter().map(|file| assembly.part(file, false, stamp)));
-        part = Some(multipart("mixed", parts, stamp));
-    }
-    part.unwrap_or_else(|| text_part("text/plain", &Text::default()))
-}
-
-fn text_part(media_type: &'static str, text: &Text) -> MimePart<'static> {
-    let encoded = text.encode();
-    let media_type = ContentType::new(media_type).attribute("charset", encoded.charset);
-    MimePart::raw(BodyPart::Binary(encoded.body.into()))
-        .header("Content-Type", media_type)
-        .transfer_encoding(encoded.transfer_encoding)
-}
-
-fn multipart(subtype: &str, parts: Vec<MimePart<'static>>, stamp: &mut Stamp) -> MimePart<'static> {
-    let mut media_type = ContentType::new(format!("multipart/{subtype}"));
-    if subtype == "related" {
-        // The type of the part to show (RFC 2387, 3.1).
-        media_type = media_type.attribute("type", "multipart/alternative");
-    }
-    // '=_' can stand neither in quoted-printable nor in Base64 (RFC 2045, 6.7).
-    let media_type = media_type.attribute("boundary", format!("=_{}", stamp.mark()));
-    MimePart::raw(BodyPart::Multipart(parts)).header("Content-Type", media_type)
-}
-
-/// Collects what mail-builder writes. A file's part is written with a placeholder as its body; where that is written,
-/// the file's piece goes in.
-#[derive(Default)]
-struct Assembly {
-    content: Content,
-    buffer: Vec<u8>,
-    waiting: Vec<(String, Vec<Piece>)>,
-}
-
-impl Assembly {
-    fn part(&mut self, attachment: &Attachment, is_inline: bool, stamp: &mut Stamp) -> MimePart<'static> {
-        let placeholder = format!("{}{}", stamp.mark(), stamp.mark());
-        let (part, pieces) = attachment.part(is_inline, &placeholder);
-        self.waiting.push((placeholder, pieces));
-        part
-    }
-
-    fn finish(mut self) -> Content {
-        self.flush();
-        self.content
-    }
-
-    fn flush(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
-        self.content.push(Piece::Bytes(buffer.into()));
-    }
-}
-
-impl Writer for Assembly {
-    fn reserve(&mut self, additional: usize) {
-        self.buffer.reserve(additional);
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        let Some(at) = self.waiting.iter().position(|(placeholder, _)| placeholder.as_bytes() == bytes) else {
-            self.buffer.extend_from_slice(bytes);
-            return;
-        };
-        let pieces = self.waiting.swap_remove(at).1;
-        match pieces.as_slice() {
-            [Piece::Bytes(bytes)] => self.buffer.extend_from_slice(bytes),
-            _ => {
-                self.flush();
-                pieces.into_iter().for_each(|piece| self.content.push(piece));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{AttachmentSpec, Blocks};
+    use crate::{
+        mail::Mailbox,
+        message::{AttachmentSpec, Blocks, Field, field::parse_addresses},
+    };
     use mail_parser::{Message as Parsed, MessageParser, MimeHeaders};
     use std::fs;
 

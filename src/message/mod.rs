@@ -6,6 +6,7 @@
 
 mod attachment;
 mod compose;
+mod draft;
 mod field;
 mod lines;
 mod raw;
@@ -14,11 +15,13 @@ mod spool;
 mod stamp;
 mod stream;
 mod text;
+mod tree;
 
 use std::{io, path::PathBuf};
 
 pub use attachment::{Attachment, AttachmentSpec, checked_charset};
-pub use compose::{Draft, Message, Priority, check, compose};
+pub use compose::{Message, check, compose, id_domain};
+pub use draft::{Draft, Priority};
 pub use field::{Field, message_id, message_ids};
 pub use raw::{RawMessage, read_raw};
 pub use report::{Failed, Undelivered, failure_report};

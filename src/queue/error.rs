@@ -11,9 +11,24 @@ pub enum QueueError {
     /// There is no folder for it: neither XDG_STATE_HOME nor HOME is set (exit 78).
     #[error("there is no place for the queue: neither XDG_STATE_HOME nor HOME is set")]
     NoPlace,
-    /// It belongs to somebody else, who could read or change what is sent (exit 78).
-    #[error("{} belongs to another user", .0.display())]
-    Foreign(PathBuf),
+    /// It, or a folder above it, belongs to somebody else, who could read or change what is sent (exit 78).
+    #[error("{} belongs to another user ({})", path.display(), if *owner == 0 { "root".to_owned() } else { owner.to_string() })]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+    },
+    /// Others could read it or change what is sent (exit 78).
+    #[error("{}: {what}", path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// In what way.
+        what: String,
+        /// What to type.
+        hint: String,
+    },
     /// A later version of mailsend has made it (exit 78).
     #[error("{} was made by a newer mailsend (version {found} of its tables, {known} is known)", path.display())]
     Newer {
@@ -35,7 +50,10 @@ pub enum QueueError {
     /// Others have it for too long (exit 75).
     #[error("{} is busy", .0.display())]
     Busy(PathBuf),
-    /// No room left on the disk, or it cannot be written (exit 74; 73 if it cannot be created).
+    /// No room is left on the disk (exit 74).
+    #[error("{}: no room is left on the disk", .0.display())]
+    Full(PathBuf),
+    /// It cannot be written (exit 74; 73 if it cannot be created).
     #[error("{}: {what}", path.display())]
     File {
         /// The file.

@@ -154,10 +154,13 @@ pub struct Outline {
     /// Where it stands.
     pub status: Status,
     /// When it was added.
+    #[serde(serialize_with = "moment")]
     pub added: Time,
     /// When it is due next.
+    #[serde(serialize_with = "some_moment")]
     pub due: Option<Time>,
     /// When it expires.
+    #[serde(serialize_with = "moment")]
     pub expires: Time,
     /// See [`Job::priority`].
     pub priority: i8,
@@ -171,6 +174,8 @@ pub struct Outline {
     pub recipients: u64,
     /// Of these, not ended yet.
     pub open: u64,
+    /// Of these, refused for good or expired.
+    pub failed: u64,
     /// The first of those that are open, else the first of all.
     pub first_recipient: String,
     /// With its angle brackets.
@@ -210,7 +215,24 @@ pub struct Recipient {
     /// Which server.
     pub server: Option<String>,
     /// When.
+    #[serde(serialize_with = "some_moment")]
     pub time: Option<Time>,
+}
+
+/// As in records: `2026-11-23T04:00:00.123Z`.
+fn moment<S: serde::Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+    match jiff::Timestamp::from_millisecond(*time) {
+        Ok(moment) => serializer.collect_str(&format_args!("{moment:.3}")),
+        // Of no calendar.
+        Err(_) => serializer.serialize_i64(*time),
+    }
+}
+
+fn some_moment<S: serde::Serializer>(time: &Option<Time>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => moment(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn word<S: serde::Serializer>(state: &Option<State>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -233,6 +255,8 @@ pub struct Stats {
     pub held: u64,
     /// Done, and kept to be looked at.
     pub done: u64,
+    /// Of these, failed for a recipient or for several.
+    pub failed: u64,
     /// Octets of all messages that are not done.
     pub octets: u64,
     /// How long the oldest message that is due has been so, in milliseconds.

@@ -268,9 +268,7 @@ fn error(path: &Path, error: &rusqlite::Error) -> QueueError {
     let what = crate::mail::clean(&error.to_string());
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => QueueError::Busy(path),
-        Some(ErrorCode::DiskFull) => {
-            QueueError::File { path, what: "no room is left on the disk".to_owned(), is_new: false }
-        }
+        Some(ErrorCode::DiskFull) => QueueError::Full(path),
         Some(
             ErrorCode::SystemIoFailure
             | ErrorCode::CannotOpen
@@ -286,5 +284,8 @@ fn error(path: &Path, error: &rusqlite::Error) -> QueueError {
 }
 
 fn file_error(path: &Path, error: &io::Error, is_new: bool) -> QueueError {
-    QueueError::File { path: path.to_owned(), what: error.to_string(), is_new }
+    match error.kind() {
+        io::ErrorKind::StorageFull => QueueError::Full(path.to_owned()),
+        _ => QueueError::File { path: path.to_owned(), what: error.to_string(), is_new },
+    }
 }

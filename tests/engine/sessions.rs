@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// Takes a message whose MAIL was heard.
+fn agree_from_mail_on(talk: &mut Talk) {
+    talk.say("250 ok");
+    talk.answer("RCPT", "250 ok");
+    talk.answer("DATA", "354 go");
+    talk.data();
+    talk.say("250 ok");
+}
+
 #[test]
 fn a_session_without_success_is_replaced() {
     let refuse = |talk: &mut Talk, count: usize| {
@@ -44,11 +53,7 @@ fn the_second_session_opens_when_the_first_has_logged_in() {
             if number == 0 {
                 talk.expect("MAIL");
                 second.lock().expect("no panic").recv_timeout(Duration::from_secs(10)).expect("a second session");
-                talk.say("250 ok");
-                talk.answer("RCPT", "250 ok");
-                talk.answer("DATA", "354 go");
-                talk.data();
-                talk.say("250 ok");
+                agree_from_mail_on(talk);
             } else {
                 talk.take_one(1);
             }
@@ -152,11 +157,7 @@ fn a_server_that_takes_no_more_connections_is_served_by_those_it_has() {
         talk.greet("");
         talk.expect("MAIL");
         refused.lock().expect("no panic").recv_timeout(Duration::from_secs(10)).expect("a second connection");
-        talk.say("250 ok");
-        talk.answer("RCPT", "250 ok");
-        talk.answer("DATA", "354 go");
-        talk.data();
-        talk.say("250 ok");
+        agree_from_mail_on(talk);
         for _ in 1..5 {
             talk.take_one(1);
         }

@@ -7,14 +7,7 @@ fn a_window_leaves_without_waiting_and_with_one_consent() {
     let server = Server::new(|talk, _| {
         talk.greet("PIPELINING, CHUNKING");
         // Nothing is answered before all of it is here.
-        for number in 0..3 {
-            if number > 0 {
-                talk.expect("RSET");
-            }
-            talk.expect("MAIL");
-            talk.expect("RCPT");
-            talk.bdat();
-        }
+        talk.window(3);
         talk.say("250 ok\n250 ok\n250 first");
         talk.say("250 reset\n250 ok\n550 5.1.1 no\n503 none");
         talk.say("250 reset\n250 ok\n250 ok\n250 third");
@@ -30,14 +23,7 @@ fn a_window_leaves_without_waiting_and_with_one_consent() {
 fn a_window_is_as_deep_as_it_may_be() {
     let server = Server::new(|talk, _| {
         talk.greet("PIPELINING, CHUNKING");
-        for number in 0..2 {
-            if number > 0 {
-                talk.expect("RSET");
-            }
-            talk.expect("MAIL");
-            talk.expect("RCPT");
-            talk.bdat();
-        }
+        talk.window(2);
         assert!(!talk.has_more_within(Duration::from_millis(100)), "a third message is in doubt");
         talk.say("250 ok\n250 ok\n250 first");
         talk.expect("RSET");
@@ -112,14 +98,7 @@ fn what_is_complete_has_its_replies_though_nothing_more_may_be_sent() {
                 }
                 return;
             }
-            for message in 0..8 {
-                if message > 0 {
-                    talk.expect("RSET");
-                }
-                talk.expect("MAIL");
-                talk.expect("RCPT");
-                talk.bdat();
-            }
+            talk.window(8);
             // Now there is room for two more.
             talk.say("250 ok\n250 ok\n250 first");
             while !is_refused.load(Ordering::SeqCst) {
@@ -142,14 +121,7 @@ fn a_421_makes_what_is_behind_it_due_again() {
     let server = Server::new(|talk, number| {
         talk.greet("PIPELINING, CHUNKING");
         let count = if number == 0 { 3 } else { 2 };
-        for message in 0..count {
-            if message > 0 {
-                talk.expect("RSET");
-            }
-            talk.expect("MAIL");
-            talk.expect("RCPT");
-            talk.bdat();
-        }
+        talk.window(count);
         if number == 0 {
             talk.say("250 ok\n421 4.3.2 going down");
             return talk.close();
@@ -169,14 +141,7 @@ fn what_a_dying_session_leaves_in_doubt_is_bounded_and_told() {
         if number > 0 {
             return drop(talk.hear_to_the_end());
         }
-        for message in 0..3 {
-            if message > 0 {
-                talk.expect("RSET");
-            }
-            talk.expect("MAIL");
-            talk.expect("RCPT");
-            talk.bdat();
-        }
+        talk.window(3);
         talk.say("250 ok\n250 ok\n250 first");
         talk.reset();
     });

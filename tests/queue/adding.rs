@@ -148,6 +148,9 @@ fn not_before_its_time() {
     for bad in [
         &["--at", "noon"][..],
         &["--in", "soon"],
+        &["--in", "-5m"],
+        &["--in", "9999999d"],
+        &["--queue", "--key", ""],
         &["--at", "09:00", "--in", "1h"],
         &["--expires", "1h"],
         &["--key", "x"],
@@ -177,21 +180,32 @@ fn a_key_is_taken_once() {
     let with_key = message(&url, "a@y.example", &["--queue", "--key", "invoice 7", "-v", "--format", "json"]);
     let first = sandbox.run(&with_key).exits(0).says("queued as ");
     let name = only(&sandbox);
-    let again = sandbox.run(&with_key).exits(0).says(&format!("queued before, as {name}"));
-    assert_eq!(first.records()[0]["remote_id"], again.records()[0]["remote_id"]);
+    let before = format!("a message with this key was queued before as {name}; this one was not added");
+    let again = sandbox.run(&with_key).exits(0).says(&before);
+    for same in ["remote_id", "message_id", "state"] {
+        assert_eq!(first.records()[0][same], again.records()[0][same]);
+    }
+    // Who gets nothing is told so in any case.
+    let others = ["--queue", "--key", "invoice 7", "--format", "json"];
+    let run =
+        sandbox.run(&message(&url, "a@y.example, b@y.example", &others)).exits(0).says(&before).says("b@y.example");
+    let states: Vec<String> = run.records().iter().map(|record| text(&record["state"])).collect();
+    assert_eq!(states, ["queued", "skipped"]);
+    assert!(text(&run.records()[1]["error"]).contains(&name), "{run:#?}");
+    sandbox.run(&message(&url, "a@y.example", &others[..3])).exits(0).silently();
     sandbox.run(&["queue", "run"]).exits(0);
     // It is known beyond the end of its message.
-    sandbox.run(&with_key).exits(0).says("queued before");
+    sandbox.run(&with_key).exits(0).says(&before);
     sandbox.run(&["queue", "run"]).exits(0);
     assert_eq!(sink.count(), 1);
     // And beyond its removal: who adds it again may have been told of nothing.
     sandbox.run(&["queue", "purge", "--done", "--yes"]).exits(0);
-    sandbox.run(&with_key).exits(0).says(&format!("queued before, as {name}"));
+    sandbox.run(&with_key).exits(0).says(&before);
     assert!(list(&sandbox, &["--all"]).is_empty());
     // With a return path for each there is a message for each.
     let many = message(&url, "b@y.example, c@y.example", &["--queue", "--verp", "--key", "list", "-v"]);
-    assert_eq!(sandbox.run(&many).exits(0).stderr.lines().count(), 2);
-    sandbox.run(&many).exits(0).says("queued before");
+    assert_eq!(sandbox.run(&many).exits(0).stderr.matches("queued as").count(), 2);
+    sandbox.run(&many).exits(0).says("was queued before");
     assert_eq!(list(&sandbox, &[]).len(), 2);
 }
 
@@ -201,7 +215,7 @@ fn what_cannot_be_sent_now_is_kept_for_whom_it_could_not() {
     let later = ["--queue-on-failure", "--format", "json"];
     let run = sandbox.run(&message(NOWHERE, "a@y.example", &later)).exits(0).says("queued as ");
     assert_eq!(run.records()[0]["state"], "queued");
-    sandbox.run(&["queue", "purge", "-y"]).exits(0);
+    sandbox.run(&["queue", "purge", "--waiting", "-y"]).exits(0);
     let sink = Sink::with("PIPELINING", |moment| match &moment.heard {
         Heard::Rcpt("late@y.example", _) if moment.connection == 0 => Act::Say("451 4.7.1 greylisted".to_owned()),
         Heard::Rcpt("never@y.example", _) => Act::Say("550 5.1.1 unknown".to_owned()),
@@ -360,7 +374,8 @@ fn a_full_disk_keeps_what_is_there() {
     };
     end.exits(74);
     assert!((1..20).contains(&safe), "{safe}");
-    // There is room for nothing, but what was told to be safe is.
+    // There is room for nothing, but what was told to be safe is; and what has ended can go.
+    sandbox.run(&["queue", "purge", "--held", "--done", "-y"]).exits(0);
     disk.grow("8m");
     assert_eq!(list(&sandbox, &[]).len(), safe);
     sandbox.run(&["queue", "run"]).exits(0);

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use super::{add, end, list, message, sandbox, show, signal, start, text, until};
+use super::{add, database, end, list, message, sandbox, show, signal, start, text, until};
 use crate::support::{
     Dice, Sandbox,
     sink::{Act, Heard, Sink},
@@ -133,13 +133,16 @@ fn a_worker_that_sleeps() {
         }
     });
     add_many(&sandbox, &sink.url(), MESSAGES, &[]);
-    let sleeper = start(&sandbox, &["worker", "--lease", "1s"]);
+    let sleeper = start(&sandbox, &["worker", "--lease", "10s"]);
     until("its first messages", || heard.load(Ordering::SeqCst) >= 3);
     signal(&sleeper, Signal::STOP);
     asleep.store(true, Ordering::SeqCst);
-    thread::sleep(Duration::from_millis(1_500));
+    // Its lease has run out.
+    database(&sandbox)
+        .execute("UPDATE job SET lease = lease - 10000 WHERE state = 1", [])
+        .expect("a table of messages");
     // Another one takes up what it had.
-    let other = start(&sandbox, &["worker", "--lease", "1s"]);
+    let other = start(&sandbox, &["worker", "--lease", "10s"]);
     until("the others", || list(&sandbox, &[]).iter().all(|one| one["status"] == "held"));
     signal(&sleeper, Signal::CONT);
     thread::sleep(Duration::from_millis(500));

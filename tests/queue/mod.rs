@@ -6,6 +6,7 @@ mod broker;
 mod deciding;
 mod draining;
 mod jobs;
+mod rabbitmq;
 mod trouble;
 
 use std::{
@@ -90,9 +91,9 @@ fn end(worker: Child) {
 /// Waits until this is so, for a minute at most.
 #[track_caller]
 fn until(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
+    let begin = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} does not happen");
+        assert!(begin.elapsed() < Duration::from_secs(60), "{what} does not happen");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -70,6 +70,7 @@ fn no_queue_at_all() {
     // Of another program.
     fs::remove_file(&path).expect("it is there");
     database(&sandbox).execute_batch("PRAGMA application_id = 7; CREATE TABLE t (x)").expect("a database");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
     all_end(&sandbox, 65, "queue.sqlite");
 }
 

@@ -7,7 +7,7 @@ impl SmallDisk {
     pub fn mount(size: usize) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}k"), "tmpfs"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}k,mode=700"), "tmpfs"]).arg(folder.path());
         let is_mounted = mount.output().is_ok_and(|output| output.status.success());
         if !super::real::is_here("a full disk (mounting one needs root)", is_mounted) {
             return None;

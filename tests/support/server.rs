@@ -396,4 +396,17 @@ impl Talk {
         self.say("250 2.0.0 Ok: queued as 4F2");
         message
     }
+
+    /// Hears a window of so many messages with BDAT, one recipient each, and answers nothing.
+    #[track_caller]
+    pub fn window(&mut self, messages: usize) {
+        for message in 0..messages {
+            if message > 0 {
+                self.expect("RSET");
+            }
+            self.expect("MAIL");
+            self.expect("RCPT");
+            self.bdat();
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! What a batch would do, before it does it: bad rows, sums, and the question at a terminal.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use crate::{
     cli::{CliError, Exit, send::compose::parts, ui},
     config::Profile,
@@ -80,24 +78,15 @@ impl Overview<'_> {
     /// # Errors
     /// If the terminal cannot be read.
     pub fn is_agreed(&self, is_quiet: bool) -> Result<bool, CliError> {
-        if is_quiet || self.plan.messages == 0 || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        if is_quiet || self.plan.messages == 0 || !ui::can_ask() {
             return Ok(true);
         }
         ui::tell(self.text().trim_end());
-        let mut out = io::stderr();
-        // Who does not see the question will not answer it.
         let messages = count(self.plan.messages, "message");
-        let question = match self.is_kept {
+        ui::is_agreed(&match self.is_kept {
             true => format!("Put {messages} into the queue?"),
             false => format!("Send {messages} now?"),
-        };
-        let _ = write!(out, "{question} [y/N] ").and_then(|()| out.flush());
-        let mut answer = String::new();
-        io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .map_err(|error| CliError::new(Exit::Io, "the terminal cannot be read").source(error))?;
-        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+        })
     }
 }
 

@@ -1,7 +1,5 @@
 //! `mailsend queue retry`, `hold`, `release`, `remove` and `purge`: what people decide.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use clap::Args;
 
 use super::{looking::now, own};
@@ -58,6 +56,10 @@ pub struct RemoveArgs {
 /// Which kinds, and whether that is meant.
 #[derive(Debug, Args)]
 pub struct PurgeArgs {
+    /// Those that wait
+    #[arg(long)]
+    waiting: bool,
+
     /// Those that have ended
     #[arg(long)]
     done: bool,
@@ -88,45 +90,55 @@ pub(super) fn release(args: &ReleaseArgs) -> Result<Exit, CliError> {
 }
 
 pub(super) fn remove(args: &RemoveArgs) -> Result<Exit, CliError> {
-    let states = [Status::Waiting, Status::Held];
-    if args.which.all {
-        let context = args.which.common.context()?;
-        let (_, mut store) = own(&context)?;
-        let stats = store.stats(now())?;
-        let question = format!("Remove {} that wait and {} that are held?", stats.waiting, stats.held);
-        if !is_meant(&question, args.yes, stats.waiting + stats.held)? {
-            return Ok(Exit::Success);
-        }
+    match args.which.all {
+        true => remove_kinds(&[Status::Waiting, Status::Held], args.yes, &args.which.common),
+        false => decide(&args.which, &[], "removed", Store::remove),
     }
-    decide(&args.which, &states, "removed", Store::remove)
 }
 
 pub(super) fn purge(args: &PurgeArgs) -> Result<Exit, CliError> {
-    let context = args.common.context()?;
+    let kinds = [(Status::Waiting, args.waiting), (Status::Held, args.held), (Status::Done, args.done)];
+    let kinds: Vec<Status> = kinds.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(kind, _)| kind).collect();
+    if kinds.is_empty() {
+        return Err(CliError::usage("queue purge: which messages?")
+            .hint("say it, one or several: --done, --held, --waiting")
+            .hint("see: mailsend queue stats"));
+    }
+    remove_kinds(&kinds, args.yes, &args.common)
+}
+
+/// Removes all that stand so, if that is meant.
+fn remove_kinds(kinds: &[Status], is_sure: bool, common: &CommonArgs) -> Result<Exit, CliError> {
+    let context = common.context()?;
     let (_, mut store) = own(&context)?;
     let stats = store.stats(now())?;
-    let is_all = !args.done && !args.held;
-    let kinds = [
-        (Status::Waiting, is_all, stats.waiting, "that wait"),
-        (Status::Held, is_all || args.held, stats.held, "that are held"),
-        (Status::Done, is_all || args.done, stats.done, "that have ended"),
-    ];
-    let kinds: Vec<_> = kinds.into_iter().filter(|(_, is_wanted, ..)| *is_wanted).collect();
-    let words: Vec<String> = kinds.iter().map(|(_, _, count, words)| format!("{count} {words}")).collect();
-    let count = kinds.iter().map(|(_, _, count, _)| count).sum();
-    if !is_meant(&format!("Remove {}?", words.join(", ")), args.yes, count)? {
+    let counts = kinds.iter().map(|kind| match kind {
+        Status::Waiting => (stats.waiting, "that wait"),
+        Status::Leased => (stats.leased, "that are leased"),
+        Status::Held => (stats.held, "that are held"),
+        Status::Done => (stats.done, "that have ended"),
+    });
+    let words: Vec<String> = counts.clone().map(|(count, words)| format!("{count} {words}")).collect();
+    let is_any = counts.map(|(count, _)| count).sum::<u64>() > 0;
+    if is_any && !is_sure && !is_meant(&format!("Remove {}?", words.join(", ")))? {
+        ui::tell("nothing was removed");
         return Ok(Exit::Success);
     }
     let mut removed = 0;
-    for (status, ..) in kinds {
-        removed += store.purge(status)?;
+    for kind in kinds {
+        removed += store.purge(*kind).map_err(|error| match error {
+            QueueError::Full(_) => CliError::new(Exit::Io, error.to_string())
+                .hint("removing needs a little room, too: free 1 MB on that disk by other means, then do it again"),
+            error => error.into(),
+        })?;
     }
     store.sync()?;
     tell(&context, &format!("removed {removed}"));
     Ok(Exit::Success)
 }
 
-/// Does it to every message that is meant; what cannot be done to one is told, and does not stop the others.
+/// Does it to every message that is meant, if all names are known; what cannot be done to one is told, and does not stop
+/// the others. `states` are those of all.
 fn decide(
     args: &NamesArgs,
     states: &[Status],
@@ -135,9 +147,15 @@ fn decide(
 ) -> Result<Exit, CliError> {
     let context = args.common.context()?;
     let (_, mut store) = own(&context)?;
-    let mut names = args.names.clone();
+    let mut names = Vec::new();
     if args.all {
         store.list(states, &mut |outline| names.push(outline.name.clone()))?;
+    }
+    for name in &args.names {
+        let name = store.show(name)?.outline.name;
+        if !names.contains(&name) {
+            names.push(name);
+        }
     }
     let mut exit = Exit::Success;
     for name in &names {
@@ -166,30 +184,15 @@ fn decide(
     Ok(exit)
 }
 
-/// Asks, unless that is answered already.
+/// Asks.
 ///
 /// # Errors
 /// If nobody is there who could answer.
-fn is_meant(question: &str, is_sure: bool, count: u64) -> Result<bool, CliError> {
-    if is_sure || count == 0 {
-        return Ok(true);
-    }
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+fn is_meant(question: &str) -> Result<bool, CliError> {
+    if !ui::can_ask() {
         return Err(CliError::usage("nobody is at the terminal to say whether that is meant").hint("say it: --yes"));
     }
-    let mut out = io::stderr();
-    // Who does not see the question will not answer it.
-    let _ = write!(out, "{question} [y/N] ").and_then(|()| out.flush());
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| CliError::new(Exit::Io, "the terminal cannot be read").source(error))?;
-    let is_meant = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
-    if !is_meant {
-        ui::tell("nothing was removed");
-    }
-    Ok(is_meant)
+    ui::is_agreed(question)
 }
 
 fn tell(context: &Context, line: &str) {

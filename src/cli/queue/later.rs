@@ -32,12 +32,12 @@ pub struct LaterArgs {
     #[arg(long, value_name = "TIME", conflicts_with = "delay")]
     pub at: Option<String>,
 
-    /// Into the queue, to be sent after this time: 30m, 2h, 3d
-    #[arg(long = "in", value_name = "TIME")]
+    /// Into the queue, to be sent after this time: 30m, 1h30m, 3d
+    #[arg(long = "in", value_name = "TIME", allow_hyphen_values = true)]
     pub delay: Option<String>,
 
     /// Give up what nobody has accepted after this time (queue.lifetime)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub expires: Option<String>,
 }
 
@@ -100,8 +100,10 @@ impl LaterArgs {
     pub(in crate::cli) fn terms(&self, queue: &QueueTable, now: &Zoned, is_quiet: bool) -> Result<Terms, CliError> {
         let moment = now.timestamp();
         let later = |option: &str, text: &str| {
-            let time = parse_duration(text).map_err(|what| CliError::usage(format!("{option}: {what}")))?;
-            Ok::<_, CliError>(time)
+            parse_duration(text).map_err(|what| {
+                let error = CliError::usage(format!("{option}: {what}"));
+                if option == "--in" { error.hint("or name the moment: --at '2027-06-01 09:00'") } else { error }
+            })
         };
         let due = match (&self.at, &self.delay) {
             (Some(text), _) => Some(moment::parse(text, now).map_err(|what| CliError::usage(format!("--at: {what}")))?),
@@ -218,6 +220,8 @@ mod tests {
             LaterArgs { expires: text("0"), ..LaterArgs::default() },
             LaterArgs { at: text("noon"), ..LaterArgs::default() },
             LaterArgs { delay: text("1 week"), ..LaterArgs::default() },
+            LaterArgs { delay: text("-5m"), ..LaterArgs::default() },
+            LaterArgs { delay: text("9999999d"), ..LaterArgs::default() },
         ] {
             assert!(terms(&bad).is_err(), "{bad:?}");
         }

@@ -141,6 +141,7 @@ pub(super) fn stats(args: &StatsArgs) -> Result<Exit, CliError> {
                 ("leased", stats.leased.to_string()),
                 ("held", stats.held.to_string()),
                 ("done", stats.done.to_string()),
+                ("failed", stats.failed.to_string()),
                 ("octets", stats.octets.to_string()),
             ];
             lines.extend(stats.oldest_due.map(|time| ("due since", span(time))));
@@ -188,9 +189,10 @@ fn row(outline: &Outline, now: Time) -> String {
         0 | 1 => String::new(),
         many => format!(" +{}", many - 1),
     };
+    let failed = if outline.failed > 0 { format!(", {} failed", outline.failed) } else { String::new() };
     let why = outline.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     let line = format!(
-        "{name:<10}  {:<7}  {:>4}  {due:<4}  {:>7}  {} > {}{more}{why}",
+        "{name:<10}  {:<7}  {:>4}  {due:<4}  {:>7}  {} > {}{more}{failed}{why}",
         outline.status.as_str(),
         span(now - outline.added),
         size(outline.size),
@@ -278,27 +280,9 @@ fn size(octets: u64) -> String {
     }
 }
 
-/// As JSON in one line, moments as in records.
+/// As JSON in one line.
 fn json(what: &impl Serialize) -> Value {
-    let mut value = serde_json::to_value(what).unwrap_or_default();
-    tell_times(&mut value);
-    value
-}
-
-/// Milliseconds since 1970 become moments that people can read, too.
-fn tell_times(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match (name.as_str(), value.as_i64().and_then(|time| Timestamp::from_millisecond(time).ok())) {
-                    ("added" | "due" | "expires" | "time", Some(time)) => *value = format!("{time:.3}").into(),
-                    _ => tell_times(value),
-                }
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(tell_times),
-        _ => {}
-    }
+    serde_json::to_value(what).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -318,6 +302,7 @@ mod tests {
             sender: None,
             recipients: 3,
             open: 2,
+            failed: 0,
             first_recipient: "b@x.example".to_owned(),
             message_id: "<m@x>".to_owned(),
             why: Some("450 \u{1b}[2Jlater".to_owned()),
@@ -332,6 +317,8 @@ mod tests {
             Outline { status: Status::Held, sender: Some("a@x".to_owned()), recipients: 1, why: None, ..outline() };
         assert_eq!(row(&held, 900_000), "0123456789  held       0s  -         12k  a@x > b@x.example");
         assert!(row(&outline(), 1_300_000).contains("  now  "));
+        let failed = Outline { status: Status::Done, failed: 2, ..outline() };
+        assert!(row(&failed, 1_300_000).ends_with(" > b@x.example +2, 2 failed: 450 \u{FFFD}[2Jlater"));
     }
 
     #[test]

@@ -316,7 +316,7 @@ fn session_trouble(outcome: &Outcome) -> Option<&Trouble> {
 }
 
 /// Some names, and how many more.
-fn shorten(names: &[String]) -> String {
+pub(super) fn shorten(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = names.len().saturating_sub(SHOWN);
     let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");

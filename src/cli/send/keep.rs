@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use jiff::Zoned;
 
-use super::{SendArgs, compose::Letter, deliver::envelopes, no_server};
+use super::{
+    SendArgs,
+    compose::Letter,
+    deliver::{envelopes, shorten},
+    no_server,
+};
 use crate::{
     cli::{
         CliError, Exit,
@@ -14,7 +19,7 @@ use crate::{
     },
     config::Profile,
     ledger::Record,
-    mail::{Envelope, Outcome, Route},
+    mail::{Envelope, Outcome, Route, clean},
     message::Stamp,
     queue::{Added, Job, Place},
     report::{Records, is_attended},
@@ -106,10 +111,19 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
     };
     let run = Stamp::now().mark();
     for (envelope, (name, first)) in envelopes.iter().zip(&added) {
+        let message_id = first.as_ref().map_or(&letter.message_id, |first| &first.message_id);
+        let mut without = Vec::new();
         for recipient in envelope.to() {
-            let outcome = Outcome::queued(recipient.clone(), name);
+            let outcome = match first {
+                Some(first) if !first.is_for(recipient) => {
+                    without.push(recipient.to_string());
+                    let why = format!("a message with this key was queued before as {name}, and not for them");
+                    Outcome::skipped(recipient.clone(), why)
+                }
+                _ => Outcome::queued(recipient.clone(), name),
+            };
             if let Some(records) = &mut records {
-                let (message_id, from) = (letter.message_id.as_str(), envelope.from());
+                let from = envelope.from();
                 records.write(&Record {
                     run: &run,
                     row: None,
@@ -122,11 +136,11 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
                 });
             }
         }
-        if !context.is_quiet && (is_attended() || context.is_verbose) {
-            ui::tell(&match first {
-                None => format!("queued as {name}"),
-                Some(_) => format!("queued before, as {name}"),
-            });
+        let before = || format!("a message with this key was queued before as {name}; this one was not added");
+        if !without.is_empty() && !context.is_quiet {
+            ui::tell(&clean(&format!("{}, and nothing goes to {}", before(), shorten(&without))));
+        } else if !context.is_quiet && (is_attended() || context.is_verbose) {
+            ui::tell(&if first.is_none() { format!("queued as {name}") } else { before() });
         }
     }
     keeping.see_off(profile, args, context);

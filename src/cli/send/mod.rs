@@ -141,12 +141,13 @@ fn check_queue(args: &SendArgs) -> Result<(), CliError> {
             return Err(CliError::usage(format!("{option} is for messages in the queue")).hint("add --queue"));
         }
     }
-    match args.key.as_deref() {
-        Some(key) if key.trim().is_empty() || key.len() > MAX_KEY || key.chars().any(char::is_control) => {
-            Err(CliError::usage(format!("--key: a text of up to {MAX_KEY} octets is wanted")))
-        }
-        _ => Ok(()),
-    }
+    let what = match args.key.as_deref() {
+        Some(key) if key.trim().is_empty() => "it is empty, and every message would be the same".to_owned(),
+        Some(key) if key.len() > MAX_KEY => format!("it has {} octets, and {MAX_KEY} are possible", key.len()),
+        Some(key) if key.chars().any(char::is_control) => "it has a control character in it".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(CliError::usage(format!("--key: {what}")).hint("name what is to be sent once: --key invoice-4711"))
 }
 
 /// Sends the message of `profile check --send`, and says what became of it.

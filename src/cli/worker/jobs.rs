@@ -22,7 +22,9 @@ use crate::{
     config::{Profile, nearest, profile_names, resolve_queue},
     feed::{Facts, dress},
     mail::{Address, Entry, Envelope, Mailbox, clean, parse_list},
-    message::{Attachment, AttachmentSpec, ComposeError, Draft, Field, Input, Stamp, compose, date_of, message_id},
+    message::{
+        Attachment, AttachmentSpec, ComposeError, Draft, Field, Input, Stamp, compose, date_of, id_domain, message_id,
+    },
     queue::{Expiry, Foreign, ForeignFile, ForeignSource, Job, Place, Time},
     template::{self, Data, Names, Template, TemplateError},
 };
@@ -203,7 +205,8 @@ impl Jobs {
         if let Some(name) = &foreign.template {
             self.use_template(settled, name, foreign.data, &mut draft)?;
         }
-        draft.message_id.get_or_insert_with(|| facts.message_id.clone());
+        let own_id = || format!("<{}@{}>", facts.mark, id_domain(draft.from.address.domain()));
+        draft.message_id = draft.message_id.take().or_else(|| Some(own_id()));
         if let Ok(published) = Timestamp::from_millisecond(facts.published) {
             draft.date.get_or_insert_with(|| date_of(published.as_second()));
         }

@@ -100,11 +100,15 @@ impl Presenter {
                 }
             }
             QueueTold::Recovered(free, unknown) => {
+                let messages = |count| if count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
                 if unknown > 0 {
-                    self.line(format!("{unknown} messages of dead workers are in doubt: mailsend queue list"));
+                    self.line(format!(
+                        "in doubt, since their worker is dead: {}; see mailsend queue list",
+                        messages(unknown)
+                    ));
                 }
                 if self.is_verbose && free > 0 {
-                    self.line(format!("{free} messages of dead workers are free again"));
+                    self.line(format!("free again, since their worker is dead: {}", messages(free)));
                 }
             }
             QueueTold::Failing(error) => self.line(format!("the queue cannot be used now: {error}")),

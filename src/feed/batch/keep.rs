@@ -16,7 +16,7 @@ use super::{
 use crate::{
     feed::recipe::{Letters, Recipe},
     ledger::{Ledger, Record},
-    mail::{Address, DsnRequest, Outcome, Route, State, Stop},
+    mail::{Address, DsnRequest, Envelope, Outcome, Route, State, Stop},
     queue::{Added, Inlet, Job, QueueError},
     smtp::changed,
 };
@@ -77,7 +77,7 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
                 },
             }
         }
-        if matches!(self.verdict.end, None | Some(End::Stopped)) {
+        while matches!(self.verdict.end, None | Some(End::Stopped)) && !self.jobs.is_empty() {
             self.add().await;
         }
         self.inlet.close().await;
@@ -176,10 +176,16 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
     }
 
     fn added(&mut self, rows: &[u64], jobs: &[Job], added: &[Added]) {
-        for ((row, job), (name, _)) in rows.iter().zip(jobs).zip(added) {
+        for ((row, job), (name, first)) in rows.iter().zip(jobs).zip(added) {
             for recipient in job.envelope.to() {
-                let outcome = Outcome::queued(recipient.clone(), name);
-                self.settle(*row, &job.message_id, job.envelope.from(), &outcome);
+                match first {
+                    Some(first) if !first.is_for(recipient) => self.jobs.push((*row, alone(job, recipient))),
+                    _ => {
+                        let message_id = first.as_ref().map_or(&job.message_id, |first| &first.message_id);
+                        let outcome = Outcome::queued(recipient.clone(), name);
+                        self.settle(*row, message_id, job.envelope.from(), &outcome);
+                    }
+                }
             }
         }
         self.write();
@@ -219,13 +225,24 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
     }
 }
 
+/// For a recipient of a row that an earlier run has kept for others of it.
+fn alone(job: &Job, recipient: &Address) -> Job {
+    let from = job.envelope.from().cloned();
+    Job {
+        // There is one.
+        envelope: Envelope::new(from, vec![recipient.clone()]).unwrap_or_else(|_| job.envelope.clone()),
+        key: job.key.as_ref().map(|key| format!("{key} {recipient}")),
+        ..job.clone()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         feed::{ReturnPath, Values, recipe::Letter},
         ledger::{self, Facts},
-        mail::{Content, Envelope, Mailbox, Piece, Source},
+        mail::{Content, Mailbox, Piece, Source},
         queue::{Place, Status, Store},
         rows::Layout,
     };
@@ -236,7 +253,11 @@ mod tests {
     }
 
     fn letters(row: u64, content: Content) -> Made {
-        let envelope = Envelope::new(None, vec![address(&format!("p{row}@y.example"))]).unwrap();
+        letters_to(row, &[&format!("p{row}@y.example")], content)
+    }
+
+    fn letters_to(row: u64, to: &[&str], content: Content) -> Made {
+        let envelope = Envelope::new(None, to.iter().map(|to| address(to)).collect()).unwrap();
         let ticket = Ticket { row, position: None, attempts: 0, first: None, open: None, has_turn: false };
         let letters = Letters { message_id: format!("<{row}@x>"), all: vec![Letter { envelope, content }] };
         Made::Letters(ticket, letters, Vec::new())
@@ -306,6 +327,26 @@ mod tests {
         assert_eq!(count, 3);
         let past = ledger::past(&path, &Facts::default(), false).unwrap();
         assert_eq!(past.of(2, &address("p2@y.example")), Some(State::Queued));
+    }
+
+    /// The ledger has lost that one was excluded, and the queue knows the row without them.
+    #[tokio::test]
+    async fn whoever_an_earlier_run_left_out_is_added() {
+        let folder = tempfile::tempdir().unwrap();
+        keep(folder.path(), vec![letters(1, bytes())], 1).await;
+        let path = folder.path().join("run.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let begin = text.lines().next().unwrap().to_owned() + "\n";
+        let all = ["p1@y.example", "late@y.example", "later@y.example"];
+        for _ in 0..2 {
+            std::fs::write(&path, &begin).unwrap();
+            let (verdict, queued, _) = keep(folder.path(), vec![letters_to(1, &all, bytes())], 1).await;
+            assert_eq!((queued, verdict.has_more), (vec![1, 1, 1], false));
+            let mut kept = Vec::new();
+            let mut store = Store::open(&folder.path().join("queue.sqlite")).unwrap();
+            store.list(&Status::ALL, &mut |one| kept.push((one.first_recipient.clone(), one.recipients))).unwrap();
+            assert_eq!(kept, all.map(|to| (to.to_owned(), 1)));
+        }
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Which rows and recipients are sent to: selection, duplicates, exclusions, and what an earlier run has left.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use ring::digest::{Context, SHA256};
 use serde_json::Value;
@@ -81,17 +81,17 @@ struct Mark {
 impl Fate {
     /// The outcome of a recipient that is not sent to; none for one that is, or was.
     pub fn outcome(self, recipient: Address) -> Option<Outcome> {
-        let (state, why) = match self {
-            Fate::Send | Fate::Done(_) => return None,
-            Fate::Unknown => (State::Unknown, "an earlier run was broken off".to_owned()),
-            Fate::Excluded => (State::Skipped, "on the exclusion list".to_owned()),
-            Fate::Same(first) => (State::Skipped, format!("the same as row {first}")),
-            Fate::Duplicate(first) => (State::Skipped, format!("the same address as in row {first}")),
-        };
-        let stage = if state == State::Unknown { Stage::Final } else { Stage::Compose };
-        let trouble = Some(Trouble::new(stage, Cause::Stopped, why));
-        let elapsed = Duration::ZERO;
-        Some(Outcome { recipient, state, stage, reply: None, trouble, remote_id: None, dsn: None, elapsed })
+        match self {
+            Fate::Send | Fate::Done(_) => None,
+            Fate::Unknown => {
+                let trouble = Some(Trouble::new(Stage::Final, Cause::Stopped, "an earlier run was broken off"));
+                let skipped = Outcome::skipped(recipient, "");
+                Some(Outcome { state: State::Unknown, stage: Stage::Final, trouble, ..skipped })
+            }
+            Fate::Excluded => Some(Outcome::skipped(recipient, "on the exclusion list")),
+            Fate::Same(first) => Some(Outcome::skipped(recipient, format!("the same as row {first}"))),
+            Fate::Duplicate(first) => Some(Outcome::skipped(recipient, format!("the same address as in row {first}"))),
+        }
     }
 }
 

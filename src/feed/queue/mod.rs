@@ -61,8 +61,8 @@ impl fmt::Debug for Maker {
 /// What is known of a job of another program, beside what it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The Message-ID, where the job names none: of the same delivery always the same.
-    pub message_id: String,
+    /// What stands left of the @ in the Message-ID, where the job names none: of the same delivery always the same.
+    pub mark: String,
     /// When it was published, in milliseconds since 1970; when it was taken, if its publisher does not say so.
     pub published: i64,
 }

@@ -1,19 +1,23 @@
 //! What people decide. It is written when it returns, and synced by [`Store::sync`] at the latest.
 
+use std::fs;
+
 use rusqlite::Transaction;
 
 use super::{
     Durability, Fault, QueueError, Store, Time,
     looking::{Found, find},
-    now, run,
+    now, run, schema,
     settling::{Rest, free, hold, reopen},
 };
 use crate::queue::Status;
 
 /// So many are removed in one transaction: others want to write, too.
-const MANY: usize = 500;
+const MANY: i64 = 500;
 /// Pages that are given back to the disk at a time.
 const PAGES: i64 = 4096;
+/// More than there are.
+const ALL: i64 = i32::MAX as i64;
 
 pub(super) const DONE_BEFORE: &str =
     "SELECT id, name, is_file FROM job WHERE state = 3 AND finished < ?1 ORDER BY finished LIMIT ?2";
@@ -38,7 +42,7 @@ impl Store {
         })
     }
 
-    /// Makes a held message due now. With `is_unknown_too` also recipients of whom nobody knows whether they have it get
+    /// Makes a held message due now, or when somebody meant it to be. With `is_unknown_too` also recipients of whom nobody knows whether they have it get
     /// it: perhaps twice. One that has expired meanwhile lives as long again as it was meant to. Returns its name.
     ///
     /// # Errors
@@ -58,7 +62,9 @@ impl Store {
                 return Err(QueueError::OnlyUnknown(found.name.clone()).into());
             }
             free(transaction, found.id)?;
-            due_at_once(transaction, found.id, now)?;
+            // A moment that somebody has named does not move with the clock, nor by being held.
+            let due = "UPDATE job SET due = ?1, since = ?1 WHERE id = ?2 AND (since IS NOT NULL OR due <= ?1)";
+            run(transaction, due, (now, found.id))?;
             Ok(live_again(transaction, found.id, now)?)
         })
     }
@@ -85,7 +91,7 @@ impl Store {
     }
 
     /// Removes all messages in this state; none, if it is [`Status::Leased`]. Their keys stay known until they are
-    /// forgotten. Returns how many.
+    /// forgotten. Also on a full disk. Returns how many.
     ///
     /// # Errors
     /// Of the database.
@@ -94,15 +100,37 @@ impl Store {
             return Ok(0);
         }
         let (mut count, now) = (0, now());
+        let of_state = "SELECT id, name, is_file FROM job WHERE state = ?1 LIMIT ?2";
         loop {
-            let of_state = "SELECT id, name, is_file FROM job WHERE state = ?1 LIMIT ?2";
-            let removed =
-                self.delete_many(of_state, status as i64, MANY, |transaction, id| remember(transaction, id, now))?;
+            let removed = match self.delete_many(of_state, status as i64, MANY, Some(now), false) {
+                Err(QueueError::Full(_)) => self.make_room(|store| {
+                    // All in one go: the less is left the less is written.
+                    store.delete_many(of_state, status as i64, ALL, Some(now), true)
+                })?,
+                removed => removed?,
+            };
             count += removed;
-            if removed < MANY as u64 {
+            if removed == 0 {
+                while self.give_back()? {}
                 return Ok(count);
             }
         }
+    }
+
+    /// Removes something where the disk is full, with the room that is kept for the log of that.
+    fn make_room(&mut self, remove: impl FnOnce(&mut Self) -> Result<u64, QueueError>) -> Result<u64, QueueError> {
+        // What is not there was taken before.
+        let _ = fs::remove_file(self.file(schema::ROOM));
+        // Pages that are free in the end are not written, unless memory is spared meanwhile.
+        let _ = self.connection.pragma_update(None, "cache_spill", false);
+        let removed = remove(self);
+        let _ = self.connection.pragma_update(None, "cache_spill", true);
+        if removed.is_ok() {
+            // If the log finds no room in the database, it goes another time.
+            let _ = self.sync().and_then(|()| self.shorten());
+            schema::reserve(&self.folder);
+        }
+        removed
     }
 
     /// Removes up to `most` messages that were done before this moment, and gives room back to the disk. Their names and
@@ -111,25 +139,25 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub fn forget(&mut self, before: Time, most: usize) -> Result<u64, QueueError> {
-        let count = self.delete_many(DONE_BEFORE, before, most, |_, _| Ok(()))?;
+        let count = self.delete_many(DONE_BEFORE, before, most as i64, None, false)?;
         self.write(Durability::Written, |transaction| Ok(run(transaction, REMOVED_BEFORE, (before, most as i64))?))?;
+        self.give_back()?;
+        Ok(count)
+    }
+
+    /// Gives pages that are free back to the disk, if they are many. Tells whether they were.
+    fn give_back(&mut self) -> Result<bool, QueueError> {
         let number = |sql: &str| {
             let number = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
             number.map_err(|error| super::error(&self.path, &error))
         };
         // Half of the file is no waste: messages come and go.
         let free = number("PRAGMA freelist_count")?;
-        if free > PAGES && free > number("PRAGMA page_count")? / 2 {
-            let vacuum = format!("PRAGMA incremental_vacuum({PAGES})");
-            self.write(Durability::Written, |transaction| {
-                // Each row is a page.
-                let mut vacuum = transaction.prepare_cached(&vacuum)?;
-                let mut pages = vacuum.query([])?;
-                while pages.next()?.is_some() {}
-                Ok(())
-            })?;
+        let are_many = free > PAGES && free > number("PRAGMA page_count")? / 2;
+        if are_many {
+            self.write(Durability::Written, |transaction| Ok(vacuum(transaction, PAGES)?))?;
         }
-        Ok(count)
+        Ok(are_many)
     }
 
     /// Changes the message of this name, or the only one whose name begins so, where it stands in one of these states.
@@ -151,21 +179,28 @@ impl Store {
         })
     }
 
-    /// Removes up to `most` messages that this finds with this bound, each after something else.
+    /// Removes up to `most` messages that this finds with this bound. With a time their keys stay known;
+    /// on a full disk what they leave free goes at once.
     fn delete_many(
         &mut self,
         sql: &str,
         bound: i64,
-        most: usize,
-        first: impl Fn(&Transaction<'_>, i64) -> rusqlite::Result<()>,
+        most: i64,
+        remembered: Option<Time>,
+        is_full: bool,
     ) -> Result<u64, QueueError> {
         let (count, files) = self.write(Durability::Written, |transaction| {
             let mut found = transaction.prepare_cached(sql)?;
-            let found = found.query_map((bound, most as i64), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let found = found.query_map((bound, most), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let found = found.collect::<rusqlite::Result<Vec<(i64, String, bool)>>>()?;
             for (id, ..) in &found {
-                first(transaction, *id)?;
+                if let Some(now) = remembered {
+                    remember(transaction, *id, now)?;
+                }
                 delete(transaction, *id)?;
+            }
+            if is_full {
+                vacuum(transaction, ALL)?;
             }
             let files = found.iter().filter(|(_, _, is_file)| *is_file).map(|(_, name, _)| name.clone());
             Ok((found.len() as u64, files.collect::<Vec<_>>()))
@@ -179,6 +214,15 @@ impl Store {
 pub(super) fn live_again(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {
     let live_again = "UPDATE job SET expires = ?1 + max(expires - added, 0) WHERE id = ?2 AND expires <= ?1";
     run(transaction, live_again, (now, id)).map(drop)
+}
+
+/// Gives up to so many pages that are free back to the disk.
+fn vacuum(transaction: &Transaction<'_>, pages: i64) -> rusqlite::Result<()> {
+    let mut vacuum = transaction.prepare(&format!("PRAGMA incremental_vacuum({pages})"))?;
+    let mut pages = vacuum.query([])?;
+    // Each row is a page.
+    while pages.next()?.is_some() {}
+    Ok(())
 }
 
 fn due_at_once(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<()> {

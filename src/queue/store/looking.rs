@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, Transaction};
 
-use super::{Fault, QueueError, Store, Time, settling::Code};
+use super::{Fault, QueueError, Store, Time, settling::Code, worker, workers};
 use crate::{
     mail::{Content, State},
     queue::{Entry, Outline, Recipient, Stats, Status},
@@ -15,11 +15,15 @@ const PAGE: usize = 256;
 
 /// What is told of a message.
 const OUTLINE: &str = "
-    id, name, state, added, due, expires, priority, attempts, size, sender, message_id, why,
+    id, name, state, added, due, expires, priority, attempts, size, sender, message_id, why, worker,
     (SELECT count(*) FROM recipient WHERE job = id) AS recipients,
     (SELECT count(*) FROM recipient r WHERE job = id AND (r.state IS NULL OR r.state = 'deferred')) AS open,
+    (SELECT count(*) FROM recipient r WHERE job = id AND r.state = 'failed') AS failed,
     (SELECT address FROM recipient r WHERE job = id ORDER BY r.state IS NOT NULL AND r.state <> 'deferred', number LIMIT 1)
         AS first_recipient";
+
+/// Said of a message whose worker was killed.
+const LEFT: &str = "its worker is dead: the next one takes it up";
 
 /// Messages whose names begin so; all their characters come before `w`.
 pub(super) const NAMED: &str =
@@ -52,7 +56,7 @@ impl Store {
             let sql = format!("SELECT {OUTLINE} FROM job WHERE id > ? AND state IN (?, ?, ?, ?) ORDER BY id LIMIT ?");
             let mut page = transaction.prepare_cached(&sql)?;
             let parameters = (last, waiting, leased, held, done, PAGE as i64);
-            let page = page.query_map(parameters, |row| Ok((row.get("id")?, outline(row)?)))?;
+            let page = page.query_map(parameters, |row| Ok((row.get("id")?, self.outline(row)?)))?;
             Ok(page.collect::<rusqlite::Result<_>>()?)
         })
     }
@@ -64,11 +68,11 @@ impl Store {
     pub fn show(&mut self, name: &str) -> Result<Entry, QueueError> {
         self.read(|transaction| {
             let id = find(transaction, name)?.id;
-            let sql = format!("SELECT {OUTLINE}, place, key, worker FROM job WHERE id = ?");
+            let sql = format!("SELECT {OUTLINE}, place, key FROM job WHERE id = ?");
             let mut entry = transaction.prepare_cached(&sql)?.query_row([id], |row| {
                 let place: String = row.get("place")?;
                 Ok(Entry {
-                    outline: outline(row)?,
+                    outline: self.outline(row)?,
                     place: serde_json::from_str(&place).unwrap_or_default(),
                     key: row.get("key")?,
                     worker: row.get("worker")?,
@@ -127,7 +131,36 @@ impl Store {
                 transaction.query_row(due, [now], |row| Ok((row.get(0)?, row.get(1)?)))?;
             stats.due = due as u64;
             stats.oldest_due = first.map(|first| now - first);
+            let failed = "SELECT count(*) FROM job WHERE state = 3
+                          AND EXISTS (SELECT 1 FROM recipient r WHERE r.job = id AND r.state = 'failed')";
+            stats.failed = transaction.query_row(failed, [], |row| row.get::<_, i64>(0))? as u64;
             Ok(stats)
+        })
+    }
+
+    fn outline(&self, row: &Row<'_>) -> rusqlite::Result<Outline> {
+        let Code(status) = row.get("state")?;
+        let (added, due): (Time, Time) = (row.get("added")?, row.get("due")?);
+        let worker: Option<String> = row.get("worker")?;
+        let lives = |worker: &String| worker::lives(&workers(&self.folder), worker);
+        let is_left = status == Status::Leased && !worker.as_ref().is_some_and(lives);
+        Ok(Outline {
+            name: row.get("name")?,
+            status,
+            added,
+            // At once is no moment to be shown.
+            due: (status == Status::Waiting && due > added).then_some(due),
+            expires: row.get("expires")?,
+            priority: row.get("priority")?,
+            attempts: row.get("attempts")?,
+            size: row.get::<_, i64>("size")? as u64,
+            sender: row.get("sender")?,
+            recipients: row.get::<_, i64>("recipients")? as u64,
+            open: row.get::<_, i64>("open")? as u64,
+            failed: row.get::<_, i64>("failed")? as u64,
+            first_recipient: row.get::<_, Option<String>>("first_recipient")?.unwrap_or_default(),
+            message_id: row.get("message_id")?,
+            why: if is_left { Some(LEFT.to_owned()) } else { row.get("why")? },
         })
     }
 }
@@ -164,28 +197,6 @@ fn is_beginning(text: &str) -> bool {
 /// Whether this is what names look like.
 pub(super) fn is_name(text: &str) -> bool {
     text.len() == NAME && is_beginning(text)
-}
-
-fn outline(row: &Row<'_>) -> rusqlite::Result<Outline> {
-    let Code(status) = row.get("state")?;
-    let (added, due): (Time, Time) = (row.get("added")?, row.get("due")?);
-    Ok(Outline {
-        name: row.get("name")?,
-        status,
-        added,
-        // At once is no moment to be shown.
-        due: (status == Status::Waiting && due > added).then_some(due),
-        expires: row.get("expires")?,
-        priority: row.get("priority")?,
-        attempts: row.get("attempts")?,
-        size: row.get::<_, i64>("size")? as u64,
-        sender: row.get("sender")?,
-        recipients: row.get::<_, i64>("recipients")? as u64,
-        open: row.get::<_, i64>("open")? as u64,
-        first_recipient: row.get::<_, Option<String>>("first_recipient")?.unwrap_or_default(),
-        message_id: row.get("message_id")?,
-        why: row.get("why")?,
-    })
 }
 
 fn recipient(row: &Row<'_>) -> rusqlite::Result<Recipient> {

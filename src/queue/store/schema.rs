@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -20,6 +20,9 @@ const APPLICATION: i64 = 0x4D61_696C;
 const STATEMENTS: usize = 64;
 /// How long others may have it.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// A file that is there to be removed, and its octets: what the log takes when much is removed at once.
+pub(super) const ROOM: &str = "room";
+const RESERVE: usize = 256 * 1024;
 /// Between two looks whether it is free again: what takes long is a sync, of a millisecond or two.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -107,11 +110,20 @@ CREATE INDEX job_has_no_way ON job (place) WHERE state = 2 AND has_no_way = 1;
 pub(super) fn open(path: &Path, folder: &Path) -> Result<Connection, QueueError> {
     check(path, fs::Metadata::is_file, "it is no regular file")?;
     check(folder, fs::Metadata::is_dir, "it is no folder")?;
-    if path.is_file() && folder.is_dir() {
-        let connection = connect(path)?;
-        if version(&connection, path)? == Some(MIGRATIONS.len()) {
-            return Ok(connection);
+    check_above(path)?;
+    match (path.is_file(), folder.is_dir()) {
+        (true, true) => {
+            let connection = connect(path)?;
+            if version(&connection, path)? == Some(MIGRATIONS.len()) {
+                return Ok(connection);
+            }
         }
+        // Beside what is not ours nothing is made.
+        (true, false) => {
+            let looking = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+            version(&looking.map_err(|error| super::error(path, &error))?, path)?;
+        }
+        (false, _) => {}
     }
     // One at a time: SQLite has no patience where the kind of journal is changed.
     let is_new = !path.exists();
@@ -124,15 +136,40 @@ pub(super) fn open(path: &Path, folder: &Path) -> Result<Connection, QueueError>
     create(path, &made).map_err(|error| file_error(path, &error, is_new))?;
     let connection = connect(path)?;
     migrate(&connection, path, &MIGRATIONS)?;
+    reserve(folder);
     Ok(connection)
 }
 
-/// What is another's could be read or changed by them; and what root writes into a user's queue, that user loses.
+/// Keeps some room, which is taken where the disk is full: who removes something has to write first, too.
+pub(super) fn reserve(folder: &Path) {
+    let path = folder.join(ROOM);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    if let Ok(mut file) = options.open(&path)
+        && file.write_all(&[0; RESERVE]).is_err()
+    {
+        // There is none for this, either.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// What is another's, or open to others, could be read or changed by them; and what root writes into a user's queue, that
+/// user loses.
 fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> Result<(), QueueError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(file_error(path, &error, false)),
+        Err(error) => {
+            #[cfg(unix)]
+            if error.kind() == ErrorKind::PermissionDenied
+                && let Some(foreign) = path.ancestors().find(|folder| folder.exists()).and_then(foreign)
+            {
+                return Err(foreign);
+            }
+            return Err(file_error(path, &error, false));
+        }
     };
     if !is_right(&metadata) {
         return Err(QueueError::Invalid { path: path.to_owned(), what: what.to_owned() });
@@ -140,8 +177,36 @@ fn check(path: &Path, is_right: impl Fn(&fs::Metadata) -> bool, what: &str) -> R
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        if metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(QueueError::Foreign(path.to_owned()));
+        if let Some(foreign) = foreign(path) {
+            return Err(foreign);
+        }
+        if metadata.mode() & 0o077 != 0 {
+            let what = format!("others than its owner can use it (mode {:o})", metadata.mode() & 0o7777);
+            let mode = if metadata.is_dir() { "700" } else { "600" };
+            let hint = format!("chmod {mode} {}", path.display());
+            return Err(QueueError::Exposed { path: path.to_owned(), what, hint });
+        }
+    }
+    Ok(())
+}
+
+/// The error of a file or folder that is another's.
+#[cfg(unix)]
+fn foreign(path: &Path) -> Option<QueueError> {
+    let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(path).ok()?);
+    (owner != rustix::process::geteuid().as_raw()).then(|| QueueError::Foreign { path: path.to_owned(), owner })
+}
+
+/// Where everybody can put files, others could put one in the place of ours.
+fn check_above(path: &Path) -> Result<(), QueueError> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let folder = private::folder_of(path);
+        if fs::metadata(folder).is_ok_and(|metadata| metadata.mode() & 0o002 != 0) {
+            let what = "everybody can make files in its folder".to_owned();
+            let hint = format!("chmod o-w {}, or a folder of its own for it: queue.path", folder.display());
+            return Err(QueueError::Exposed { path: path.to_owned(), what, hint });
         }
     }
     Ok(())
@@ -350,13 +415,15 @@ VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y'
         let folder = tempfile::tempdir().unwrap();
         let (path, beside) = (folder.path().join("q"), folder.path().join("q.d"));
         fs::write(&path, "people,of,a,table\n".repeat(100)).unwrap();
+        close(&path);
         let before = fs::read(&path).unwrap();
         let what = open(&path, &beside).unwrap_err().to_string();
         assert!(what.ends_with("q: it is no queue"), "{what}");
         assert_eq!(fs::read(&path).unwrap(), before);
         fs::remove_file(&path).unwrap();
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch("CREATE TABLE people (name)").unwrap();
+        close(&path);
+        connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE people (name)").unwrap();
         let what = open(&path, &beside).unwrap_err().to_string();
         assert!(what.ends_with("q: it is the database of another program"), "{what}");
         connection.execute_batch("DROP TABLE people; PRAGMA application_id = 7").unwrap();
@@ -364,12 +431,47 @@ VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y'
         connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 99")).unwrap();
         let error = open(&path, &beside).unwrap_err();
         assert!(matches!(error, QueueError::Newer { found: 99, .. }), "{error}");
+        // Nothing was made beside it.
+        drop(connection);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let what = open(folder.path(), &beside).unwrap_err().to_string();
         assert!(what.ends_with("it is no regular file"), "{what}");
         // Nothing at all is a queue that was not finished.
-        drop(connection);
         fs::write(&path, "").unwrap();
         open(&path, &beside).unwrap();
+    }
+
+    /// Makes a file its owner's alone.
+    fn close(path: &Path) {
+        #[cfg(unix)]
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_use_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let (path, beside) = (state.join("q"), state.join("q.d"));
+        drop(open(&path, &beside).unwrap());
+        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        for (exposed, exposure, closed, hint) in [
+            (&path, 0o666, 0o600, "chmod 600 "),
+            (&path, 0o640, 0o600, "chmod 600 "),
+            (&beside, 0o755, 0o700, "chmod 700 "),
+            (&state, 0o1777, 0o700, "chmod o-w "),
+        ] {
+            mode(exposed, exposure);
+            match open(&path, &beside).unwrap_err() {
+                QueueError::Exposed { hint: told, .. } => {
+                    assert!(told.starts_with(&format!("{hint}{}", exposed.display())))
+                }
+                error => panic!("{error}"),
+            }
+            mode(exposed, closed);
+            drop(open(&path, &beside).unwrap());
+        }
     }
 
     #[test]
@@ -397,7 +499,10 @@ VALUES (1, 'b@y', 0, NULL, NULL, 0), (1, 'c@y', 1, 'failed', 'no', 0), (2, 'b@y'
             for path_of_another in [&path, &beside] {
                 std::os::unix::fs::chown(path_of_another, Some(65_534), None).unwrap();
                 let error = open(&path, &beside).unwrap_err();
-                assert!(matches!(&error, QueueError::Foreign(path) if path == path_of_another), "{error}");
+                assert!(
+                    matches!(&error, QueueError::Foreign { path, owner: 65_534 } if path == path_of_another),
+                    "{error}"
+                );
                 std::os::unix::fs::chown(path_of_another, Some(0), None).unwrap();
             }
         }

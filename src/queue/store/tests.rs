@@ -130,6 +130,8 @@ fn a_message_goes_its_way() {
 
     let entry = store.show(&name[..5]).unwrap();
     assert_eq!((entry.outline.status, entry.outline.open, entry.outline.recipients), (Status::Done, 0, 2));
+    let stats = store.stats(5_001).unwrap();
+    assert_eq!((entry.outline.failed, stats.done, stats.failed), (1, 1, 1));
     assert_eq!(entry.outline.why.as_deref(), Some("250 no"));
     let states: Vec<_> = entry.all.iter().map(|one| (one.address.as_str(), one.state.unwrap())).collect();
     assert_eq!(states, [("b@y.example", State::Accepted), ("\"c d\"@y.example", State::Failed)]);
@@ -289,6 +291,24 @@ fn people_decide() {
     let ambiguous = names.iter().filter(|name| matches!(store.show(&name[..1]), Err(QueueError::Ambiguous(_)))).count();
     assert!(ambiguous >= 2);
     assert_eq!((store.purge(Status::Leased).unwrap(), store.purge(Status::Waiting).unwrap()), (0, 40));
+}
+
+#[test]
+fn what_is_held_and_released_goes_when_it_was_meant_to() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let later = now() + 3_600_000;
+    let meant = add(&mut store, Job { due: Some(later), ..job(&["b@y.example"]) }, 100);
+    let deferred = add(&mut store, job(&["b@y.example"]), 100);
+    let taken = claim(&mut store, &worker, 100).unwrap();
+    settle(&mut store, &taken, &[], Next::Again(later), 200);
+    for name in [&meant, &deferred] {
+        store.hold(name).unwrap();
+        store.release(name, false).unwrap();
+    }
+    assert_eq!(store.show(&meant).unwrap().outline.due, Some(later));
+    assert!(store.show(&deferred).unwrap().outline.due.unwrap() < later);
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Home {
 const WORK: &str = "[profiles.work]\nfrom = \"Ada <ada@work.example>\"\nserver = \"maildir:/nonexistent\"\n";
 
 fn facts() -> Facts {
-    Facts { message_id: "<0123@work.example>".to_owned(), published: NOW }
+    Facts { mark: "0123".to_owned(), published: NOW }
 }
 
 fn make(jobs: &Jobs, job: Value) -> Result<Job, String> {

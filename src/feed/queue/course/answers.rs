@@ -72,7 +72,7 @@ where
         match answers.error {
             None => (self.told)(QueueTold::Alive),
             Some(error) => {
-                if answers.is_new {
+                if answers.is_new && !answers.is_hopeless {
                     (self.told)(QueueTold::Failing(&error));
                 }
                 self.is_curious = true;

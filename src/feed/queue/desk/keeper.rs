@@ -476,10 +476,9 @@ impl Keeper {
                 self.errand(async move |_| taken.arrival.ticket.give_back().await);
             }
         }
-        match self.link.clone() {
-            Some(_) => self.errand(async move |link| link.cancel().await),
-            None => self.leave_orphans(),
-        }
+        // Nobody brings them back to who takes nothing more.
+        self.leave_orphans();
+        self.errand(async move |link| link.cancel().await);
     }
 
     /// Who still has all of them may send them.
@@ -678,10 +677,9 @@ fn letter(arrival: &Arrival, key: &Key, maker: &Maker, now: Time) -> Result<Lett
         return Letter::decode(&arrival.octets);
     }
     let foreign = Foreign::parse(&arrival.octets)?;
-    let hash: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mark: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let published = arrival.timestamp.and_then(|seconds| Time::try_from(seconds).ok()?.checked_mul(1000));
-    let facts =
-        Facts { message_id: format!("<{hash}@{}>", crate::net::host_name()), published: published.unwrap_or(now) };
+    let facts = Facts { mark, published: published.unwrap_or(now) };
     let job = (maker.0)(foreign, &facts)?;
     Ok(Letter::new(Stamp::now().mark(), job, facts.published))
 }

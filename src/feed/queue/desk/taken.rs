@@ -265,6 +265,7 @@ impl Taken {
             sender: job.envelope.from().map(ToString::to_string),
             recipients: self.people.len() as u64,
             open: self.people.iter().filter(is_open).count() as u64,
+            failed: self.people.iter().filter(|person| person.state == Some(State::Failed)).count() as u64,
             first_recipient: self.people.first().map(|person| person.address.clone()).unwrap_or_default(),
             message_id: job.message_id.clone(),
             why: last.and_then(|person| person.text.clone()),

@@ -139,7 +139,10 @@ fn the_dead_are_buried_at_once() {
         let all = [outcome("b@y.example", State::Accepted, "ok"), outcome("c@y.example", State::Failed, "no")];
         settle(&mut store, &claims[3], &all, Next::More, 0);
         assert_eq!(store.recover(0, retries_unknown).unwrap(), (0, 0));
+        assert_eq!(store.show(&names[0]).unwrap().outline.why, None);
         drop(worker);
+        let left = store.show(&names[0]).unwrap().outline;
+        assert_eq!(left.why.as_deref(), Some("its worker is dead: the next one takes it up"));
         assert_eq!(store.recover(0, retries_unknown).unwrap(), (1, 2));
         let entries: Vec<_> = names.iter().map(|name| store.show(name).unwrap()).collect();
         let stand: Vec<_> = entries.iter().map(|entry| (entry.outline.status, entry.outline.open)).collect();
@@ -207,7 +210,7 @@ fn on_a_full_disk_what_was_there_stays() {
     limit(&store, pages);
     let content = Content::from_bytes(vec![b'x'; 60_000]);
     let error = store.add(&[Job { content, ..job(&["c@y.example"]) }]).unwrap_err();
-    assert!(matches!(&error, QueueError::File { is_new: false, .. }), "{error:?}");
+    assert!(matches!(&error, QueueError::Full(_)), "{error:?}");
     assert!(error.to_string().ends_with(": no room is left on the disk"), "{error}");
     assert_eq!(store.stats(0).unwrap().waiting, 1);
     // Sending goes on, and makes room.
@@ -226,7 +229,7 @@ impl SmallDisk {
     fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(folder.path());
+        mount.args(["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs"]).arg(folder.path());
         mount.output().is_ok_and(|output| output.status.success()).then_some(Self(folder))
     }
 
@@ -263,7 +266,7 @@ fn a_disk_that_fills_up_takes_nothing_away() {
     assert!(error.to_string().ends_with(": no room is left on the disk"), "{error}");
     let content = Content::from_bytes(vec![b'x'; 16_000_000]);
     let error = store.add(&[Job { content, ..one.clone() }]).unwrap_err();
-    assert!(matches!(error, QueueError::File { is_new: false, .. }), "{error}");
+    assert!(matches!(error, QueueError::Full(_)), "{error}");
     assert_eq!(files(&queue).len(), 0);
     drop(store);
     let mut store = queue.open();
@@ -280,6 +283,33 @@ fn a_disk_that_fills_up_takes_nothing_away() {
     drop(store);
 }
 
+/// People take messages away because the disk is full.
+#[test]
+fn on_a_full_disk_messages_can_be_purged() {
+    for ballast in [0, 6_000_000, 12_000_000] {
+        let Some(disk) = SmallDisk::new() else {
+            eprintln!("skipped: a small disk cannot be mounted here");
+            return;
+        };
+        let queue = Queue { _folder: tempfile::tempdir().unwrap(), path: disk.path().join("queue.sqlite") };
+        let mut store = queue.open();
+        fs::write(disk.path().join("ballast"), vec![0; ballast]).unwrap();
+        let one = Job { content: Content::from_bytes(vec![b'x'; 60_000]), ..job(&["b@y.example"]) };
+        let mut names = Vec::new();
+        while let Ok(added) = store.add(std::slice::from_ref(&one)) {
+            names.push(added[0].0.clone());
+        }
+        // Somebody else takes the last of it.
+        let mut file = fs::File::create(disk.path().join("other")).unwrap();
+        while io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+        drop(store);
+        let mut store = queue.open();
+        assert_eq!(store.purge(Status::Waiting).unwrap(), names.len() as u64);
+        assert!(fs::metadata(private::beside(&queue.path, "-wal")).unwrap().len() < 1_000_000);
+        store.add(std::slice::from_ref(&one)).unwrap();
+    }
+}
+
 #[test]
 fn room_goes_back_to_the_disk() {
     let queue = Queue::new();
@@ -291,7 +321,6 @@ fn room_goes_back_to_the_disk() {
         |store: &Store| -> i64 { store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap() };
     let before = pages(&store);
     assert_eq!(store.purge(Status::Waiting).unwrap(), 400);
-    store.forget(0, 1).unwrap();
     assert!(pages(&store) < before / 2, "{before} {}", pages(&store));
 }
 

@@ -165,7 +165,11 @@ impl Course {
                         known.replace(|state| state == Some(State::Unknown), State::Deferred);
                     }
                     known.generation += 1;
-                    known.wait(now, now);
+                    known.status = Status::Waiting;
+                    // A moment that somebody has named stays.
+                    if known.since.is_some() || known.due <= now {
+                        known.wait(now, now);
+                    }
                 }
             }
             Act::FindWay => {

@@ -1,0 +1,321 @@
+//! The queue that machines share: what RabbitMQ has confirmed is sent, whoever dies meanwhile.
+
+use std::{
+    collections::BTreeMap,
+    process::Child,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{end, signal, start, text, until};
+use crate::support::{
+    Dice, Sandbox,
+    broker::{Broker, Taken, broker, own_broker},
+    real::PASSWORD,
+    sink::{Act, Heard, Sink},
+};
+
+/// A sandbox whose queue is in RabbitMQ, under a name of its own.
+struct Place<'a> {
+    sandbox: Sandbox,
+    broker: &'a Broker,
+    name: String,
+}
+
+impl<'a> Place<'a> {
+    fn new(broker: &'a Broker, name: &str, server: &str, more: &str) -> Self {
+        let mut sandbox = Sandbox::new();
+        sandbox.env("RABBIT_PASSWORD", PASSWORD);
+        let place = Self { sandbox, broker, name: format!("{name}-{}", std::process::id()) };
+        place.configure(server, more);
+        place
+    }
+
+    fn configure(&self, server: &str, more: &str) {
+        let (url, name) = (self.broker.url(), &self.name);
+        self.sandbox.config(&format!(
+            "[queue]\nurl = \"{url}\"\npassword = {{ env = \"RABBIT_PASSWORD\" }}\nname = \"{name}\"\n{more}\n\
+             [profiles.work]\nserver = \"{server}\"\nfrom = \"s@x.example\"\nretry.initial-delay = \"500ms\"\n\
+             breaker.cool-down = \"200ms\"\n"
+        ));
+    }
+
+    fn add(&self, to: &str, more: &[&str]) {
+        let message = ["-p", "work", "--to", to, "-s", "Hi", "--body", "Hello\n", "--queue"];
+        self.sandbox.run(&[&message[..], more].concat()).exits(0).silently();
+    }
+
+    fn add_many(&self, count: usize) {
+        let table = (1..=count).fold("to\n".to_owned(), |table, row| format!("{table}p{row}@y.example\n"));
+        let file = self.sandbox.file("people.csv", table);
+        let batch = ["batch", &file, "-p", "work", "-f", "<>", "-s", "Hi", "--body", "Hello\n", "--queue"];
+        self.sandbox.run(&batch).exits(0);
+    }
+
+    fn worker(&self, more: &[&str]) -> Child {
+        start(&self.sandbox, &[&["worker", "-p", "work"], more].concat())
+    }
+
+    fn dead(&self) -> Vec<Taken> {
+        self.broker.drain(&format!("{}.dead", self.name))
+    }
+
+    /// Whether nothing is left to be taken, by anybody, at once or later.
+    fn is_empty(&self) -> bool {
+        self.broker.count(&self.name) == Some(0)
+    }
+}
+
+/// The line of JSON in front of a message of ours, and the message.
+fn parts(taken: &Taken) -> (Value, String) {
+    let end = taken.body.iter().position(|byte| *byte == b'\n').expect("a line");
+    let head = serde_json::from_slice(&taken.body[..end]).expect("JSON");
+    (head, String::from_utf8(taken.body[end + 1..].to_vec()).expect("UTF-8"))
+}
+
+fn reason(taken: &Taken) -> String {
+    text(&taken.properties["headers"]["mailsend-reason"])
+}
+
+#[test]
+fn what_is_added_is_sent() {
+    let Some(broker) = broker() else { return };
+    let sink = Sink::new("PIPELINING, CHUNKING");
+    let place = Place::new(broker, "sent", &sink.url(), "results = \"sent-results\"");
+    place.add("b@y.example", &["--cc", "c@y.example", "-b", "d@y.example", "--message-id", "<1@x.example>"]);
+    let run = place.sandbox.run(&["queue", "run", "--report", "-", "--format", "json"]).exits(0);
+    let mut records: Vec<Value> = run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().all(|one| one["state"] == "accepted" && one["message_id"] == "<1@x.example>"));
+    let taken = sink.taken();
+    assert_eq!(taken.len(), 1);
+    assert_eq!((taken[0].field("Message-ID").as_deref(), taken[0].body()), (Some("<1@x.example>"), "Hello\r\n"));
+    assert!(taken[0].field("Bcc").is_none());
+    // Whoever wants to know what has become of it is told the same.
+    let mut results: Vec<Value> =
+        broker.drain("sent-results").iter().map(|one| serde_json::from_slice(&one.body).expect("JSON")).collect();
+    for records in [&mut records, &mut results] {
+        for record in records.iter_mut() {
+            let record = record.as_object_mut().expect("an object");
+            record.retain(|key, _| !["time", "run"].contains(&key.as_str()));
+        }
+        records.sort_by_key(|record| text(&record["recipient"]));
+    }
+    assert_eq!(records, results);
+    assert!(place.is_empty() && place.dead().is_empty());
+    broker.delete("sent-results");
+}
+
+#[test]
+fn nothing_is_sent_before_its_time() {
+    let Some(broker) = broker() else { return };
+    let sink = Sink::new("PIPELINING");
+    let place = Place::new(broker, "later", &sink.url(), "");
+    let begin = Instant::now();
+    place.sandbox.run(&["-p", "work", "--to", "b@y.example", "-s", "Hi", "--body", "x", "--in", "3s"]).exits(0);
+    place.sandbox.run(&["queue", "run"]).exits(0);
+    assert_eq!(sink.count(), 0);
+    let worker = place.worker(&[]);
+    until("the message", || sink.count() == 1);
+    assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
+    end(worker);
+}
+
+/// What is tried again holds only those who have not got it yet.
+#[test]
+fn the_deferred_are_tried_again_and_the_failed_are_told_of() {
+    let Some(broker) = broker() else { return };
+    let refusals = AtomicUsize::new(0);
+    let sink = Sink::with("PIPELINING", move |moment| match moment.heard {
+        Heard::Rcpt("gone@y.example", _) => Act::Say("550 5.1.1 no such user".to_owned()),
+        Heard::Rcpt("later@y.example", _) if refusals.fetch_add(1, Ordering::SeqCst) < 2 => {
+            Act::Say("450 4.2.0 not now".to_owned())
+        }
+        _ => Act::Agree,
+    });
+    let place = Place::new(broker, "again", &sink.url(), "");
+    place.add("b@y.example", &["--cc", "later@y.example", "-b", "gone@y.example"]);
+    let worker = place.worker(&[]);
+    until("the last of them", || sink.counts().contains_key("later@y.example"));
+    until("the report", || sink.counts().contains_key("s@x.example"));
+    end(worker);
+    let counts = sink.counts();
+    assert!(counts.values().all(|count| *count == 1) && counts.len() == 3, "{counts:?}");
+    let report =
+        sink.taken().into_iter().find(|one| one.recipients.iter().any(|to| to == "s@x.example")).expect("a report");
+    assert!(report.body().contains("gone@y.example") && report.body().contains("5.1.1"), "{}", report.body());
+    let dead = place.dead();
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    let (head, message) = parts(&dead[0]);
+    assert_eq!((&head["to"], reason(&dead[0]).as_str()), (&serde_json::json!(["gone@y.example"]), "it has failed"));
+    assert_eq!(dead[0].properties["headers"]["mailsend-reply"], "550 5.1.1 no such user");
+    assert!(message.ends_with("\r\n\r\nHello\r\n"), "{message}");
+    assert!(place.is_empty());
+}
+
+/// Of whom nobody knows is not sent again.
+#[test]
+fn what_may_have_been_sent_goes_to_the_dead() {
+    let Some(broker) = broker() else { return };
+    let sink = Sink::with("PIPELINING", |moment| match moment.heard {
+        Heard::Content(_) => Act::Swallow,
+        _ => Act::Agree,
+    });
+    let place = Place::new(broker, "doubt", &sink.url(), "");
+    place.add("b@y.example", &[]);
+    place.sandbox.run(&["queue", "run"]).exits(1);
+    let dead = place.dead();
+    assert!(dead.len() == 1 && reason(&dead[0]).contains("nobody can know"), "{dead:?}");
+    assert!(place.is_empty());
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let Some(broker) = broker() else { return };
+    let mut place = Place::new(broker, "wrong", "smtp://127.0.0.1:1", "");
+    place.sandbox.env("RABBIT_PASSWORD", "wrong");
+    place.sandbox.run(&["queue", "run"]).exits(77).says("the login of 'mailsend' was refused").says("queue.password");
+    place.sandbox.env("RABBIT_PASSWORD", PASSWORD);
+    // A key of this machine's queue, a server that a worker would have to believe.
+    let message = ["-p", "work", "--to", "b@y.example", "-s", "Hi", "--body", "x", "--queue"];
+    place.sandbox.run(&[&message[..], &["--key", "k"]].concat()).exits(64).says("--key");
+    place
+        .sandbox
+        .run(&[&message[..], &["-o", "pool.max-connections=1"]].concat())
+        .exits(64)
+        .says("pool.max-connections");
+    place.sandbox.run(&["queue", "list"]).exits(64).says("mailsend queue stats");
+    // A queue of another kind.
+    broker.declare(&place.name, serde_json::json!({}));
+    place.sandbox.run(&message).exits(78).says("is of another kind").says("queue.declare = false");
+    broker.delete(&place.name);
+    place.configure("smtp://127.0.0.1:1", "declare = false");
+    place.sandbox.run(&message).exits(78).says("there is no queue");
+    // Nobody there.
+    place.sandbox.config("[queue]\nurl = \"amqp://127.0.0.1:1\"\n[profiles.work]\nserver = \"smtp://127.0.0.1:1\"\nfrom = \"s@x.example\"\n");
+    place.sandbox.run(&message).exits(75).says("127.0.0.1:1");
+    let secret = place.sandbox.run(&["profile", "show", "work", "--json"]).exits(0);
+    assert!(!secret.stdout.contains(PASSWORD));
+}
+
+#[test]
+fn four_workers_send_each_message_once() {
+    const MESSAGES: usize = 10_000;
+    let Some(broker) = broker() else { return };
+    let sink = Sink::new("PIPELINING, CHUNKING");
+    let place = Place::new(broker, "four", &sink.url(), "");
+    let workers: Vec<Child> = (0..4).map(|_| place.worker(&[])).collect();
+    place.add_many(MESSAGES);
+    until("the last message", || sink.counts().len() == MESSAGES);
+    workers.into_iter().for_each(end);
+    let doubled: BTreeMap<_, _> = sink.counts().into_iter().filter(|(_, count)| *count > 1).collect();
+    assert!(doubled.is_empty() && sink.count() == MESSAGES, "{doubled:?}");
+    assert!(place.is_empty() && place.dead().is_empty());
+}
+
+/// Workers that are killed leave their messages to others: twice comes at most what they had under way.
+#[test]
+fn workers_that_are_killed() {
+    const MESSAGES: usize = 600;
+    let Some(broker) = broker() else { return };
+    let mut dice = Dice::new(51);
+    let sink = Sink::with("PIPELINING, CHUNKING", |moment| {
+        if let Heard::Content(_) = moment.heard {
+            thread::sleep(Duration::from_millis(4));
+        }
+        Act::Agree
+    });
+    let place = Place::new(broker, "killed", &sink.url(), "");
+    let few = ["-o", "pool.max-connections=2", "-o", "pool.pipeline-depth=4"];
+    place.add_many(MESSAGES);
+    let mut kills = 0;
+    while sink.count() < MESSAGES * 9 / 10 && kills < 40 {
+        let mut worker = place.worker(&few);
+        let wanted = sink.count() + 1 + dice.below(60);
+        let begin = Instant::now();
+        while sink.count() < wanted && begin.elapsed() < Duration::from_secs(10) {
+            thread::sleep(Duration::from_micros(300));
+        }
+        worker.kill().expect("it is ours");
+        worker.wait().expect("it ends");
+        kills += 1;
+    }
+    let worker = place.worker(&["--report", &place.sandbox.path("last.jsonl").display().to_string()]);
+    until("the last message", || sink.counts().len() == MESSAGES);
+    end(worker);
+    let counts = sink.counts();
+    let doubled = counts.values().filter(|count| **count > 1).count();
+    eprintln!("{kills} kills: {doubled} twice");
+    assert!(doubled <= kills * 8, "{doubled} of {kills} kills");
+    assert!(place.is_empty() && place.dead().is_empty());
+}
+
+/// The broker dies under load and comes back: nothing is lost, and one worker sends nothing twice.
+#[test]
+fn a_broker_that_is_killed() {
+    const MESSAGES: usize = 3_000;
+    let Some(broker) = own_broker() else { return };
+    let mut dice = Dice::new(52);
+    let sink = Sink::with("PIPELINING, CHUNKING", |moment| {
+        if let Heard::Content(_) = moment.heard {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Act::Agree
+    });
+    let place = Place::new(&broker, "broker", &sink.url(), "");
+    place.add_many(MESSAGES);
+    let report = place.sandbox.path("run.jsonl").display().to_string();
+    let worker = place.worker(&["--report", &report]);
+    for share in 1..=2 {
+        let wanted = MESSAGES * share / 4 + dice.below(MESSAGES / 5);
+        until("some messages", || sink.count() >= wanted);
+        broker.kill().wait();
+    }
+    until("the last message", || sink.counts().len() == MESSAGES);
+    until("an empty queue", || place.is_empty());
+    end(worker);
+    let counts = sink.counts();
+    let doubled = counts.values().filter(|count| **count > 1).count();
+    let records = std::fs::read_to_string(&report).expect("records");
+    let redelivered = records.lines().filter(|line| line.contains("\"redelivered\":true")).count();
+    eprintln!("{doubled} twice, {redelivered} redelivered");
+    assert!(doubled == 0, "{doubled} twice");
+    assert!(place.dead().is_empty());
+}
+
+/// A worker that sleeps for longer than RabbitMQ has patience sends nothing of what another has by then.
+#[test]
+fn a_worker_that_sleeps() {
+    const MESSAGES: usize = 40;
+    let Some(broker) = broker() else { return };
+    let sink = Sink::with("PIPELINING", |moment| {
+        if let Heard::Content(_) = moment.heard {
+            thread::sleep(Duration::from_millis(20));
+        }
+        Act::Agree
+    });
+    let place = Place::new(broker, "sleeps", &sink.url(), "");
+    place.add_many(MESSAGES);
+    let few = ["-o", "pool.max-connections=1", "-o", "pool.pipeline-depth=2"];
+    let sleeper = place.worker(&few);
+    until("a message", || sink.count() >= 5);
+    signal(&sleeper, Signal::STOP);
+    let before = sink.count();
+    let worker = place.worker(&few);
+    // RabbitMQ hears nothing of the first for twice its measure.
+    until("the others", || sink.counts().len() == MESSAGES);
+    signal(&sleeper, Signal::CONT);
+    until("an empty queue", || place.is_empty());
+    end(worker);
+    end(sleeper);
+    sink.rest();
+    let counts = sink.counts();
+    let doubled = counts.values().filter(|count| **count > 1).count();
+    eprintln!("{before} before it slept, {doubled} twice");
+    // What had left already, and what it had consent for.
+    assert!(doubled <= 2, "{counts:?}");
+}
