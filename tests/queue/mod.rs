@@ -5,6 +5,7 @@ mod batches;
 mod broker;
 mod deciding;
 mod draining;
+mod jobs;
 mod rabbitmq;
 mod trouble;
 
