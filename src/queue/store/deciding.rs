@@ -40,8 +40,9 @@ impl Store {
         })
     }
 
-    /// Makes a held message due now, or when somebody meant it to be. With `is_unknown_too` also recipients of whom nobody knows whether they have it get
-    /// it: perhaps twice. One that has expired meanwhile lives as long again as it was meant to. Returns its name.
+    /// Makes a held message due now, or when somebody meant it to be. With `is_unknown_too` also recipients of whom nobody
+    /// knows whether they have it get it: perhaps twice. One that has expired meanwhile lives as long again as it was
+    /// meant to. Returns its name.
     ///
     /// # Errors
     /// [`QueueError::Standing`], if it is not held; [`QueueError::OnlyUnknown`], if nobody would get it; as of
@@ -144,7 +145,7 @@ impl Store {
         Ok(count)
     }
 
-    /// Gives pages that are free back to the disk, if they are many. Tells whether they were.
+    /// Gives pages that are free back to the disk, if they are many. Tells whether some went.
     fn give_back(&mut self) -> Result<bool, QueueError> {
         let number = |sql: &str| {
             let number = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -152,11 +153,11 @@ impl Store {
         };
         // Half of the file is no waste: messages come and go.
         let free = number("PRAGMA freelist_count")?;
-        let are_many = free > PAGES && free > number("PRAGMA page_count")? / 2;
-        if are_many {
-            self.write(Durability::Written, |transaction| Ok(vacuum(transaction, PAGES)?))?;
+        if free <= PAGES || free <= number("PRAGMA page_count")? / 2 {
+            return Ok(false);
         }
-        Ok(are_many)
+        self.write(Durability::Written, |transaction| Ok(vacuum(transaction, PAGES)?))?;
+        Ok(number("PRAGMA freelist_count")? < free)
     }
 
     /// Changes the message of this name, or the only one whose name begins so, where it stands in one of these states.
