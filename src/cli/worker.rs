@@ -65,6 +65,10 @@ pub struct WorkerArgs {
     #[arg(long, help_heading = "Worker", value_name = "TIME")]
     lease: Option<String>,
 
+    /// Make no queue in RabbitMQ; they have to be there (queue.declare = false)
+    #[arg(long, help_heading = "Worker")]
+    no_declare: bool,
+
     /// Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)
     ///
     /// A file gets a JSON object per line, or CSV if its name ends so; records are added to its end. Standard output
@@ -94,7 +98,8 @@ pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
             .map_err(|what| CliError::usage(format!("--lease: {what}")))?,
     };
     let report = ReportArgs { report: args.report.clone(), format: args.format, progress: ProgressArg::None };
-    let job = Job { lease, is_lasting: true, limit: None, place: args.place, concurrency: args.concurrency };
+    let (place, concurrency, declares) = (args.place, args.concurrency, !args.no_declare);
+    let job = Job { lease, is_lasting: true, limit: None, place, concurrency, declares };
     run(job, context, &report, &args.common).map(|_| Exit::Success)
 }
 
@@ -112,7 +117,7 @@ pub(super) fn drain_once(
     concurrency: Option<usize>,
     report: &ReportArgs,
 ) -> Result<Exit, CliError> {
-    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency };
+    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency, declares: true };
     let drained = run(job, context, report, common)?;
     let count = |state: State| drained.counts[state as usize];
     Ok(if drained.has_more {
@@ -131,6 +136,7 @@ struct Job {
     limit: Option<Duration>,
     place: WhereArgs,
     concurrency: Option<usize>,
+    declares: bool,
 }
 
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
@@ -140,7 +146,7 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     let wants_trace = context.wants_trace;
     let places = Places::new(context, common, job.place.clone(), job.concurrency)?;
     let jobs = || Jobs::new(common.context()?, common, job.place);
-    let (source, about) = source::open(places.context(), places.prefetch(), job.is_lasting, jobs)?;
+    let (source, about) = source::open(places.context(), places.prefetch(), job.is_lasting, job.declares, jobs)?;
     let is_talkative = job.is_lasting && !places.context().is_quiet;
     if is_talkative {
         // Whoever looks into the journal sees when it began, and by which configuration.

@@ -20,9 +20,11 @@ pub(super) fn open(
     context: &Context,
     prefetch: u16,
     is_lasting: bool,
+    declares: bool,
     jobs: impl FnOnce() -> Result<Jobs, CliError>,
 ) -> Result<(Source, String), CliError> {
-    let table = resolve_queue(&context.files, &context.environment)?;
+    let mut table = resolve_queue(&context.files, &context.environment)?;
+    table.declares &= declares;
     if let Some(broker) = queue::broker(&table, context)? {
         let jobs = jobs()?;
         let maker = Maker(Arc::new(move |foreign, facts| jobs.make(foreign, facts)));
