@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 use super::{
@@ -100,6 +100,8 @@ pub(super) struct Keeper {
     has_been_up: bool,
     has_told: bool,
     stopped: Option<Instant>,
+    /// When something was settled last.
+    moved: Instant,
     /// Nothing comes any more.
     is_silent: bool,
     records: Clock,
@@ -156,6 +158,7 @@ impl Keeper {
             has_been_up: false,
             has_told: false,
             stopped: None,
+            moved: Instant::now(),
             is_silent: false,
             records: Clock::default(),
         }
@@ -186,6 +189,8 @@ impl Keeper {
             }
         }
         if let Some(link) = self.link.take() {
+            // What nobody waits for is published, too, if that can be.
+            let _ = timeout(FAREWELL, async { while self.errands.join_next().await.is_some() {} }).await;
             link.close().await;
         }
     }
@@ -287,6 +292,11 @@ impl Keeper {
     fn tick(&mut self) {
         self.told(Told::Alive);
         self.ping();
+        // RabbitMQ may have no room, and let everybody who publishes wait.
+        let is_busy = !self.settling.is_empty() || !self.errands.is_empty();
+        if self.stopped.is_some() && is_busy && self.moved.elapsed() > FAREWELL {
+            self.lose(Trouble::new(Stage::Connect, Cause::TimedOut, "RabbitMQ takes nothing at present"));
+        }
         if self.link.is_some() && self.lost_since.is_some_and(|since| since.elapsed() > ELSEWHERE) {
             self.lost_since = None;
             self.leave_orphans();
@@ -468,6 +478,7 @@ impl Keeper {
     }
 
     fn stop(&mut self) {
+        self.moved = Instant::now();
         if self.stopped.replace(Instant::now()).is_some() {
             return;
         }
@@ -616,6 +627,7 @@ impl Keeper {
     }
 
     fn settled(&mut self, settled: Result<Settled, JoinError>) {
+        self.moved = Instant::now();
         match whole(settled) {
             (epoch, Ok((id, failed))) => {
                 if let Some(taken) = self.taken.remove(&id) {
@@ -636,8 +648,9 @@ impl Keeper {
                 self.told(Told::Settled(1));
             }
             (epoch, Err((id, work, trouble))) => {
-                if let Some(taken) = self.taken.get_mut(&id) {
-                    taken.work = Some(work);
+                match self.taken.get_mut(&id) {
+                    Some(taken) => taken.work = Some(work),
+                    None => self.told(Told::Settled(1)),
                 }
                 if epoch == self.epoch {
                     self.lose(trouble);
@@ -663,6 +676,7 @@ impl Keeper {
     }
 
     fn done(&mut self, done: Result<Done, JoinError>) {
+        self.moved = Instant::now();
         if let (epoch, Err(trouble)) = whole(done)
             && epoch == self.epoch
         {
