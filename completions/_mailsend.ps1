@@ -242,6 +242,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
         }
         'mailsend;queue;run' {
             [CompletionResult]::new('--limit', '--limit', [CompletionResultType]::ParameterName, 'Begin nothing new after this time, and end')
+            [CompletionResult]::new('--concurrency', '--concurrency', [CompletionResultType]::ParameterName, 'Connections at once to each server (pool.max-connections)')
             [CompletionResult]::new('-p', '-p', [CompletionResultType]::ParameterName, 'Use this profile of the configuration')
             [CompletionResult]::new('--profile', '--profile', [CompletionResultType]::ParameterName, 'Use this profile of the configuration')
             [CompletionResult]::new('--server', '--server', [CompletionResultType]::ParameterName, 'Use this server instead of a profile')

@@ -1673,13 +1673,17 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__queue__subcmd__run)
-            opts="-p -o -C -q -v -h --limit --background --profile --server --user --password-command --password-file --password-fd --retry --timeout --report --format --progress --config --quiet --verbose --trace --help"
+            opts="-p -o -C -q -v -h --limit --concurrency --background --profile --server --user --password-command --password-file --password-fd --retry --timeout --report --format --progress --config --quiet --verbose --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --concurrency)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

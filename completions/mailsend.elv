@@ -233,6 +233,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
         }
         &'mailsend;queue;run'= {
             cand --limit 'Begin nothing new after this time, and end'
+            cand --concurrency 'Connections at once to each server (pool.max-connections)'
             cand -p 'Use this profile of the configuration'
             cand --profile 'Use this profile of the configuration'
             cand --server 'Use this server instead of a profile'

@@ -205,6 +205,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -l trace -d 'Show the whole dialogue with the server, without secrets'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help'
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l limit -d 'Begin nothing new after this time, and end' -r
+complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l concurrency -d 'Connections at once to each server (pool.max-connections)' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -s p -l profile -d 'Use this profile of the configuration' -r
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l server -d 'Use this server instead of a profile' -r -f
 complete -c mailsend -n "__fish_mailsend_using_subcommand queue; and __fish_seen_subcommand_from run" -l user -d 'Log in as this user' -r

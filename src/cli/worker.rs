@@ -45,6 +45,9 @@ mailsend worker                                  sends whatever the queue has, a
 mailsend worker -p work --report sent.jsonl      by 'work', where a message does not say how; and records
 systemctl --user enable --now mailsend-worker    see man mailsend-queue
 
+--profile, --server and the other options of where to send are for messages that name neither a profile nor a server.
+What was said about the others when they were queued counts for them; --concurrency counts for all.
+
 SIGTERM lets what is under way come to its end, a second one does not. A changed
 configuration is seen; SIGHUP also tries again at once what was left alone.")]
 pub struct WorkerArgs {
@@ -61,6 +64,10 @@ pub struct WorkerArgs {
     /// machine that has slept, loses it so.
     #[arg(long, help_heading = "Worker", value_name = "TIME")]
     lease: Option<String>,
+
+    /// Make no queue in RabbitMQ; they have to be there (queue.declare = false)
+    #[arg(long, help_heading = "Worker")]
+    no_declare: bool,
 
     /// Write a record for every recipient that has ended or is deferred to FILE, or to standard output (-)
     ///
@@ -91,7 +98,8 @@ pub fn worker(args: WorkerArgs) -> Result<Exit, CliError> {
             .map_err(|what| CliError::usage(format!("--lease: {what}")))?,
     };
     let report = ReportArgs { report: args.report.clone(), format: args.format, progress: ProgressArg::None };
-    let job = Job { lease, is_lasting: true, limit: None, place: args.place, concurrency: args.concurrency };
+    let (place, concurrency, declares) = (args.place, args.concurrency, !args.no_declare);
+    let job = Job { lease, is_lasting: true, limit: None, place, concurrency, declares };
     run(job, context, &report, &args.common).map(|_| Exit::Success)
 }
 
@@ -106,9 +114,10 @@ pub(super) fn drain_once(
     common: &CommonArgs,
     limit: Option<Duration>,
     place: WhereArgs,
+    concurrency: Option<usize>,
     report: &ReportArgs,
 ) -> Result<Exit, CliError> {
-    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency: None };
+    let job = Job { lease: LEASE, is_lasting: false, limit, place, concurrency, declares: true };
     let drained = run(job, context, report, common)?;
     let count = |state: State| drained.counts[state as usize];
     Ok(if drained.has_more {
@@ -127,6 +136,7 @@ struct Job {
     limit: Option<Duration>,
     place: WhereArgs,
     concurrency: Option<usize>,
+    declares: bool,
 }
 
 fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> Result<Drained, CliError> {
@@ -136,7 +146,12 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     let wants_trace = context.wants_trace;
     let places = Places::new(context, common, job.place.clone(), job.concurrency)?;
     let jobs = || Jobs::new(common.context()?, common, job.place);
-    let source = source::open(places.context(), places.prefetch(), job.is_lasting, jobs)?;
+    let (source, about) = source::open(places.context(), places.prefetch(), job.is_lasting, job.declares, jobs)?;
+    let is_talkative = job.is_lasting && !places.context().is_quiet;
+    if is_talkative {
+        // Whoever looks into the journal sees when it began, and by which configuration.
+        ui::tell(&about);
+    }
     let places = RefCell::new(places);
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
     let _ = make_room_for(CONNECTIONS);
@@ -152,7 +167,12 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
         let (renewed, renewal) = watch::channel(());
         let signals = Signals { stop: stop.clone(), renewal };
         let read = |ended: Result<bool, CliError>| match ended {
-            Ok(true) => drop(renewed.send(())),
+            Ok(true) => {
+                if is_talkative {
+                    ui::tell("the configuration has been read again");
+                }
+                renewed.send_replace(());
+            }
             Ok(false) => {}
             Err(error) => ui::show(&error.hint("it goes on as before")),
         };

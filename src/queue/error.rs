@@ -12,7 +12,7 @@ pub enum QueueError {
     #[error("there is no place for the queue: neither XDG_STATE_HOME nor HOME is set")]
     NoPlace,
     /// It, or a folder above it, belongs to somebody else, who could read or change what is sent (exit 78).
-    #[error("{} belongs to another user ({})", path.display(), if *owner == 0 { "root".to_owned() } else { owner.to_string() })]
+    #[error("{} belongs to another user ({})", path.display(), name_of(*owner))]
     Foreign {
         /// The file or folder.
         path: PathBuf,
@@ -91,4 +91,9 @@ pub enum QueueError {
     /// It was to be released, and nobody is left but those of whom nobody knows whether they have it (exit 65).
     #[error("of message '{0}' nobody is left but recipients of whom nobody knows whether they have it")]
     OnlyUnknown(String),
+}
+
+/// The user whom everybody knows by name, or the number of another.
+fn name_of(owner: u32) -> String {
+    if owner == 0 { "root".to_owned() } else { owner.to_string() }
 }

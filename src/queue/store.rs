@@ -23,11 +23,12 @@ mod tests;
 use std::{
     cell::Cell,
     fs, io,
+    ops::Deref,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, Params, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Params};
 
 use super::{QueueError, Time, Worker, worker};
 use crate::{ledger, message::Stamp, secret::private};
@@ -52,6 +53,8 @@ pub struct Store {
     stamp: Stamp,
     /// Nothing was written that a loss of power could take.
     is_synced: Cell<bool>,
+    /// What the connection is set to.
+    durability: Cell<Durability>,
     /// Files of messages that have ended. They go once that is synced.
     ended: Vec<PathBuf>,
     /// Files without a message were looked for.
@@ -63,12 +66,46 @@ pub struct Store {
 }
 
 /// How much a transaction outlives.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 enum Durability {
     /// The death of the process.
     Written,
     /// A loss of power.
     Synced,
+}
+
+/// What belongs together. Unlike rusqlite's it keeps its own statements prepared.
+struct Transaction<'a> {
+    connection: &'a Connection,
+}
+
+impl<'a> Transaction<'a> {
+    fn begin(connection: &'a Connection, begin: &str) -> rusqlite::Result<Self> {
+        connection.prepare_cached(begin)?.execute([])?;
+        Ok(Self { connection })
+    }
+
+    fn commit(self) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // After its end, and after some errors, there is none any more.
+        if !self.connection.is_autocommit() {
+            // SQLite takes back what is left open.
+            let _ = self.connection.prepare_cached("ROLLBACK").and_then(|mut end| end.execute([]));
+        }
+    }
 }
 
 /// Why a transaction has not come to its end.
@@ -106,6 +143,7 @@ impl Store {
             boot: ledger::boot(),
             stamp: Stamp::now(),
             is_synced: Cell::new(true),
+            durability: Cell::new(Durability::Written),
             ended: Vec::new(),
             is_swept: false,
             passed_over: Vec::new(),
@@ -200,10 +238,13 @@ impl Store {
         durability: Durability,
         change: impl Fn(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let synchronous = if durability == Durability::Synced { "FULL" } else { "NORMAL" };
-        self.connection.pragma_update(None, "synchronous", synchronous)?;
+        if self.durability.get() != durability {
+            let synchronous = if durability == Durability::Synced { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", synchronous)?;
+            self.durability.set(durability);
+        }
         let changes = self.connection.total_changes();
-        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let transaction = Transaction::begin(&self.connection, "BEGIN IMMEDIATE")?;
         let result = change(&transaction)?;
         transaction.commit()?;
         // Syncing the log syncs all that is in it; but what has changed nothing is not synced.
@@ -216,7 +257,7 @@ impl Store {
     /// All that is read is of the same moment.
     fn read<T>(&self, look: impl FnOnce(&Transaction<'_>) -> Result<T, Fault>) -> Result<T, QueueError> {
         let look = || {
-            let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)?;
+            let transaction = Transaction::begin(&self.connection, "BEGIN")?;
             look(&transaction)
         };
         look().map_err(|fault| self.told(fault))

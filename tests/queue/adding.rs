@@ -192,7 +192,7 @@ fn a_key_is_taken_once() {
     let states: Vec<String> = run.records().iter().map(|record| text(&record["state"])).collect();
     assert_eq!(states, ["queued", "skipped"]);
     assert!(text(&run.records()[1]["error"]).contains(&name), "{run:#?}");
-    sandbox.run(&message(&url, "a@y.example", &others[..3])).exits(0).silently();
+    sandbox.run(&message(&url, "a@y.example", &[&others[..3], &["--in", "1h"]].concat())).exits(0).silently();
     sandbox.run(&["queue", "run"]).exits(0);
     // It is known beyond the end of its message.
     sandbox.run(&with_key).exits(0).says(&before);

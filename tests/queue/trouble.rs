@@ -8,8 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{add, database, end, list, message, sandbox, start, until};
-use crate::support::{Sandbox, SmallDisk, real, sink::Sink};
+use rustix::process::Signal;
+
+use super::{add, database, end, list, message, only, sandbox, show, signal, start, text, until};
+use crate::support::{
+    Sandbox, SmallDisk, finish, real,
+    sink::{Act, Heard, Sink},
+};
 
 const NOWHERE: &str = "smtp://127.0.0.1:9";
 
@@ -162,4 +167,63 @@ fn a_full_disk() {
     drop(filler);
     until("it is sent", || sink.count() == 1);
     end(worker);
+}
+
+/// Whoever is deferred is named, and has a record.
+#[test]
+fn who_is_deferred_is_named() {
+    let sandbox = sandbox();
+    let sink = Sink::with("PIPELINING", |moment| match moment.heard {
+        Heard::Rcpt(address, _) if address.starts_with('b') => Act::Say("451 4.7.1 greylisted".to_owned()),
+        _ => Act::Agree,
+    });
+    let slowly = ["--queue", "--to", "a@y.example", "-o", "retry.initial-delay=1h"];
+    sandbox.run(&message(&sink.url(), "b@y.example", &slowly)).exits(0);
+    let name = only(&sandbox);
+    let run = sandbox.run(&["queue", "run", "--format", "json"]).exits(75);
+    assert_eq!(run.stderr, format!("{name}: deferred b@y.example: 451 4.7.1 greylisted (at RCPT)\n"));
+    let mut states: Vec<_> = run.records().iter().map(|one| (text(&one["recipient"]), text(&one["state"]))).collect();
+    let [a, b] =
+        [("a", "accepted"), ("b", "deferred")].map(|(to, state)| (format!("{to}@y.example"), state.to_owned()));
+    states.sort();
+    assert_eq!(states, [a, b], "{run:#?}");
+    // It was told why it waits, and not that others did not have to.
+    assert_eq!(list(&sandbox, &[])[0]["why"], "451 4.7.1 greylisted");
+    sandbox.run(&["queue", "retry", "--all"]).exits(0);
+    sandbox.run(&["queue", "run", "-q"]).exits(75).silently();
+    // A worker tries again, and says when it begins.
+    sandbox.run(&["queue", "retry", "--all"]).exits(0);
+    let worker = start(&sandbox, &["worker"]);
+    until("the third attempt", || show(&sandbox, &name)["attempts"] == 3);
+    signal(&worker, Signal::TERM);
+    let run = finish(worker).exits(0);
+    assert!(run.stderr.ends_with("queue.sqlite: 1 waiting, 1 of them due, 0 held\n"), "{run:#?}");
+}
+
+/// What is said to those who send has to be right, whether any message wants it or not.
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_sent() {
+    let mut sandbox = sandbox();
+    let sink = Sink::new("PIPELINING");
+    add(&sandbox, &sink.url(), "a@y.example", &[]);
+    for command in [&["queue", "run"][..], &["worker"]] {
+        for wrong in [
+            &["-o", "timeouts.connect=soon"][..],
+            &["-o", "nonsense=1"],
+            &["--server", "nonsense://"],
+            &["--timeout", "soon"],
+            &["--concurrency", "0"],
+        ] {
+            sandbox.run(&[command, wrong].concat()).exits(64);
+        }
+        sandbox.env("MAILSEND_TIMEOUTS_CONNECT", "abc");
+        sandbox.run(command).exits(78).says("MAILSEND_TIMEOUTS_CONNECT");
+        sandbox.without("MAILSEND_TIMEOUTS_CONNECT");
+        sandbox.config("[profiles.a\n");
+        sandbox.run(command).exits(78).says("config.toml:1");
+        sandbox.config("");
+    }
+    assert_eq!(list(&sandbox, &[])[0]["status"], "waiting");
+    sandbox.run(&["queue", "run", "--concurrency", "2"]).exits(0);
+    assert_eq!(sink.count(), 1);
 }

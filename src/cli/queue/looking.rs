@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::{Args, ValueHint};
@@ -10,17 +11,21 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{NO_WORKER, own};
+use super::{NO_WORKER, broker, own};
 use crate::{
     cli::{
         CliError, Exit,
         args::{CommonArgs, Context},
-        printed,
+        printed, runtime,
         send::write_message,
         ui,
     },
+    config::resolve_queue,
     mail::clean,
-    queue::{Entry, Outline, Stats, Status, Store, Time},
+    queue::{
+        Entry, Outline, Stats, Status, Store, Time,
+        amqp::{Broker, Count, Link, Purpose},
+    },
 };
 
 /// So long a due message may wait before something must be wrong.
@@ -125,6 +130,10 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit, CliError> {
 
 pub(super) fn stats(args: &StatsArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
+    let table = resolve_queue(&context.files, &context.environment)?;
+    if let Some(broker) = broker(&table, &context)? {
+        return shared_stats(broker, args.json);
+    }
     let (path, mut store) = own(&context)?;
     let stats = store.stats(now())?;
     let text = match args.json {
@@ -153,6 +162,30 @@ pub(super) fn stats(args: &StatsArgs) -> Result<Exit, CliError> {
     let exit = printed(ui::print(&text))?;
     warn(&stats, &path, &context);
     Ok(exit)
+}
+
+/// How much is in the queues of RabbitMQ, as far as it tells.
+fn shared_stats(broker: Arc<Broker>, is_json: bool) -> Result<Exit, CliError> {
+    let about = broker.to_string();
+    let runtime = runtime()?;
+    let counts = runtime.block_on(async {
+        let link = Link::open(broker, Purpose::Looking).await?;
+        let counts = link.counts().await;
+        link.close().await;
+        counts
+    });
+    // A thread that waits for a keyring is not waited for.
+    runtime.shutdown_background();
+    let counts = counts?;
+    let text = match is_json {
+        true => format!("{}\n", serde_json::json!({ "broker": about, "queues": counts })),
+        false => {
+            let shown = |count: &Count| format!("{} waiting, {} who take", count.messages, count.consumers);
+            let lines = counts.iter().map(|count| line(&clean(&count.queue), &shown(count)));
+            lines.chain([line("queue", &about)]).collect()
+        }
+    };
+    printed(ui::print(&text))
 }
 
 /// What waits without a worker, or for too long, may wait for nobody.

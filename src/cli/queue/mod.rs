@@ -73,10 +73,17 @@ enum QueueCommand {
 
 /// Sends what is due.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+--profile, --server and the other options of where to send are for messages that name neither a profile nor a server.
+What was said about the others when they were queued counts for them; --concurrency and --limit count for all.")]
 struct RunArgs {
     /// Begin nothing new after this time, and end
     #[arg(long, value_name = "TIME")]
     limit: Option<String>,
+
+    /// Connections at once to each server (pool.max-connections)
+    #[arg(long, value_name = "N")]
+    concurrency: Option<usize>,
 
     /// For a command that has added something: in a session of its own, without a word
     #[arg(long, hide = true)]
@@ -113,7 +120,7 @@ fn run(args: RunArgs) -> Result<Exit, CliError> {
     };
     match args.background {
         true => run_in_background(&args, &context),
-        false => worker::drain_once(context, &args.common, limit, args.place, &args.report),
+        false => worker::drain_once(context, &args.common, limit, args.place, args.concurrency, &args.report),
     }
 }
 
@@ -141,8 +148,8 @@ fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError
     // Who has it looks once more when it is free again, and finds what has brought us here.
     while lock.try_lock().is_ok() {
         let left = BACKGROUND.saturating_sub(begin.elapsed());
-        let exit =
-            worker::drain_once(args.common.context()?, &args.common, Some(left), args.place.clone(), &args.report)?;
+        let (context, place) = (args.common.context()?, args.place.clone());
+        let exit = worker::drain_once(context, &args.common, Some(left), place, args.concurrency, &args.report)?;
         // It is free at our end at the latest.
         let _ = lock.unlock();
         if exit == Exit::TryAgain || left.is_zero() || store.stats(looking::now())?.due == 0 {

@@ -103,7 +103,7 @@ pub(super) fn deliver(
             });
             let exit = presenter.finish();
             if let Some(keeping) = keeping {
-                keeping.see_off(&profile, args, context);
+                keeping.see_off(true, &profile, args, context);
             }
             exit
         }

@@ -92,10 +92,11 @@ impl Keeping {
         queue::add(&jobs, &profile.queue, context)
     }
 
-    /// Sees to it that somebody sends what was added, or says that nobody does.
-    pub fn see_off(&self, profile: &Profile, args: &SendArgs, context: &Context) {
-        // What was deferred just now may well be so for longer.
-        queue::see_off(self.terms.due, args.queue_on_failure, &profile.queue, &args.common, context);
+    /// Sees to it that somebody sends what was added, or says that nobody does. `is_new`: it was not there before.
+    pub fn see_off(&self, is_new: bool, profile: &Profile, args: &SendArgs, context: &Context) {
+        // What was there before may be due, whatever is said now. What was deferred just now may well be so for longer.
+        let due = self.terms.due.filter(|_| is_new);
+        queue::see_off(due, args.queue_on_failure, &profile.queue, &args.common, context);
     }
 }
 
@@ -143,7 +144,8 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
             ui::tell(&if first.is_none() { format!("queued as {name}") } else { before() });
         }
     }
-    keeping.see_off(profile, args, context);
+    let is_new = added.iter().any(|(_, first)| first.is_none());
+    keeping.see_off(is_new, profile, args, context);
     match records.and_then(Records::finish) {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))

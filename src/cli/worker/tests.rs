@@ -63,7 +63,7 @@ impl Home {
     fn drain(&self) -> Exit {
         let report = self.path().join("sent.jsonl").display().to_string();
         let report = ReportArgs { report: Some(report), format: None, progress: ProgressArg::None };
-        drain_once(self.context(("LANG", "C")), &self.common(), None, WhereArgs::default(), &report).unwrap()
+        drain_once(self.context(("LANG", "C")), &self.common(), None, WhereArgs::default(), None, &report).unwrap()
     }
 
     fn count(&self, folder: &str) -> usize {

@@ -45,7 +45,8 @@ pub const QUEUE_KEYS: &[Key] = &[
         name: "queue.keep",
         wanted: "time",
         default: Some("7d"),
-        doc: "How long messages that have ended can be looked at, and their keys are known. Their text is gone at once.",
+        doc: "How long messages that have ended can be looked at, and their keys are known, also those of removed ones. \
+              Their text is gone at once.",
         set: |parts, input| {
             parts.profile.queue.keep = input.duration()?;
             Ok(())

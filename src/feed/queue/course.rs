@@ -181,7 +181,8 @@ where
     fn want(&mut self) {
         let room = MOST.saturating_sub(self.open.len()).min(CLAIM);
         let is_wanted = self.is_curious || self.is_guessing;
-        let is_asked = self.desk.orders.claim.is_some();
+        // Who knows that there are some does not wait for a guess.
+        let is_asked = self.desk.orders.claim.as_ref().is_some_and(|wanted| !(wanted.is_guess && self.is_curious));
         let now = Instant::now();
         // What cannot be told of failures as fast as they come is waited for.
         let is_flooded = room == 0 || self.failed.len() >= MOST;
@@ -227,8 +228,8 @@ where
     fn wished(&mut self, stop: Stop) {
         if stop != Stop::No {
             self.stopped.get_or_insert_with(Instant::now);
+            self.desk.end_soon();
             self.stop.send_replace(stop);
-            self.desk.stop();
             let keys: Vec<u64> = self.lanes.keys().copied().collect();
             keys.into_iter().for_each(|key| self.close_lane(key));
         }
@@ -387,7 +388,7 @@ where
             (Meaning::Place(_, trouble), Some(place)) => {
                 self.drained.has_more = true;
                 // Other sessions, and what is left of the delivery, tell the same.
-                if let Some(pause) = self.rests.rest(&place, Instant::now()) {
+                if let Some(pause) = self.rests.rest(&place, trouble, Instant::now()) {
                     (self.told)(QueueTold::Rests(&place, trouble, pause));
                 }
                 self.close_lane(open.lane);

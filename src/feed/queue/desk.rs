@@ -77,10 +77,15 @@ impl Desk {
         }
     }
 
-    /// Nothing more is taken.
-    pub fn stop(&self) {
-        if let Kind::Broker(desk) = &self.kind {
-            desk.stop();
+    /// From now on nothing more is taken, and what cannot be used is not tried for long.
+    pub fn end_soon(&mut self) {
+        match &mut self.kind {
+            Kind::Store(desk) if !desk.ends_soon => {
+                desk.ends_soon = true;
+                desk.failing = desk.failing.map(|(_, again)| (Instant::now(), again));
+            }
+            Kind::Store(_) => {}
+            Kind::Broker(desk) => desk.stop(),
         }
     }
 
@@ -107,7 +112,8 @@ struct StoreDesk {
     round: Option<JoinHandle<(Kit, Orders, Answers)>>,
     /// Since when it cannot be used, and when it is tried again.
     failing: Option<(Instant, Instant)>,
-    ends_idle: bool,
+    /// It is not tried for long.
+    ends_soon: bool,
     clock: fn() -> i64,
 }
 
@@ -185,8 +191,8 @@ pub(super) struct Answers {
 
 impl StoreDesk {
     fn new(store: Store, worker: Worker, draining: Draining, clock: fn() -> i64) -> Self {
-        let ends_idle = draining.ends_idle;
-        Self { kit: Some(Kit { store, worker, draining }), round: None, failing: None, ends_idle, clock }
+        let ends_soon = draining.ends_idle;
+        Self { kit: Some(Kit { store, worker, draining }), round: None, failing: None, ends_soon, clock }
     }
 
     /// Begins a round, if nothing is done.
@@ -219,7 +225,7 @@ impl StoreDesk {
             Some(error) => {
                 answers.is_new = self.failing.is_none();
                 let since = self.failing.map_or(now, |(since, _)| since);
-                let patience = patience(self.ends_idle, error);
+                let patience = patience(self.ends_soon, error);
                 answers.is_hopeless = patience.is_some_and(|patience| now.saturating_duration_since(since) >= patience);
                 self.failing = Some((since, now + PAUSE));
             }
@@ -229,9 +235,9 @@ impl StoreDesk {
 }
 
 /// How long a store that fails so is tried. Whoever stays waits for room on the disk as long as it takes.
-fn patience(ends_idle: bool, error: &QueueError) -> Option<Duration> {
+fn patience(ends_soon: bool, error: &QueueError) -> Option<Duration> {
     match error {
-        _ if ends_idle => Some(BRIEF),
+        _ if ends_soon => Some(BRIEF),
         QueueError::File { .. } | QueueError::Busy(_) => None,
         _ => Some(PATIENCE),
     }
@@ -273,12 +279,11 @@ impl Kit {
         let lease = self.draining.lease;
         // Somebody waits for these.
         let commits = std::mem::take(&mut orders.commits);
-        self.commit(commits, now, answers)?;
+        self.note(commits, &mut orders.notes, now, answers)?;
         if orders.wants_renewal {
             self.store.renew(&self.worker, now, lease)?;
             orders.wants_renewal = false;
         }
-        self.note(&mut orders.notes, now, answers)?;
         if orders.wants_recovery {
             answers.recovered = self.store.recover(now, self.draining.retries_unknown)?;
             orders.wants_recovery = false;
@@ -308,34 +313,20 @@ impl Kit {
         Ok(())
     }
 
-    /// Asks for all at once; whoever commits for messages of which one is somebody else's does not get its consent.
-    fn commit(&mut self, commits: Vec<Commit>, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
-        let claims: Vec<(i64, i64)> =
+    /// Notes everything at once. Whoever commits for messages of which one is somebody else's does not get its consent;
+    /// the others have it before anything else is done.
+    fn note(
+        &mut self,
+        commits: Vec<Commit>,
+        notes: &mut Vec<Note>,
+        now: i64,
+        answers: &mut Answers,
+    ) -> Result<(), QueueError> {
+        if commits.is_empty() && notes.is_empty() {
+            return Ok(());
+        }
+        let intents: Vec<(i64, i64)> =
             commits.iter().flat_map(|commit| &commit.claims).map(|(_, id, generation)| (*id, *generation)).collect();
-        if claims.is_empty() {
-            return Ok(());
-        }
-        let mut verdicts = self.store.intend(&claims, now)?.into_iter();
-        for Commit { claims, ack } in commits {
-            let mut is_whole = true;
-            for ((number, ..), may) in claims.into_iter().zip(&mut verdicts) {
-                if !may {
-                    is_whole = false;
-                    answers.lost.push(number);
-                }
-            }
-            if is_whole {
-                // The session may be gone by now.
-                let _ = ack.send(());
-            }
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, notes: &mut Vec<Note>, now: i64, answers: &mut Answers) -> Result<(), QueueError> {
-        if notes.is_empty() {
-            return Ok(());
-        }
         let mut reports = Vec::with_capacity(notes.len());
         for note in notes.iter() {
             let notice = note.notice.as_ref().filter(|_| self.draining.on_failure == OnFailure::Report);
@@ -365,7 +356,8 @@ impl Kit {
             }
         };
         let settlements: Vec<Settlement<'_>> = notes.iter().zip(&reports).map(settlement).collect();
-        let latest = self.store.settle(&settlements, now)?;
+        let (verdicts, latest) = self.store.note_all(&intents, &settlements, now)?;
+        consent(commits, verdicts, answers);
         let notes = std::mem::take(notes);
         if matches!(self.draining.on_failure, OnFailure::Command(_)) {
             for (note, _) in notes.into_iter().zip(latest).filter(|(_, is_latest)| *is_latest) {
@@ -375,6 +367,24 @@ impl Kit {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells those who wait whether their messages may leave.
+fn consent(commits: Vec<Commit>, verdicts: Vec<bool>, answers: &mut Answers) {
+    let mut verdicts = verdicts.into_iter();
+    for Commit { claims, ack } in commits {
+        let mut is_whole = true;
+        for ((number, ..), may) in claims.into_iter().zip(&mut verdicts) {
+            if !may {
+                is_whole = false;
+                answers.lost.push(number);
+            }
+        }
+        if is_whole {
+            // The session may be gone by now.
+            let _ = ack.send(());
+        }
     }
 }
 
@@ -388,7 +398,7 @@ mod tests {
             QueueError::File { path: "/q".into(), what: "no room is left on the disk".to_owned(), is_new: false };
         let damaged = QueueError::Invalid { path: "/q".into(), what: "it is damaged".to_owned() };
         let patience = [(true, &full), (true, &damaged), (false, &full), (false, &damaged)]
-            .map(|(ends_idle, error)| patience(ends_idle, error).map(|patience| patience.as_secs()));
+            .map(|(ends_soon, error)| patience(ends_soon, error).map(|patience| patience.as_secs()));
         assert_eq!(patience, [Some(5), Some(5), None, Some(60)]);
     }
 }

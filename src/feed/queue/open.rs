@@ -134,6 +134,10 @@ impl Open {
                 match trouble {
                     Some(trouble) if trouble.cause == Cause::Stopped => {
                         self.released.get_or_insert(None);
+                        if outcome.stage > Stage::Auth {
+                            // Whoever looks at it later wants to know why it has come to nothing.
+                            self.noted.push((outcome, route));
+                        }
                         return Meaning::NotTaken;
                     }
                     Some(trouble) if is_of_place(&trouble) => {

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::queue::Place;
+use crate::{mail::Trouble, queue::Place};
 
 /// How long a place is left alone at first, and at most.
 const FIRST: Duration = Duration::from_secs(15 * 60);
@@ -18,17 +18,18 @@ pub(super) struct Rests(HashMap<Place, Rest>);
 struct Rest {
     until: Instant,
     pause: Duration,
+    why: String,
 }
 
 impl Rests {
     /// Leaves a place alone, each time in a row for longer. Returns for how long, unless it is left alone already.
-    pub fn rest(&mut self, place: &Place, now: Instant) -> Option<Duration> {
+    pub fn rest(&mut self, place: &Place, trouble: &Trouble, now: Instant) -> Option<Duration> {
         let pause = match self.0.get(place) {
             Some(rest) if now < rest.until => return None,
             Some(rest) => rest.pause.saturating_mul(2).min(LONGEST),
             None => FIRST,
         };
-        self.0.insert(place.clone(), Rest { until: now + pause, pause });
+        self.0.insert(place.clone(), Rest { until: now + pause, pause, why: trouble.to_string() });
         Some(pause)
     }
 
@@ -39,7 +40,12 @@ impl Rests {
 
     /// Whether this one is.
     pub fn has(&self, place: &Place, now: Instant) -> bool {
-        self.0.get(place).is_some_and(|rest| now < rest.until)
+        self.why(place, now).is_some()
+    }
+
+    /// Why this one is left alone, if it is.
+    pub fn why(&self, place: &Place, now: Instant) -> Option<&str> {
+        self.0.get(place).filter(|rest| now < rest.until).map(|rest| rest.why.as_str())
     }
 
     /// A server of this place has answered to a message: the next trouble is the first.
@@ -58,22 +64,25 @@ impl Rests {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::{Cause, Stage};
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_until_a_server_has_answered() {
         let (mut rests, place, mut now) = (Rests::default(), Place::default(), Instant::now());
+        let trouble = Trouble::new(Stage::Auth, Cause::Login, "no");
         for minutes in [15, 30, 60, 120, 120] {
-            let pause = rests.rest(&place, now).unwrap();
+            let pause = rests.rest(&place, &trouble, now).unwrap();
             assert_eq!(pause.as_secs(), minutes * 60);
-            assert!(rests.rest(&place, now).is_none(), "told once");
+            assert!(rests.rest(&place, &trouble, now).is_none(), "told once");
             rests.forget(&place, now);
             assert!(rests.has(&place, now) && rests.places(now).count() == 1, "what began before tells nothing new");
+            assert_eq!(rests.why(&place, now), Some("no"));
             now += pause;
             assert!(!rests.has(&place, now) && rests.places(now).count() == 0);
         }
         rests.forget(&place, now);
-        assert_eq!(rests.rest(&place, now), Some(FIRST));
+        assert_eq!(rests.rest(&place, &trouble, now), Some(FIRST));
         rests.clear();
-        assert_eq!((rests.has(&place, now), rests.rest(&place, now)), (false, Some(FIRST)));
+        assert_eq!((rests.has(&place, now), rests.rest(&place, &trouble, now)), (false, Some(FIRST)));
     }
 }

@@ -73,7 +73,7 @@ impl fmt::Debug for Link {
 }
 
 /// Messages in a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Count {
     /// The queue.
     pub queue: String,

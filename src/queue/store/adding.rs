@@ -7,9 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use rusqlite::{OptionalExtension, Transaction, named_params};
+use rusqlite::{OptionalExtension, named_params};
 
-use super::{Durability, QueueError, Store, Time, file_error, now, run};
+use super::{Durability, QueueError, Store, Time, Transaction, file_error, now, run};
 use crate::{
     mail::{Address, Content, Piece, Source},
     message::Blocks,

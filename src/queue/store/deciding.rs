@@ -2,13 +2,11 @@
 
 use std::fs;
 
-use rusqlite::Transaction;
-
 use super::{
-    Durability, Fault, QueueError, Store, Time,
+    Durability, Fault, QueueError, Store, Time, Transaction,
     looking::{Found, find},
     now, run, schema,
-    settling::{Rest, free, hold, reopen},
+    settling::{Rest, free, hold, reopen, say},
 };
 use crate::queue::Status;
 
@@ -42,8 +40,9 @@ impl Store {
         })
     }
 
-    /// Makes a held message due now, or when somebody meant it to be. With `is_unknown_too` also recipients of whom nobody knows whether they have it get
-    /// it: perhaps twice. One that has expired meanwhile lives as long again as it was meant to. Returns its name.
+    /// Makes a held message due now, or when somebody meant it to be. With `is_unknown_too` also recipients of whom nobody
+    /// knows whether they have it get it: perhaps twice. One that has expired meanwhile lives as long again as it was
+    /// meant to. Returns its name.
     ///
     /// # Errors
     /// [`QueueError::Standing`], if it is not held; [`QueueError::OnlyUnknown`], if nobody would get it; as of
@@ -62,6 +61,7 @@ impl Store {
                 return Err(QueueError::OnlyUnknown(found.name.clone()).into());
             }
             free(transaction, found.id)?;
+            say(transaction, found.id)?;
             // A moment that somebody has named does not move with the clock, nor by being held.
             let due = "UPDATE job SET due = ?1, since = ?1 WHERE id = ?2 AND (since IS NOT NULL OR due <= ?1)";
             run(transaction, due, (now, found.id))?;
@@ -145,7 +145,7 @@ impl Store {
         Ok(count)
     }
 
-    /// Gives pages that are free back to the disk, if they are many. Tells whether they were.
+    /// Gives pages that are free back to the disk, if they are many. Tells whether some went.
     fn give_back(&mut self) -> Result<bool, QueueError> {
         let number = |sql: &str| {
             let number = self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -153,11 +153,11 @@ impl Store {
         };
         // Half of the file is no waste: messages come and go.
         let free = number("PRAGMA freelist_count")?;
-        let are_many = free > PAGES && free > number("PRAGMA page_count")? / 2;
-        if are_many {
-            self.write(Durability::Written, |transaction| Ok(vacuum(transaction, PAGES)?))?;
+        if free <= PAGES || free <= number("PRAGMA page_count")? / 2 {
+            return Ok(false);
         }
-        Ok(are_many)
+        self.write(Durability::Written, |transaction| Ok(vacuum(transaction, PAGES)?))?;
+        Ok(number("PRAGMA freelist_count")? < free)
     }
 
     /// Changes the message of this name, or the only one whose name begins so, where it stands in one of these states.

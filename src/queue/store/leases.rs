@@ -2,9 +2,11 @@
 
 use std::{cmp::Reverse, collections::HashSet, fs, time::Duration};
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{OptionalExtension, Row};
 
-use super::{Durability, QueueError, Store, Time, deciding, looking, run, settling, settling::Rest, worker, workers};
+use super::{
+    Durability, QueueError, Store, Time, Transaction, deciding, looking, run, settling, settling::Rest, worker, workers,
+};
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
     queue::{Claim, Place, Untold, Worker},
@@ -41,7 +43,8 @@ struct Left {
     worker: String,
     /// Whether it was sent is in doubt even without an intent.
     is_doubtful: bool,
-    why: &'static str,
+    /// What has become of its worker.
+    what: &'static str,
 }
 
 impl Store {
@@ -97,8 +100,9 @@ impl Store {
                 let mut ids = transaction.prepare_cached(WITHOUT_WAY)?;
                 let ids = ids.query_map([place], |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
                 for id in ids {
-                    run(transaction, "UPDATE job SET generation = generation + 1, why = NULL WHERE id = ?", [id])?;
+                    run(transaction, "UPDATE job SET generation = generation + 1 WHERE id = ?", [id])?;
                     settling::free(transaction, id)?;
+                    settling::say(transaction, id)?;
                     deciding::live_again(transaction, id, now)?;
                     count += 1;
                 }
@@ -118,10 +122,15 @@ impl Store {
         now: Time,
         lease: Duration,
     ) -> Result<Vec<Claim>, QueueError> {
-        self.take(worker, now, lease, |transaction| {
+        let expired = |transaction: &Transaction<'_>, most: usize| {
             let mut expired = transaction.prepare_cached(EXPIRED)?;
-            expired.query_map((now, most as i64), |row| row.get(0))?.collect()
-        })
+            expired.query_map((now, most as i64), |row| row.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()
+        };
+        // Whoever only looks is in nobody's way.
+        if self.read(|transaction| Ok(expired(transaction, 1)?))?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.take(worker, now, lease, |transaction| expired(transaction, most))
     }
 
     fn take(
@@ -233,22 +242,6 @@ impl Store {
         Ok(Ok(content))
     }
 
-    /// Notes that the last bytes of these messages (number and generation) are about to leave. Tells for each whether it
-    /// may: not, if the lease is somebody else's by now.
-    ///
-    /// # Errors
-    /// Of the database: then none may.
-    pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
-        // A loss of power must be told from a death, or take no intent away.
-        let durability = if self.boot.is_some() { Durability::Written } else { Durability::Synced };
-        self.write(durability, |transaction| {
-            let mut intend = transaction
-                .prepare_cached("UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1")?;
-            let may = claims.iter().map(|(id, generation)| Ok(intend.execute((now, id, generation))? == 1));
-            Ok(may.collect::<rusqlite::Result<_>>()?)
-        })
-    }
-
     /// Renews the leases that this worker still has.
     ///
     /// # Errors
@@ -285,9 +278,12 @@ impl Store {
                     ended.extend(settling::conclude(transaction, left.id, &rest, now)?);
                 } else if !has_intent && !left.is_doubtful {
                     settling::free(transaction, left.id)?;
+                    let why = format!("{} before it was sent", left.what);
+                    run(transaction, "UPDATE job SET why = coalesce(why, ?) WHERE id = ?", (why, left.id))?;
                     counts.0 += 1;
                 } else {
-                    settling::doubt(transaction, left.id, left.why, now, retries_unknown)?;
+                    let why = format!("{} while it was sent", left.what);
+                    settling::doubt(transaction, left.id, &why, now, retries_unknown)?;
                     counts.1 += 1;
                 }
             }
@@ -313,13 +309,13 @@ impl Store {
                 let lease: i64 = row.get(1)?;
                 // The intent was not synced: the loss of power that ended the worker may have taken it.
                 let is_of_another_boot = boot.is_some() && self.boot.is_some() && boot != self.boot;
-                let why = match (is_of_another_boot, dead.contains(&worker)) {
-                    (true, _) => "the system was started anew while it was sent",
-                    (false, true) => "the worker died while it was sent",
-                    (false, false) if lease <= now => "the worker stood still while it was sent",
+                let what = match (is_of_another_boot, dead.contains(&worker)) {
+                    (true, _) => "the system was started anew",
+                    (false, true) => "the worker died",
+                    (false, false) if lease <= now => "the worker stood still",
                     _ => continue,
                 };
-                left.push(Left { id: row.get(0)?, lease, worker, is_doubtful: is_of_another_boot, why });
+                left.push(Left { id: row.get(0)?, lease, worker, is_doubtful: is_of_another_boot, what });
             }
             Ok(left)
         })

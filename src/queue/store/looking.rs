@@ -1,8 +1,8 @@
 //! What is in the queue, for people.
 
-use rusqlite::{Row, Transaction};
+use rusqlite::Row;
 
-use super::{Fault, QueueError, Store, Time, settling::Code, worker, workers};
+use super::{Fault, QueueError, Store, Time, Transaction, settling::Code, worker, workers};
 use crate::{
     mail::{Content, State},
     queue::{Entry, Outline, Recipient, Stats, Status},

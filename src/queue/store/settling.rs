@@ -1,8 +1,8 @@
 //! What came of attempts.
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::OptionalExtension;
 
-use super::{Durability, QueueError, Store, Time, adding, run};
+use super::{Durability, QueueError, Store, Time, Transaction, adding, run};
 use crate::{
     mail::{Outcome, Stage, State, clean},
     queue::{Job, Next, Settlement, Status},
@@ -32,15 +32,26 @@ impl Rest {
 }
 
 impl Store {
-    /// Notes what came of attempts, all in one transaction. Tells for each whether its lease was the latest: what failed
-    /// under another one is nobody's to be told.
+    /// Notes that the last bytes of some messages (number and generation) are about to leave, and what came of attempts,
+    /// all in one transaction. Tells for each intent whether it may: not, if the lease is somebody else's by now; and for
+    /// each settlement whether its lease was the latest: what failed under another one is nobody's to be told.
     ///
     /// # Errors
-    /// Of the database.
-    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<Vec<bool>, QueueError> {
+    /// Of the database: then nothing may leave, and nothing is noted.
+    pub fn note_all(
+        &mut self,
+        intents: &[(i64, i64)],
+        settlements: &[Settlement<'_>],
+        now: Time,
+    ) -> Result<(Vec<bool>, Vec<bool>), QueueError> {
         let reports: Vec<Job> = settlements.iter().filter_map(|settlement| settlement.report.cloned()).collect();
         let mut kept = self.keep_all(&reports)?;
-        let (ended, latest) = self.write(Durability::Written, |transaction| {
+        // A loss of power must be told from a death, or take no intent away.
+        let must_last = self.boot.is_none() && !intents.is_empty();
+        let durability = if must_last { Durability::Synced } else { Durability::Written };
+        let (may, ended, latest) = self.write(durability, |transaction| {
+            let may =
+                intents.iter().map(|intent| intend(transaction, *intent, now)).collect::<rusqlite::Result<_>>()?;
             let (mut ended, mut latest) = (Vec::new(), Vec::with_capacity(settlements.len()));
             let mut reports = reports.iter().zip(&kept);
             for settlement in settlements {
@@ -52,15 +63,21 @@ impl Store {
                     adding::insert(transaction, report, name, kept, now)?;
                 }
             }
-            Ok((ended, latest))
+            Ok((may, ended, latest))
         })?;
         let added = settlements.iter().zip(&latest).filter(|(settlement, _)| settlement.report.is_some());
         for ((kept, _), (_, is_latest)) in kept.iter_mut().zip(added) {
             kept.take(*is_latest);
         }
         self.end_files(&ended);
-        Ok(latest)
+        Ok((may, latest))
     }
+}
+
+/// Notes an intent; tells whether the lease is still ours.
+fn intend(transaction: &Transaction<'_>, (id, generation): (i64, i64), now: Time) -> rusqlite::Result<bool> {
+    let intend = "UPDATE job SET intent = ? WHERE id = ? AND generation = ? AND state = 1";
+    Ok(run(transaction, intend, (now, id, generation))? == 1)
 }
 
 /// Returns whether the lease was the latest, and the name of a large message that has ended.
@@ -84,22 +101,11 @@ fn settle(
         run(transaction, "UPDATE recipient SET is_told = 1 WHERE job = ? AND state = 'failed'", [id])?;
     }
     let rest = Rest::of(transaction, id)?;
-    if !is_latest {
-        let ended = if status != Status::Done && rest.is_over() { finish(transaction, id, now)? } else { None };
-        return Ok((false, ended));
-    }
-    follow(transaction, settlement, (has_lease, has_intent), &rest, now).map(|ended| (true, ended))
-}
-
-/// Does what follows for a message, as its latest lease says.
-fn follow(
-    transaction: &Transaction<'_>,
-    settlement: &Settlement<'_>,
-    (has_lease, has_intent): (bool, bool),
-    rest: &Rest,
-    now: Time,
-) -> rusqlite::Result<Option<String>> {
-    let id = settlement.id;
+    let ended = match is_latest {
+        true => follow(transaction, settlement, has_lease, &rest, now)?,
+        false if status != Status::Done && rest.is_over() => finish(transaction, id, now)?,
+        false => None,
+    };
     let was_tried = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
     let is_attempt = match settlement.next {
         Next::Again(_) | Next::AgainUnknown(_) => true,
@@ -107,9 +113,34 @@ fn follow(
         Next::Done | Next::Held(_) | Next::HeldWithoutWay(_) => was_tried,
         Next::More | Next::Released(_) => false,
     };
-    if is_attempt {
-        run(transaction, "UPDATE job SET attempts = attempts + 1 WHERE id = ?", [id])?;
-    }
+    count_and_say(transaction, id, is_latest && is_attempt)?;
+    Ok((is_latest, ended))
+}
+
+/// Counts an attempt, if it was one, and says of a message that is not held what was said to those whom it still waits
+/// for, or else what went wrong.
+fn count_and_say(transaction: &Transaction<'_>, id: i64, is_attempt: bool) -> rusqlite::Result<()> {
+    let said = "UPDATE job SET attempts = attempts + ?2, why = CASE state WHEN 2 THEN why ELSE (
+                    SELECT text FROM recipient WHERE job = ?1
+                    ORDER BY (state IS NULL OR state = 'deferred') DESC, text IS NULL, state = 'accepted', number LIMIT 1
+                ) END WHERE id = ?1";
+    run(transaction, said, (id, is_attempt)).map(drop)
+}
+
+/// What was said to those whom a message waits for, and no other reason.
+pub(super) fn say(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
+    count_and_say(transaction, id, false)
+}
+
+/// Does what follows for a message, as its latest lease says.
+fn follow(
+    transaction: &Transaction<'_>,
+    settlement: &Settlement<'_>,
+    has_lease: bool,
+    rest: &Rest,
+    now: Time,
+) -> rusqlite::Result<Option<String>> {
+    let id = settlement.id;
     match &settlement.next {
         Next::More if has_lease => Ok(None),
         // Whoever says so has lost count of them.
@@ -145,28 +176,19 @@ fn note(
         "UPDATE recipient SET state = ?, text = ?, remote_id = ?, server = ?, time = ?
          WHERE job = ? AND address = ? AND state IS NOT 'accepted'",
     )?;
-    let mut last = None;
     for (outcome, route) in settlement.outcomes {
         if !is_latest && outcome.state != State::Accepted {
             continue;
         }
-        let text = said(outcome);
         note.execute((
             outcome.state.as_str(),
-            &text,
+            said(outcome),
             &outcome.remote_id,
             &route.server,
             now,
             settlement.id,
             AsRef::<str>::as_ref(&outcome.recipient),
         ))?;
-        // Of several, what went wrong is of more interest.
-        if last.is_none() || outcome.state != State::Accepted {
-            last = text;
-        }
-    }
-    if let Some(last) = last {
-        run(transaction, "UPDATE job SET why = ? WHERE id = ?", (last, settlement.id))?;
     }
     Ok(())
 }
@@ -211,9 +233,8 @@ fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result
 
 /// It waits for somebody who decides.
 pub(super) fn hold(transaction: &Transaction<'_>, id: i64, why: &str) -> rusqlite::Result<()> {
-    let hold =
-        "UPDATE job SET state = 2, has_no_way = 0, why = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL
-                WHERE id = ?";
+    let hold = "UPDATE job SET state = 2, has_no_way = 0, why = ?, worker = NULL, lease = NULL, boot = NULL,
+                    intent = NULL WHERE id = ?";
     run(transaction, hold, (clean(why), id)).map(drop)
 }
 

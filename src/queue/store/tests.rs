@@ -31,6 +31,19 @@ impl Queue {
     }
 }
 
+/// One without the other.
+impl Store {
+    /// Only intents.
+    pub fn intend(&mut self, claims: &[(i64, i64)], now: Time) -> Result<Vec<bool>, QueueError> {
+        self.note_all(claims, &[], now).map(|(may, _)| may)
+    }
+
+    /// Only what came of attempts.
+    pub fn settle(&mut self, settlements: &[Settlement<'_>], now: Time) -> Result<Vec<bool>, QueueError> {
+        self.note_all(&[], settlements, now).map(|(_, latest)| latest)
+    }
+}
+
 fn job(recipients: &[&str]) -> Job {
     let address = |text: &str| Mailbox::parse(text).unwrap().address;
     Job {
@@ -309,6 +322,41 @@ fn what_is_held_and_released_goes_when_it_was_meant_to() {
     }
     assert_eq!(store.show(&meant).unwrap().outline.due, Some(later));
     assert!(store.show(&deferred).unwrap().outline.due.unwrap() < later);
+}
+
+#[test]
+fn what_is_said_of_a_message_is_for_whom_it_waits() {
+    let queue = Queue::new();
+    let mut store = queue.open();
+    let worker = store.worker(true).unwrap();
+    let name = add(&mut store, job(&["b@y.example", "c@y.example", "d@y.example"]), 0);
+    let why = |store: &mut Store| store.show(&name).unwrap().outline.why;
+    let first = claim(&mut store, &worker, 0).unwrap();
+    settle(&mut store, &first, &[outcome("c@y.example", State::Deferred, "later")], Next::More, 0);
+    settle(&mut store, &first, &[outcome("d@y.example", State::Failed, "no")], Next::More, 0);
+    settle(&mut store, &first, &[outcome("b@y.example", State::Accepted, "ok")], Next::Again(0), 0);
+    assert_eq!(why(&mut store).unwrap(), "250 later");
+    // Held, it is why; and nothing of that stays.
+    store.hold(&name).unwrap();
+    assert_eq!(why(&mut store).unwrap(), "held by hand");
+    settle(&mut store, &first, &[outcome("b@y.example", State::Accepted, "ok")], Next::Again(0), 0);
+    assert_eq!(why(&mut store).unwrap(), "held by hand");
+    store.release_at(&name, false, 0).unwrap();
+    assert_eq!(why(&mut store).unwrap(), "250 later");
+    let second = claim(&mut store, &worker, 0).unwrap();
+    settle(&mut store, &second, &[outcome("c@y.example", State::Accepted, "ok")], Next::Done, 0);
+    assert_eq!(why(&mut store).unwrap(), "250 no", "what went wrong is of more interest");
+
+    // One that was never tried says nothing, unless its worker has died.
+    let name = add(&mut store, job(&["b@y.example"]), 0);
+    let why = |store: &mut Store| store.show(&name).unwrap().outline.why;
+    store.hold(&name).unwrap();
+    store.release_at(&name, false, 0).unwrap();
+    assert_eq!(why(&mut store), None);
+    claim(&mut store, &worker, 0).unwrap();
+    drop(worker);
+    assert_eq!(store.recover(0, false).unwrap(), (1, 0));
+    assert_eq!(why(&mut store).unwrap(), "the worker died before it was sent");
 }
 
 #[test]

@@ -126,7 +126,7 @@ where
                 // A file may be missing for a moment: that is no message's fault.
                 Err(trouble) => {
                     self.drained.has_more = true;
-                    if let Some(pause) = self.rests.rest(&claim.place, moment) {
+                    if let Some(pause) = self.rests.rest(&claim.place, &trouble, moment) {
                         (self.told)(QueueTold::Rests(&claim.place, &trouble, pause));
                     }
                     return self.note(&claim, Next::Released(None));
@@ -164,7 +164,10 @@ where
         if claim.is_over {
             return self.end(claim);
         }
-        let what = "it has expired: no server has accepted it in time";
+        let what = match claim.attempts {
+            0 => self.why_untried(&claim.place),
+            _ => "it has expired: no server has accepted it in time".to_owned(),
+        };
         let trouble = Trouble::new(Stage::Compose, Cause::TimedOut, what);
         let (profile, server) = (claim.place.profile.clone(), claim.place.server.clone().unwrap_or_default());
         let (route, place) = (Arc::new(Route { profile, server }), claim.place.clone());
@@ -188,6 +191,18 @@ where
             self.tell(&open, &meaning);
         }
         self.write(open, place);
+    }
+
+    /// Why a message has expired that was never tried.
+    fn why_untried(&self, place: &Place) -> String {
+        let now = Instant::now();
+        let lane = self.by_place.get(place).and_then(|key| self.lanes.get(key));
+        let why = match self.rests.why(place, now) {
+            None if lane.is_some_and(|lane| lane.is_dark(now)) => Some("no server of its way can be used"),
+            why => why,
+        };
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        format!("it has expired, and no attempt was made{why}")
     }
 
     fn run_commands(&mut self) {
