@@ -13,9 +13,8 @@ use serde_json::Value;
 
 use super::{end, signal, start, text, until};
 use crate::support::{
-    Dice, Sandbox,
+    Dice, Sandbox, authority,
     broker::{Broker, Taken, broker, own_broker},
-    certificates::authority,
     real::PASSWORD,
     sink::{Act, Heard, Sink},
 };
@@ -407,5 +406,5 @@ fn queues_of_an_administrator() {
     assert!(place.is_empty() && place.dead().is_empty());
     // Whom the certificate does not convince is told so.
     place.sandbox.without("MAILSEND_QUEUE_CA_FILE");
-    place.sandbox.run(&message).exits(77).says("not trusted");
+    place.sandbox.run(&message).exits(77).says("not known here").says("queue.ca-file");
 }

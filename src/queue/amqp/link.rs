@@ -3,7 +3,10 @@
 use std::{
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -41,6 +44,10 @@ const CONNECT: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Silence of so many seconds, twice, is the end of a connection.
 const HEARTBEAT: u16 = 10;
+/// An answer of RabbitMQ proves for so long at most that we are known.
+const PROOF: Duration = Duration::from_secs(5);
+/// Octets of headers that go along with what is published once more: they have to fit into a frame.
+const MOST_HEADERS: usize = 32 * 1024;
 /// Octets of a frame; RabbitMQ's own measure.
 const FRAME: u32 = 128 * 1024;
 
@@ -59,7 +66,10 @@ pub enum Purpose {
 pub struct Link {
     broker: Arc<Broker>,
     connection: Connection,
+    /// By which messages come and are acknowledged.
     channel: Channel,
+    /// By which records are published, and nothing else: what is returned of them is not taken for something else.
+    results: Channel,
     /// The queues of what is due later that are there, a bit for each.
     there: Mutex<u32>,
     /// Messages that are delivered.
@@ -101,6 +111,13 @@ pub struct Arrival {
     /// By which it is settled.
     pub ticket: Ticket,
     properties: BasicProperties,
+}
+
+impl Arrival {
+    /// Whether no other message can be taken for it: two jobs may be the same word for word.
+    pub fn is_unique(&self) -> bool {
+        self.is_letter || self.message_id.is_some()
+    }
 }
 
 /// By which a message that has come is settled, once.
@@ -180,10 +197,11 @@ impl Link {
             query: AMQPQueryString { frame_max: Some(FRAME), heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
         };
         let why: Arc<Mutex<Option<Trouble>>> = Arc::default();
+        let is_open: Arc<AtomicBool> = Arc::default();
         let connecting = {
-            let (broker, why) = (broker.clone(), why.clone());
+            let (broker, why, is_open) = (broker.clone(), why.clone(), is_open.clone());
             async move |_, _| match stream(&broker).await {
-                Ok(stream) => Ok(AsyncTcpStream::Plain(compatible(stream))),
+                Ok(stream) => Ok(AsyncTcpStream::Plain(compatible(stream, CONNECT, is_open.clone()))),
                 Err(trouble) => {
                     *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
                     Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())
@@ -198,10 +216,32 @@ impl Link {
             why.unwrap_or_else(|| refused(&broker, &error))
         })?;
         let channel = connection.create_channel().await.map_err(|error| trouble(&error))?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| trouble(&error))?;
-        let link = Self { broker, connection, channel, there: Mutex::default(), consumer: Mutex::default() };
+        let results = confirming(&connection).await?;
+        let link = Self { broker, connection, channel, results, there: Mutex::default(), consumer: Mutex::default() };
         link.prepare(purpose).await?;
+        is_open.store(true, Ordering::Relaxed);
         Ok(link)
+    }
+
+    /// Whether it is there, as far as is known.
+    pub fn is_alive(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// How long an answer proves that what was delivered is ours: RabbitMQ forgets us after twice the heartbeat.
+    pub fn proof(&self) -> Duration {
+        match self.connection.configuration().heartbeat() {
+            0 => PROOF,
+            seconds => PROOF.min(Duration::from_secs(seconds.into()) / 2),
+        }
+    }
+
+    /// By which messages are published: for one purpose, so that no refusal is taken for another one's.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub async fn publisher(&self) -> Result<Publisher<'_>, Trouble> {
+        Ok(Publisher { link: self, channel: confirming(&self.connection).await? })
     }
 
     /// Makes the queues, or looks whether they are there.
@@ -245,9 +285,15 @@ impl Link {
     }
 
     async fn declare(&self, name: &str, arguments: FieldTable) -> Result<(), Trouble> {
+        // What is refused ends the channel.
+        let channel = self.connection.create_channel().await.map_err(|error| trouble(&error))?;
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        match self.channel.queue_declare(name.into(), options, arguments).await {
-            Ok(_) => Ok(()),
+        match channel.queue_declare(name.into(), options, arguments).await {
+            Ok(_) => {
+                // What is not closed is closed with the connection.
+                let _ = channel.close(200, "".into()).await;
+                Ok(())
+            }
             Err(error) => {
                 let trouble = trouble(&error);
                 Err(match soft(&error) {
@@ -299,84 +345,6 @@ impl Link {
         Ok(counts)
     }
 
-    /// Publishes letters that are new: for who takes what is due, or to wait until they are.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken one, or a file of one cannot be read; others may be there then.
-    pub async fn add(&self, letters: &[Letter], now: Time) -> Result<(), QueueError> {
-        let mut confirming = Vec::with_capacity(letters.len());
-        for letter in letters {
-            let unreadable = |error: io::Error| Trouble::new(Stage::Compose, Cause::Input, error.to_string());
-            let octets = letter.encode().map_err(unreadable).map_err(QueueError::Broker)?;
-            let properties = of_letter(&letter.job.message_id, 0);
-            match letter.job.due.filter(|due| *due > now) {
-                Some(due) => self.postpone(Pause::AtMost(due - now), &octets, properties).await,
-                None => self.begin(&self.broker.name, &octets, properties).await.map(|begun| confirming.push(begun)),
-            }
-            .map_err(QueueError::Broker)?;
-        }
-        for confirm in confirming {
-            confirmed(&self.broker.name, confirm).await.map_err(QueueError::Broker)?;
-        }
-        Ok(())
-    }
-
-    /// Publishes a letter of ours for who takes what is due; returns once it is safe there.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn publish(&self, octets: &[u8], message_id: &str, attempts: u32) -> Result<(), Trouble> {
-        self.deliver(&self.broker.name, octets, of_letter(message_id, attempts)).await
-    }
-
-    /// Publishes a letter of ours that waits.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn delay(&self, pause: Pause, octets: &[u8], message_id: &str, attempts: u32) -> Result<(), Trouble> {
-        self.postpone(pause, octets, of_letter(message_id, attempts)).await
-    }
-
-    /// Lets a message wait as it came.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn delay_arrival(&self, pause: Pause, arrival: &Arrival) -> Result<(), Trouble> {
-        self.postpone(pause, &arrival.octets, arrival.properties.clone()).await
-    }
-
-    async fn postpone(&self, pause: Pause, octets: &[u8], properties: BasicProperties) -> Result<(), Trouble> {
-        let there = *self.there.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = if self.broker.declares { (1 << RUNGS) - 1 } else { there };
-        let Some(rung) = rung(pause, all) else {
-            return Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no queue for what is due later"));
-        };
-        let name = self.broker.delay(rung);
-        if there & (1 << rung) == 0 {
-            self.declare(&name, waiting(&self.broker.name, rung)).await?;
-            *self.there.lock().unwrap_or_else(PoisonError::into_inner) |= 1 << rung;
-        }
-        self.deliver(&name, octets, properties).await
-    }
-
-    /// Publishes what nobody could send, with the reason and the last reply.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn bury(&self, what: Dead<'_>, reason: &str, reply: Option<&str>) -> Result<(), Trouble> {
-        let (octets, properties) = match what {
-            Dead::Arrival(arrival) => (&arrival.octets[..], arrival.properties.clone()),
-            Dead::Letter { octets, message_id, attempts } => (octets, of_letter(message_id, attempts)),
-        };
-        let mut headers = properties.headers().clone().unwrap_or_default();
-        let text = |text: &str| AMQPValue::LongString(crate::mail::clean(text).into());
-        headers.insert("mailsend-reason".into(), text(reason));
-        if let Some(reply) = reply {
-            headers.insert("mailsend-reply".into(), text(reply));
-        }
-        self.deliver(&self.broker.dead(), octets, properties.with_delivery_mode(2).with_headers(headers)).await
-    }
-
     /// Publishes records, if somebody wants them.
     ///
     /// # Errors
@@ -387,7 +355,7 @@ impl Link {
         for json in records {
             let properties =
                 BasicProperties::default().with_content_type("application/json".into()).with_delivery_mode(2);
-            confirming.push(self.begin(results, json, properties).await?);
+            confirming.push(begin(&self.results, results, json, properties).await?);
         }
         for confirm in confirming {
             confirmed(results, confirm).await?;
@@ -395,19 +363,18 @@ impl Link {
         Ok(())
     }
 
-    async fn deliver(&self, queue: &str, octets: &[u8], properties: BasicProperties) -> Result<(), Trouble> {
-        confirmed(queue, self.begin(queue, octets, properties).await?).await
-    }
-
-    async fn begin(
-        &self,
-        queue: &str,
-        octets: &[u8],
-        properties: BasicProperties,
-    ) -> Result<PublisherConfirm, Trouble> {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let begun = self.channel.basic_publish("".into(), queue.into(), options, octets, properties).await;
-        begun.map_err(|error| trouble(&error))
+    /// Makes queues that somebody has taken away, where they are made at all.
+    ///
+    /// # Errors
+    /// As of [`Link::open`].
+    pub async fn mend(&self) -> Result<(), Trouble> {
+        if self.broker.declares {
+            *self.there.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+            for name in [self.broker.dead()].into_iter().chain(self.broker.results.clone()) {
+                self.declare(&name, quorum()).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins to take messages: so many at once that are not settled.
@@ -463,6 +430,144 @@ impl Link {
     }
 }
 
+/// Publishes messages that are confirmed.
+pub struct Publisher<'a> {
+    link: &'a Link,
+    channel: Channel,
+}
+
+impl Publisher<'_> {
+    /// Publishes letters that are new: for who takes what is due, or to wait until they are.
+    ///
+    /// # Errors
+    /// A file of one that cannot be read: then none was published. If RabbitMQ has not taken one: others may be there.
+    pub async fn add(&self, letters: &[Letter], now: Time) -> Result<(), QueueError> {
+        let mut octets = Vec::with_capacity(letters.len());
+        for letter in letters {
+            octets.push(letter.encode().map_err(|error| letter.unreadable(error))?);
+        }
+        let mut confirming = Vec::with_capacity(letters.len());
+        for (letter, octets) in letters.iter().zip(octets) {
+            let properties = of_letter(&letter.job.message_id, 0);
+            let queue = match letter.job.due.filter(|due| *due > now) {
+                Some(due) => self.later(Pause::AtMost(due - now)).await.map_err(QueueError::Broker)?,
+                None => self.link.broker.name.clone(),
+            };
+            let begun = begin(&self.channel, &queue, &octets, properties).await.map_err(QueueError::Broker)?;
+            confirming.push((queue, begun));
+        }
+        for (queue, confirm) in confirming {
+            confirmed(&queue, confirm).await.map_err(|trouble| {
+                // It may be there: that is not what "try again" is for.
+                let stage = if trouble.cause == Cause::Lost { Stage::Final } else { trouble.stage };
+                QueueError::Broker(Trouble { stage, ..trouble })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Publishes a letter of ours for who takes what is due, or to wait; returns once it is safe there.
+    ///
+    /// # Errors
+    /// [`Cause::TooLarge`]; [`Cause::Lost`] with the connection; others may pass.
+    pub async fn letter(
+        &self,
+        pause: Option<Pause>,
+        octets: &[u8],
+        message_id: &str,
+        attempts: u32,
+    ) -> Result<(), Trouble> {
+        let queue = self.queue(pause).await?;
+        self.deliver(&queue, octets, of_letter(message_id, attempts)).await
+    }
+
+    /// Lets a message wait as it came, or come once more at once.
+    ///
+    /// # Errors
+    /// As [`Publisher::letter`].
+    pub async fn once_more(&self, pause: Option<Pause>, arrival: &Arrival) -> Result<(), Trouble> {
+        let queue = self.queue(pause).await?;
+        self.deliver(&queue, &arrival.octets, arrival.properties.clone()).await
+    }
+
+    /// Publishes what nobody could send, with the reason and the last reply.
+    ///
+    /// # Errors
+    /// As [`Publisher::letter`].
+    pub async fn bury(&self, what: Dead<'_>, reason: &str, reply: Option<&str>) -> Result<(), Trouble> {
+        let (octets, properties) = match what {
+            Dead::Arrival(arrival) => (&arrival.octets[..], arrival.properties.clone()),
+            Dead::Letter { octets, message_id, attempts } => (octets, of_letter(message_id, attempts)),
+        };
+        let mut headers = properties.headers().clone().unwrap_or_default();
+        let text = |text: &str| AMQPValue::LongString(crate::mail::clean(text).into());
+        headers.insert("mailsend-reason".into(), text(reason));
+        if let Some(reply) = reply {
+            headers.insert("mailsend-reply".into(), text(reply));
+        }
+        self.deliver(&self.link.broker.dead(), octets, properties.with_headers(headers)).await
+    }
+
+    async fn queue(&self, pause: Option<Pause>) -> Result<String, Trouble> {
+        match pause {
+            Some(pause) => self.later(pause).await,
+            None => Ok(self.link.broker.name.clone()),
+        }
+    }
+
+    /// The queue for what is due later, made where it is not there.
+    async fn later(&self, pause: Pause) -> Result<String, Trouble> {
+        let link = self.link;
+        let there = *link.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = if link.broker.declares { (1 << RUNGS) - 1 } else { there };
+        let Some(rung) = rung(pause, all) else {
+            return Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no queue for what is due later"));
+        };
+        let name = link.broker.delay(rung);
+        if there & (1 << rung) == 0 {
+            link.declare(&name, waiting(&link.broker.name, rung)).await?;
+            *link.there.lock().unwrap_or_else(PoisonError::into_inner) |= 1 << rung;
+        }
+        Ok(name)
+    }
+
+    async fn deliver(&self, queue: &str, octets: &[u8], properties: BasicProperties) -> Result<(), Trouble> {
+        let published = match begin(&self.channel, queue, octets, properties).await {
+            Ok(confirm) => confirmed(queue, confirm).await,
+            Err(trouble) => Err(trouble),
+        };
+        // The channel has gone, and the connection has not.
+        let is_only_channel = |trouble: &Trouble| trouble.cause == Cause::Lost && self.link.is_alive();
+        published.map_err(|trouble| match trouble {
+            trouble if is_only_channel(&trouble) => Trouble { cause: Cause::Busy, ..trouble },
+            trouble => trouble,
+        })
+    }
+
+    /// The end of it.
+    pub async fn close(self) {
+        // What is not closed is closed with the connection.
+        let _ = self.channel.close(200, "".into()).await;
+    }
+}
+
+async fn confirming(connection: &Connection) -> Result<Channel, Trouble> {
+    let channel = connection.create_channel().await.map_err(|error| trouble(&error))?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| trouble(&error))?;
+    Ok(channel)
+}
+
+async fn begin(
+    channel: &Channel,
+    queue: &str,
+    octets: &[u8],
+    properties: BasicProperties,
+) -> Result<PublisherConfirm, Trouble> {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let begun = channel.basic_publish("".into(), queue.into(), options, octets, properties).await;
+    begun.map_err(|error| trouble(&error))
+}
+
 /// Waits until RabbitMQ has taken a message.
 async fn confirmed(queue: &str, confirm: PublisherConfirm) -> Result<(), Trouble> {
     match confirm.await.map_err(|error| trouble(&error))? {
@@ -496,7 +601,9 @@ pub enum Dead<'a> {
 fn arrival(delivery: lapin::message::Delivery) -> Arrival {
     let properties = delivery.properties;
     let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-    let times = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-delivery-count"));
+    // Only RabbitMQ's own word counts: whoever publishes may bring the header along.
+    let headers = properties.headers().as_ref().filter(|_| delivery.redelivered);
+    let times = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
     let times = times.and_then(number).unwrap_or_default();
     Arrival {
         octets: delivery.data,
@@ -505,9 +612,49 @@ fn arrival(delivery: lapin::message::Delivery) -> Arrival {
         timestamp: *properties.timestamp(),
         is_redelivered: delivery.redelivered,
         times,
-        properties,
+        properties: forwarded(&properties),
         ticket: Ticket(delivery.acker),
     }
+}
+
+/// What goes along with a message that is published once more. What would let RabbitMQ refuse it, forget it or give it to
+/// others as well does not: user-id, expiration, the headers CC and BCC, and what it has said itself.
+fn forwarded(all: &BasicProperties) -> BasicProperties {
+    let mut own = BasicProperties::default().with_delivery_mode(2);
+    if let Some(value) = all.content_type().clone() {
+        own = own.with_content_type(value);
+    }
+    if let Some(value) = all.content_encoding().clone() {
+        own = own.with_content_encoding(value);
+    }
+    if let Some(value) = all.correlation_id().clone() {
+        own = own.with_correlation_id(value);
+    }
+    if let Some(value) = all.message_id().clone() {
+        own = own.with_message_id(value);
+    }
+    if let Some(value) = *all.timestamp() {
+        own = own.with_timestamp(value);
+    }
+    if let Some(value) = all.app_id().clone() {
+        own = own.with_app_id(value);
+    }
+    let mut headers = FieldTable::default();
+    let mut room = MOST_HEADERS;
+    for (name, value) in all.headers().iter().flat_map(|headers| headers.inner()) {
+        let key = name.as_str();
+        let size = match value {
+            AMQPValue::LongString(text) => text.as_bytes().len(),
+            AMQPValue::FieldTable(_) | AMQPValue::FieldArray(_) | AMQPValue::ByteArray(_) => continue,
+            _ => 16,
+        };
+        if matches!(key, "CC" | "BCC") || key.starts_with("x-") || key.starts_with("mailsend-") || size > room {
+            continue;
+        }
+        room -= size;
+        headers.insert(name.clone(), value.clone());
+    }
+    own.with_headers(headers)
 }
 
 fn number(value: &AMQPValue) -> Option<u64> {
@@ -556,7 +703,16 @@ async fn stream(broker: &Broker) -> Result<net::Stream, Trouble> {
     let endpoint = &broker.url.endpoint;
     let stream = net::dial(endpoint, &Passage::default(), CONNECT).await?.stream;
     match &broker.tls {
-        Some(tls) => Ok(tls.secure(stream, &endpoint.host).await?.0),
+        Some(tls) => match tls.secure(stream, &endpoint.host).await {
+            Ok((stream, _)) => Ok(stream),
+            Err(mut trouble) => {
+                if trouble.cause == Cause::Untrusted {
+                    // The keys of a profile are not for this.
+                    trouble.hints = vec!["trust that authority: queue.ca-file = \"FILE.pem\"".to_owned()];
+                }
+                Err(trouble)
+            }
+        },
         None => Ok(stream),
     }
 }
@@ -601,6 +757,12 @@ fn trouble(error: &Error) -> Trouble {
     match error.kind() {
         ErrorKind::ProtocolError(said) => {
             let cause = match said.kind() {
+                // In its words: message size 17000000 is larger than configured max size 16777216.
+                AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
+                    if said.get_message().as_str().contains("larger than") =>
+                {
+                    Cause::TooLarge
+                }
                 AMQPErrorKind::Soft(
                     AMQPSoftError::ACCESSREFUSED | AMQPSoftError::NOTFOUND | AMQPSoftError::PRECONDITIONFAILED,
                 ) => Cause::Configuration,

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub use letter::Letter;
-pub use link::{Arrival, Count, Dead, Link, Purpose, Ticket};
+pub use link::{Arrival, Count, Dead, Link, Publisher, Purpose, Ticket};
 
 /// Queues for what is due later: of 2^0 to 2^14 s, more than four hours.
 const RUNGS: u32 = 15;
