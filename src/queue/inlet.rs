@@ -22,7 +22,7 @@ pub enum Inlet {
     /// That of this machine.
     Store(Box<Store>),
     /// One that machines share, and the connection to it once there is one.
-    Broker(Arc<Broker>, Option<Link>),
+    Broker(Arc<Broker>, Option<Box<Link>>),
 }
 
 impl Inlet {
@@ -39,7 +39,7 @@ impl Inlet {
     pub async fn ready(&mut self) -> Result<(), QueueError> {
         if let Inlet::Broker(broker, link @ None) = self {
             let opened = Link::open(broker.clone(), Purpose::Adding).await;
-            *link = Some(opened.map_err(QueueError::Broker)?);
+            *link = Some(Box::new(opened.map_err(QueueError::Broker)?));
         }
         Ok(())
     }

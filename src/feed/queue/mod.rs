@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Source {
     /// That of this machine.
-    Store(Store, Worker),
+    Store(Box<Store>, Worker),
     /// One that machines share.
     Broker(Broking),
 }
@@ -47,10 +47,12 @@ pub struct Broking {
     pub maker: Maker,
 }
 
+type Make = dyn Fn(Foreign, &Facts) -> Result<Job, Refusal> + Send + Sync;
+
 /// Makes a message of what another program asks for: the job, and what is known of how it came. Runs on threads that may
 /// block.
 #[derive(Clone)]
-pub struct Maker(pub Arc<dyn Fn(Foreign, &Facts) -> Result<Job, Refusal> + Send + Sync>);
+pub struct Maker(pub Arc<Make>);
 
 impl fmt::Debug for Maker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -118,6 +118,7 @@ impl Reactor for Kit {
     }
 
     /// Whoever connects does it through `net`.
+    #[allow(clippy::manual_async_fn, reason = "its future does not borrow")]
     fn tcp_connect_addr(&self, _: SocketAddr) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         async { Err(io::Error::from(io::ErrorKind::Unsupported)) }
     }
