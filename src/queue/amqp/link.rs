@@ -1,4 +1,4 @@
-//! A connection to RabbitMQ: its queues made or looked for, messages published and confirmed, messages taken.
+//! A connection to RabbitMQ: its queues made or looked for, and messages taken.
 
 use std::{
     fmt, io,
@@ -14,12 +14,8 @@ use std::{
 use async_rs::Runtime;
 use futures_core::Stream as _;
 use lapin::{
-    Acker, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
-    PublisherConfirm,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-        BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
-    },
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     tcp::AsyncTcpStream,
     types::{AMQPValue, FieldTable, ShortString},
@@ -28,13 +24,16 @@ use lapin::{
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    Broker, Letter, Pause, RUNGS, letter, rung,
+    Arrival, Broker, Pause, Publisher, RUNGS,
+    arrival::arrival,
+    publisher::{begin, confirmed, confirming},
+    rung,
     stream::{Kit, compatible},
+    trouble::{lost, soft, trouble},
 };
 use crate::{
     mail::{Cause, Stage, Trouble},
     net::{self, Passage},
-    queue::{QueueError, Time},
     secret,
 };
 
@@ -46,8 +45,6 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const HEARTBEAT: u16 = 10;
 /// An answer of RabbitMQ proves for so long at most that we are known.
 const PROOF: Duration = Duration::from_secs(5);
-/// Octets of headers that go along with what is published once more: they have to fit into a frame.
-const MOST_HEADERS: usize = 32 * 1024;
 /// Octets of a frame; RabbitMQ's own measure.
 const FRAME: u32 = 128 * 1024;
 
@@ -91,63 +88,6 @@ pub struct Count {
     pub messages: u32,
     /// Who takes them.
     pub consumers: u32,
-}
-
-/// A message that has come.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Its octets.
-    pub octets: Vec<u8>,
-    /// It is a letter of ours.
-    pub is_letter: bool,
-    /// What the publisher calls it; and when it was published, in seconds since 1970.
-    pub message_id: Option<String>,
-    /// See `message_id`.
-    pub timestamp: Option<u64>,
-    /// Somebody had it before, and has not said what came of it.
-    pub is_redelivered: bool,
-    /// How often that was, as far as RabbitMQ knows.
-    pub times: u64,
-    /// By which it is settled.
-    pub ticket: Ticket,
-    properties: BasicProperties,
-}
-
-impl Arrival {
-    /// Whether no other message can be taken for it: two jobs may be the same word for word.
-    pub fn is_unique(&self) -> bool {
-        self.is_letter || self.message_id.is_some()
-    }
-}
-
-/// By which a message that has come is settled, once.
-#[derive(Debug, Clone)]
-pub struct Ticket(Acker);
-
-impl Ticket {
-    /// It is settled.
-    ///
-    /// # Errors
-    /// If the connection has gone: then it comes again, here or elsewhere.
-    pub async fn acknowledge(&self) -> Result<(), Trouble> {
-        whether(self.0.ack(BasicAckOptions::default()).await)
-    }
-
-    /// Nobody has begun it: it is free for others.
-    ///
-    /// # Errors
-    /// As [`Ticket::acknowledge`].
-    pub async fn give_back(&self) -> Result<(), Trouble> {
-        whether(self.0.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await)
-    }
-}
-
-fn whether(said: lapin::Result<bool>) -> Result<(), Trouble> {
-    match said {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(lost("the connection to RabbitMQ has gone")),
-        Err(error) => Err(trouble(&error)),
-    }
 }
 
 impl Link {
@@ -377,6 +317,26 @@ impl Link {
         Ok(())
     }
 
+    /// The queue for what is due later, made where it is not there.
+    pub(super) async fn later(&self, pause: Pause) -> Result<String, Trouble> {
+        let there = *self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = if self.broker.declares { (1 << RUNGS) - 1 } else { there };
+        let Some(rung) = rung(pause, all) else {
+            return Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no queue for what is due later"));
+        };
+        let name = self.broker.delay(rung);
+        if there & (1 << rung) == 0 {
+            self.declare(&name, waiting(&self.broker.name, rung)).await?;
+            *self.there.lock().unwrap_or_else(PoisonError::into_inner) |= 1 << rung;
+        }
+        Ok(name)
+    }
+
+    /// The RabbitMQ.
+    pub(super) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
     /// Begins to take messages: so many at once that are not settled.
     ///
     /// # Errors
@@ -428,255 +388,6 @@ impl Link {
         // It goes with the process, too.
         let _ = timeout(FAREWELL, self.connection.close(200, "".into())).await;
     }
-}
-
-/// Publishes messages that are confirmed.
-pub struct Publisher<'a> {
-    link: &'a Link,
-    channel: Channel,
-}
-
-impl Publisher<'_> {
-    /// Publishes letters that are new: for who takes what is due, or to wait until they are.
-    ///
-    /// # Errors
-    /// A file of one that cannot be read: then none was published. If RabbitMQ has not taken one: others may be there.
-    pub async fn add(&self, letters: &[Letter], now: Time) -> Result<(), QueueError> {
-        let mut octets = Vec::with_capacity(letters.len());
-        for letter in letters {
-            octets.push(letter.encode().map_err(|error| letter.unreadable(error))?);
-        }
-        let mut confirming = Vec::with_capacity(letters.len());
-        for (letter, octets) in letters.iter().zip(octets) {
-            let properties = of_letter(&letter.job.message_id, 0);
-            let queue = match letter.job.due.filter(|due| *due > now) {
-                Some(due) => self.later(Pause::AtMost(due - now)).await.map_err(QueueError::Broker)?,
-                None => self.link.broker.name.clone(),
-            };
-            let begun = begin(&self.channel, &queue, &octets, properties).await.map_err(QueueError::Broker)?;
-            confirming.push((queue, begun));
-        }
-        for (queue, confirm) in confirming {
-            confirmed(&queue, confirm).await.map_err(|trouble| {
-                // It may be there: that is not what "try again" is for.
-                let stage = if trouble.cause == Cause::Lost { Stage::Final } else { trouble.stage };
-                QueueError::Broker(Trouble { stage, ..trouble })
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Publishes a letter of ours for who takes what is due, or to wait; returns once it is safe there.
-    ///
-    /// # Errors
-    /// [`Cause::TooLarge`]; [`Cause::Lost`] with the connection; others may pass.
-    pub async fn letter(
-        &self,
-        pause: Option<Pause>,
-        octets: &[u8],
-        message_id: &str,
-        attempts: u32,
-    ) -> Result<(), Trouble> {
-        let queue = self.queue(pause).await?;
-        self.deliver(&queue, octets, of_letter(message_id, attempts)).await
-    }
-
-    /// Lets a message wait as it came, or come once more at once.
-    ///
-    /// # Errors
-    /// As [`Publisher::letter`].
-    pub async fn once_more(&self, pause: Option<Pause>, arrival: &Arrival) -> Result<(), Trouble> {
-        let queue = self.queue(pause).await?;
-        self.deliver(&queue, &arrival.octets, arrival.properties.clone()).await
-    }
-
-    /// Publishes what nobody could send, with the reason and the last reply.
-    ///
-    /// # Errors
-    /// As [`Publisher::letter`].
-    pub async fn bury(&self, what: Dead<'_>, reason: &str, reply: Option<&str>) -> Result<(), Trouble> {
-        let (octets, properties) = match what {
-            Dead::Arrival(arrival) => (&arrival.octets[..], arrival.properties.clone()),
-            Dead::Letter { octets, message_id, attempts } => (octets, of_letter(message_id, attempts)),
-        };
-        let mut headers = properties.headers().clone().unwrap_or_default();
-        let text = |text: &str| AMQPValue::LongString(crate::mail::clean(text).into());
-        headers.insert("mailsend-reason".into(), text(reason));
-        if let Some(reply) = reply {
-            headers.insert("mailsend-reply".into(), text(reply));
-        }
-        self.deliver(&self.link.broker.dead(), octets, properties.with_headers(headers)).await
-    }
-
-    async fn queue(&self, pause: Option<Pause>) -> Result<String, Trouble> {
-        match pause {
-            Some(pause) => self.later(pause).await,
-            None => Ok(self.link.broker.name.clone()),
-        }
-    }
-
-    /// The queue for what is due later, made where it is not there.
-    async fn later(&self, pause: Pause) -> Result<String, Trouble> {
-        let link = self.link;
-        let there = *link.there.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = if link.broker.declares { (1 << RUNGS) - 1 } else { there };
-        let Some(rung) = rung(pause, all) else {
-            return Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no queue for what is due later"));
-        };
-        let name = link.broker.delay(rung);
-        if there & (1 << rung) == 0 {
-            link.declare(&name, waiting(&link.broker.name, rung)).await?;
-            *link.there.lock().unwrap_or_else(PoisonError::into_inner) |= 1 << rung;
-        }
-        Ok(name)
-    }
-
-    async fn deliver(&self, queue: &str, octets: &[u8], properties: BasicProperties) -> Result<(), Trouble> {
-        let published = match begin(&self.channel, queue, octets, properties).await {
-            Ok(confirm) => confirmed(queue, confirm).await,
-            Err(trouble) => Err(trouble),
-        };
-        // The channel has gone, and the connection has not.
-        let is_only_channel = |trouble: &Trouble| trouble.cause == Cause::Lost && self.link.is_alive();
-        published.map_err(|trouble| match trouble {
-            trouble if is_only_channel(&trouble) => Trouble { cause: Cause::Busy, ..trouble },
-            trouble => trouble,
-        })
-    }
-
-    /// The end of it.
-    pub async fn close(self) {
-        // What is not closed is closed with the connection.
-        let _ = self.channel.close(200, "".into()).await;
-    }
-}
-
-async fn confirming(connection: &Connection) -> Result<Channel, Trouble> {
-    let channel = connection.create_channel().await.map_err(|error| trouble(&error))?;
-    channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| trouble(&error))?;
-    Ok(channel)
-}
-
-async fn begin(
-    channel: &Channel,
-    queue: &str,
-    octets: &[u8],
-    properties: BasicProperties,
-) -> Result<PublisherConfirm, Trouble> {
-    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let begun = channel.basic_publish("".into(), queue.into(), options, octets, properties).await;
-    begun.map_err(|error| trouble(&error))
-}
-
-/// Waits until RabbitMQ has taken a message.
-async fn confirmed(queue: &str, confirm: PublisherConfirm) -> Result<(), Trouble> {
-    match confirm.await.map_err(|error| trouble(&error))? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-            let what = format!("queue '{queue}' has not taken a message: {}", returned.reply_text);
-            Err(Trouble::new(Stage::Connect, Cause::Refused, what))
-        }
-        Confirmation::Nack(None) | Confirmation::NotRequested => {
-            Err(Trouble::new(Stage::Connect, Cause::Busy, format!("queue '{queue}' has not taken a message")))
-        }
-    }
-}
-
-/// What nobody could send.
-#[derive(Debug, Clone, Copy)]
-pub enum Dead<'a> {
-    /// As it came.
-    Arrival(&'a Arrival),
-    /// A letter of ours.
-    Letter {
-        /// Its octets.
-        octets: &'a [u8],
-        /// With its angle brackets.
-        message_id: &'a str,
-        /// Attempts made.
-        attempts: u32,
-    },
-}
-
-fn arrival(delivery: lapin::message::Delivery) -> Arrival {
-    let properties = delivery.properties;
-    let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-    // Only RabbitMQ's own word counts: whoever publishes may bring the header along.
-    let headers = properties.headers().as_ref().filter(|_| delivery.redelivered);
-    let times = headers.and_then(|headers| headers.inner().get("x-delivery-count"));
-    let times = times.and_then(number).unwrap_or_default();
-    Arrival {
-        octets: delivery.data,
-        is_letter: properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == letter::CONTENT_TYPE),
-        message_id: text(properties.message_id()),
-        timestamp: *properties.timestamp(),
-        is_redelivered: delivery.redelivered,
-        times,
-        properties: forwarded(&properties),
-        ticket: Ticket(delivery.acker),
-    }
-}
-
-/// What goes along with a message that is published once more. What would let RabbitMQ refuse it, forget it or give it to
-/// others as well does not: user-id, expiration, the headers CC and BCC, and what it has said itself.
-fn forwarded(all: &BasicProperties) -> BasicProperties {
-    let mut own = BasicProperties::default().with_delivery_mode(2);
-    if let Some(value) = all.content_type().clone() {
-        own = own.with_content_type(value);
-    }
-    if let Some(value) = all.content_encoding().clone() {
-        own = own.with_content_encoding(value);
-    }
-    if let Some(value) = all.correlation_id().clone() {
-        own = own.with_correlation_id(value);
-    }
-    if let Some(value) = all.message_id().clone() {
-        own = own.with_message_id(value);
-    }
-    if let Some(value) = *all.timestamp() {
-        own = own.with_timestamp(value);
-    }
-    if let Some(value) = all.app_id().clone() {
-        own = own.with_app_id(value);
-    }
-    let mut headers = FieldTable::default();
-    let mut room = MOST_HEADERS;
-    for (name, value) in all.headers().iter().flat_map(|headers| headers.inner()) {
-        let key = name.as_str();
-        let size = match value {
-            AMQPValue::LongString(text) => text.as_bytes().len(),
-            AMQPValue::FieldTable(_) | AMQPValue::FieldArray(_) | AMQPValue::ByteArray(_) => continue,
-            _ => 16,
-        };
-        if matches!(key, "CC" | "BCC") || key.starts_with("x-") || key.starts_with("mailsend-") || size > room {
-            continue;
-        }
-        room -= size;
-        headers.insert(name.clone(), value.clone());
-    }
-    own.with_headers(headers)
-}
-
-fn number(value: &AMQPValue) -> Option<u64> {
-    match value {
-        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongUInt(number) => Some(u64::from(*number)),
-        AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn of_letter(message_id: &str, attempts: u32) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    headers.insert("mailsend-attempts".into(), AMQPValue::LongLongInt(attempts.into()));
-    let properties = BasicProperties::default()
-        .with_content_type(letter::CONTENT_TYPE.into())
-        .with_delivery_mode(2)
-        .with_headers(headers);
-    // A short string of AMQP has 255 octets.
-    if message_id.len() <= 255 { properties.with_message_id(message_id.into()) } else { properties }
 }
 
 /// A queue that outlives the death of a machine of several.
@@ -739,47 +450,4 @@ fn refused(broker: &Broker, error: &Error) -> Trouble {
         }
         _ => why,
     }
-}
-
-fn soft(error: &Error) -> Option<AMQPSoftError> {
-    match error.kind() {
-        ErrorKind::ProtocolError(said) => match said.kind() {
-            AMQPErrorKind::Soft(kind) => Some(kind.clone()),
-            AMQPErrorKind::Hard(_) => None,
-        },
-        _ => None,
-    }
-}
-
-/// What lapin says, in our words.
-fn trouble(error: &Error) -> Trouble {
-    let told = |cause, what: &str| Trouble::new(Stage::Connect, cause, what);
-    match error.kind() {
-        ErrorKind::ProtocolError(said) => {
-            let cause = match said.kind() {
-                // In its words: message size 17000000 is larger than configured max size 16777216.
-                AMQPErrorKind::Soft(AMQPSoftError::PRECONDITIONFAILED)
-                    if said.get_message().as_str().contains("larger than") =>
-                {
-                    Cause::TooLarge
-                }
-                AMQPErrorKind::Soft(
-                    AMQPSoftError::ACCESSREFUSED | AMQPSoftError::NOTFOUND | AMQPSoftError::PRECONDITIONFAILED,
-                ) => Cause::Configuration,
-                AMQPErrorKind::Soft(_) => Cause::Busy,
-                AMQPErrorKind::Hard(_) => Cause::Lost,
-            };
-            told(cause, said.get_message().as_str())
-        }
-        ErrorKind::IOError(error) => told(Cause::Lost, &error.to_string()),
-        ErrorKind::MissingHeartbeatError => told(Cause::Lost, "RabbitMQ was silent for too long"),
-        ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) | ErrorKind::InvalidChannel(_) => {
-            lost("the connection to RabbitMQ has gone")
-        }
-        _ => told(Cause::Protocol, &error.to_string()),
-    }
-}
-
-fn lost(what: &str) -> Trouble {
-    Trouble::new(Stage::Connect, Cause::Lost, what)
 }
