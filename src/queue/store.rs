@@ -170,7 +170,8 @@ impl Store {
     /// # Errors
     /// Of the database.
     pub fn has_news(&mut self) -> Result<bool, QueueError> {
-        let version = self.connection.query_row("PRAGMA data_version", [], |row| row.get(0));
+        let version = self.connection.prepare_cached("PRAGMA data_version");
+        let version = version.and_then(|mut version| version.query_row([], |row| row.get(0)));
         let version: i64 = version.map_err(|error| self::error(&self.path, &error))?;
         Ok(std::mem::replace(&mut self.seen, version) != version)
     }

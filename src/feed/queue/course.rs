@@ -477,9 +477,11 @@ where
         let (outcomes, failed) = (open.take_noted(), std::mem::take(&mut open.failed));
         let Open { name, id, generation, submission, has_expired, .. } = open;
         let notice = (!failed.is_empty()).then_some(Notice { name, place, has_expired, submission, failed });
+        // A message that is free again may be taken at once, and a report may have been added. One that is over leaves
+        // nothing behind: whoever has no room would look in vain after each.
+        self.is_curious |= next != Next::Done || notice.is_some() || self.open.is_empty();
+        (self.is_exhausted, self.is_dirty) = (false, true);
         self.desk.orders.notes.push(Note { id, generation, outcomes, next, notice });
-        // A message that is free again may be taken at once, and a report may have been added.
-        (self.is_exhausted, self.is_curious, self.is_dirty) = (false, true, true);
     }
 }
 

@@ -20,6 +20,11 @@ const ALL: i64 = i32::MAX as i64;
 pub(super) const DONE_BEFORE: &str =
     "SELECT id, name, is_file FROM job WHERE state = 3 AND finished < ?1 ORDER BY finished LIMIT ?2";
 
+/// Messages in a state that were added before this moment. Only a literal says which index has them.
+pub(super) fn of_state(status: Status) -> String {
+    format!("SELECT id, name, is_file FROM job WHERE state = {} AND added < ?1 LIMIT ?2", status as i64)
+}
+
 /// Keys of messages that were removed and had ended before.
 const REMOVED_BEFORE: &str =
     "DELETE FROM removed WHERE key IN (SELECT key FROM removed WHERE ended < ? ORDER BY ended LIMIT ?)";
@@ -100,12 +105,12 @@ impl Store {
             return Ok(0);
         }
         let (mut count, now) = (0, now());
-        let of_state = "SELECT id, name, is_file FROM job WHERE state = ?1 LIMIT ?2";
+        let of_state = of_state(status);
         loop {
-            let removed = match self.delete_many(of_state, status as i64, MANY, Some(now), false) {
+            let removed = match self.delete_many(&of_state, i64::MAX, MANY, Some(now), false) {
                 Err(QueueError::Full(_)) => self.make_room(|store| {
                     // All in one go: the less is left the less is written.
-                    store.delete_many(of_state, status as i64, ALL, Some(now), true)
+                    store.delete_many(&of_state, i64::MAX, ALL, Some(now), true)
                 })?,
                 removed => removed?,
             };

@@ -5,7 +5,9 @@ use std::{cmp::Reverse, collections::HashSet, fs, time::Duration};
 use rusqlite::{OptionalExtension, Row};
 
 use super::{
-    Durability, QueueError, Store, Time, Transaction, deciding, looking, run, settling, settling::Rest, worker, workers,
+    Durability, QueueError, Store, Time, Transaction, deciding, looking, run, settling,
+    settling::{Over, Rest},
+    worker, workers,
 };
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
@@ -30,10 +32,13 @@ pub(super) const FIRST: &str = "SELECT min(due) FROM job WHERE state = 0 AND pla
 /// What was to be waited for begins anew.
 pub(super) const SET_BACK: &str =
     "UPDATE job SET due = due - since + ?1, since = ?1 WHERE state = 0 AND since IS NOT NULL AND since > ?1";
+pub(super) const FIRST_END: &str = "SELECT min(expires) FROM job WHERE state = 0";
 pub(super) const EXPIRED: &str = "SELECT id FROM job WHERE state = 0 AND expires <= ? ORDER BY expires LIMIT ?";
 pub(super) const RENEW: &str = "UPDATE job SET lease = ? WHERE state = 1 AND worker = ?";
 pub(super) const WITHOUT_WAY: &str = "SELECT id FROM job WHERE state = 2 AND has_no_way = 1 AND place = ?";
 pub(super) const PLACES_WITHOUT_WAY: &str = "SELECT DISTINCT place FROM job WHERE state = 2 AND has_no_way = 1";
+pub(super) const RECIPIENTS: &str = "SELECT number, address, state = 'failed', text, server FROM recipient
+     WHERE job = ? AND (state IS NULL OR state = 'deferred' OR (state = 'failed' AND NOT is_told))";
 pub(super) const LEASES: &str = "SELECT id, lease, worker, boot FROM job WHERE state = 1";
 
 /// A lease that nobody minds any more.
@@ -142,21 +147,26 @@ impl Store {
     ) -> Result<Vec<Claim>, QueueError> {
         let (claims, ended) = self.write(Durability::Synced, |transaction| {
             let ids = choose(transaction)?;
+            // RETURNING would cost more: it keeps a table of what it returns.
+            let mut look = transaction.prepare_cached(
+                "SELECT id, generation + 1 AS generation, name, place, message_id, sender, dsn_notify, dsn_return,
+                        dsn_envid, attempts, expires, is_8bit, has_utf8_headers, is_file, size
+                 FROM job WHERE id = ?",
+            )?;
             let mut take = transaction.prepare_cached(
                 "UPDATE job SET state = 1, generation = generation + 1, worker = ?, lease = ?, boot = ?, intent = NULL
-                 WHERE id = ?
-                 RETURNING id, generation, name, place, message_id, sender, dsn_notify, dsn_return, dsn_envid, attempts,
-                           expires, is_8bit, has_utf8_headers, is_file, size",
+                 WHERE id = ?",
             )?;
             let (mut claims, mut ended) = (Vec::with_capacity(ids.len()), Vec::new());
             for id in ids {
-                let taken = (worker.name(), end(now, lease), &self.boot, id);
-                let loaded = take.query_row(taken, |row| self.load(transaction, row))?;
+                let loaded = look.query_row([id], |row| self.load(transaction, row))?;
+                take.execute((worker.name(), end(now, lease), &self.boot, id))?;
                 match loaded {
                     Ok(claim) => claims.push(claim),
                     Err(NotLoaded::NobodyOpen) => {
                         let rest = Rest::of(transaction, id)?;
-                        ended.extend(settling::conclude(transaction, id, &rest, now)?);
+                        let over = settling::conclude(transaction, id, &rest, false, now)?;
+                        ended.extend(over.and_then(|Over(file)| file));
                     }
                     Err(NotLoaded::Unreadable(why)) => settling::hold(transaction, id, &why)?,
                 }
@@ -170,17 +180,10 @@ impl Store {
     fn load(&self, transaction: &Transaction<'_>, row: &Row<'_>) -> rusqlite::Result<Result<Claim, NotLoaded>> {
         let unreadable = |what: &str| Ok(Err(NotLoaded::Unreadable(format!("it cannot be read: {what}"))));
         let id: i64 = row.get("id")?;
-        let mut open = transaction.prepare_cached(
-            "SELECT address FROM recipient WHERE job = ? AND (state IS NULL OR state = 'deferred') ORDER BY number",
-        )?;
-        let open = open.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-        let Some(to) = open.iter().map(|text| address(text)).collect::<Option<Vec<_>>>() else {
-            return unreadable("an address is damaged");
-        };
+        let Some((to, untold)) = recipients(transaction, id)? else { return unreadable("an address is damaged") };
         let Ok(from) = row.get::<_, Option<String>>("sender")?.map(|text| address(&text).ok_or(())).transpose() else {
             return unreadable("its sender is damaged");
         };
-        let Some(untold) = untold(transaction, id)? else { return unreadable("an address is damaged") };
         let is_over = to.is_empty();
         let to = if is_over { untold.iter().map(|untold| untold.address.clone()).collect() } else { to };
         let Ok(envelope) = Envelope::new(from, to) else { return Ok(Err(NotLoaded::NobodyOpen)) };
@@ -275,7 +278,8 @@ impl Store {
                 let Some(has_intent) = intent else { continue };
                 let rest = Rest::of(transaction, left.id)?;
                 if rest.open == 0 {
-                    ended.extend(settling::conclude(transaction, left.id, &rest, now)?);
+                    let over = settling::conclude(transaction, left.id, &rest, false, now)?;
+                    ended.extend(over.and_then(|Over(file)| file));
                 } else if !has_intent && !left.is_doubtful {
                     settling::free(transaction, left.id)?;
                     let why = format!("{} before it was sent", left.what);
@@ -353,8 +357,7 @@ impl Store {
     /// Of the database.
     pub fn next_due(&mut self) -> Result<Option<Time>, QueueError> {
         self.read(|transaction| {
-            let expires = "SELECT min(expires) FROM job WHERE state = 0";
-            let mut next: Option<Time> = transaction.query_row(expires, [], |row| row.get(0))?;
+            let mut next: Option<Time> = transaction.prepare_cached(FIRST_END)?.query_row([], |row| row.get(0))?;
             let mut first = transaction.prepare_cached(FIRST)?;
             each_turn(transaction, |place, priority| {
                 let first: Option<Time> = first.query_row((place, priority), |row| row.get(0))?;
@@ -416,17 +419,32 @@ fn each_turn(
     Ok(())
 }
 
-/// The failures of a message that were not told; nothing, if an address among them is damaged.
-fn untold(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Vec<Untold>>> {
-    let mut untold = transaction.prepare_cached(
-        "SELECT address, text, server FROM recipient WHERE job = ? AND state = 'failed' AND NOT is_told ORDER BY number",
-    )?;
-    let rows = untold.query_map([id], |row| {
-        let (text, server): (Option<String>, Option<String>) = (row.get(1)?, row.get(2)?);
-        let (text, server) = (text.unwrap_or_default(), server.unwrap_or_default());
-        Ok(address(&row.get::<_, String>(0)?).map(|address| Untold { address, text, server }))
-    })?;
-    rows.collect()
+/// Those whom a message waits for, and its failures that were not told; nothing, if an address among them is damaged.
+fn recipients(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<(Vec<Address>, Vec<Untold>)>> {
+    let mut found = transaction.prepare_cached(RECIPIENTS)?;
+    let mut rows = found.query([id])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(address) = address(row.get_ref(1)?.as_str()?) else { return Ok(None) };
+        let words = match row.get::<_, Option<bool>>(2)? {
+            Some(true) => Some((row.get::<_, Option<String>>(3)?, row.get::<_, Option<String>>(4)?)),
+            _ => None,
+        };
+        found.push((row.get::<_, i64>(0)?, address, words));
+    }
+    // SQLite would build a sorter even for one.
+    found.sort_unstable_by_key(|(number, ..)| *number);
+    let (mut open, mut untold) = (Vec::new(), Vec::new());
+    for (_, address, words) in found {
+        match words {
+            None => open.push(address),
+            Some((text, server)) => {
+                let (text, server) = (text.unwrap_or_default(), server.unwrap_or_default());
+                untold.push(Untold { address, text, server });
+            }
+        }
+    }
+    Ok(Some((open, untold)))
 }
 
 /// It was an address when the message was added; what it was parsed to is not parsed again.

@@ -241,6 +241,8 @@ fn connect(path: &Path) -> Result<Connection, QueueError> {
         wait_patiently(&mut connection)?;
         // Whoever adds one message shall not wait for the checkpoint of all.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        // Else most statements are prepared anew for every value: it might lead to another plan.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // macOS syncs to the disk itself only so.
         connection.pragma_update(None, "fullfsync", true)?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;

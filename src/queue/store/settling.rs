@@ -8,6 +8,26 @@ use crate::{
     queue::{Job, Next, Settlement, Status},
 };
 
+/// What was said to those whom message ?1 waits for, or else what went wrong.
+macro_rules! said {
+    () => {
+        "(SELECT text FROM recipient WHERE job = ?1
+          ORDER BY (state IS NULL OR state = 'deferred') DESC, text IS NULL, state = 'accepted', number LIMIT 1)"
+    };
+}
+
+pub(super) const SAY: &str = concat!(
+    "UPDATE job SET attempts = attempts + ?2, why = CASE state WHEN 2 THEN why ELSE ",
+    said!(),
+    " END WHERE id = ?1"
+);
+const FINISH: &str = concat!(
+    "UPDATE job SET state = 3, finished = ?2, worker = NULL, lease = NULL, boot = NULL, intent = NULL,
+            attempts = attempts + ?3, why = ",
+    said!(),
+    " WHERE id = ?1"
+);
+
 /// How many recipients of a message have not ended, and of how many nobody knows.
 pub(super) struct Rest {
     pub open: i64,
@@ -100,12 +120,6 @@ fn settle(
     if is_latest && settlement.is_told {
         run(transaction, "UPDATE recipient SET is_told = 1 WHERE job = ? AND state = 'failed'", [id])?;
     }
-    let rest = Rest::of(transaction, id)?;
-    let ended = match is_latest {
-        true => follow(transaction, settlement, has_lease, &rest, now)?,
-        false if status != Status::Done && rest.is_over() => finish(transaction, id, now)?,
-        false => None,
-    };
     let was_tried = has_intent || settlement.outcomes.iter().any(|(outcome, _)| outcome.stage > Stage::Compose);
     let is_attempt = match settlement.next {
         Next::Again(_) | Next::AgainUnknown(_) => true,
@@ -113,18 +127,23 @@ fn settle(
         Next::Done | Next::Held(_) | Next::HeldWithoutWay(_) => was_tried,
         Next::More | Next::Released(_) => false,
     };
-    count_and_say(transaction, id, is_latest && is_attempt)?;
-    Ok((is_latest, ended))
+    let is_attempt = is_latest && is_attempt;
+    let rest = Rest::of(transaction, id)?;
+    let over = match is_latest {
+        true => follow(transaction, settlement, has_lease, &rest, is_attempt, now)?,
+        false if status != Status::Done && rest.is_over() => Some(finish(transaction, id, is_attempt, now)?),
+        false => None,
+    };
+    match over {
+        Some(Over(file)) => Ok((is_latest, file)),
+        None => count_and_say(transaction, id, is_attempt).map(|()| (is_latest, None)),
+    }
 }
 
 /// Counts an attempt, if it was one, and says of a message that is not held what was said to those whom it still waits
 /// for, or else what went wrong.
 fn count_and_say(transaction: &Transaction<'_>, id: i64, is_attempt: bool) -> rusqlite::Result<()> {
-    let said = "UPDATE job SET attempts = attempts + ?2, why = CASE state WHEN 2 THEN why ELSE (
-                    SELECT text FROM recipient WHERE job = ?1
-                    ORDER BY (state IS NULL OR state = 'deferred') DESC, text IS NULL, state = 'accepted', number LIMIT 1
-                ) END WHERE id = ?1";
-    run(transaction, said, (id, is_attempt)).map(drop)
+    run(transaction, SAY, (id, is_attempt)).map(drop)
 }
 
 /// What was said to those whom a message waits for, and no other reason.
@@ -132,21 +151,25 @@ pub(super) fn say(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<()
     count_and_say(transaction, id, false)
 }
 
-/// Does what follows for a message, as its latest lease says.
+/// A message is over, and this is the name of its file, if it has one.
+pub(super) struct Over(pub Option<String>);
+
+/// Does what follows for a message, as its latest lease says. Of one that is over all is noted, also the attempt.
 fn follow(
     transaction: &Transaction<'_>,
     settlement: &Settlement<'_>,
     has_lease: bool,
     rest: &Rest,
+    is_attempt: bool,
     now: Time,
-) -> rusqlite::Result<Option<String>> {
+) -> rusqlite::Result<Option<Over>> {
     let id = settlement.id;
     match &settlement.next {
         Next::More if has_lease => Ok(None),
         // Whoever says so has lost count of them.
         Next::Done if rest.open > 0 => free(transaction, id).map(|()| None),
-        Next::Done => conclude(transaction, id, rest, now),
-        _ if rest.is_over() => finish(transaction, id, now),
+        Next::Done => conclude(transaction, id, rest, is_attempt, now),
+        _ if rest.is_over() => finish(transaction, id, is_attempt, now).map(Some),
         Next::AgainUnknown(at) => {
             reopen(transaction, id)?;
             again(transaction, id, *at, now)
@@ -159,7 +182,7 @@ fn follow(
             hold(transaction, id, why)?;
             run(transaction, "UPDATE job SET has_no_way = 1 WHERE id = ?", [id]).map(|_| None)
         }
-        _ if rest.open == 0 => conclude(transaction, id, rest, now),
+        _ if rest.open == 0 => conclude(transaction, id, rest, is_attempt, now),
         Next::Again(at) | Next::Released(Some(at)) => again(transaction, id, *at, now),
         Next::Released(None) | Next::HeldWithoutWay(_) => free(transaction, id).map(|()| None),
     }
@@ -205,14 +228,15 @@ pub(super) fn conclude(
     transaction: &Transaction<'_>,
     id: i64,
     rest: &Rest,
+    is_attempt: bool,
     now: Time,
-) -> rusqlite::Result<Option<String>> {
+) -> rusqlite::Result<Option<Over>> {
     if rest.untold > 0 && rest.unknown == 0 {
         // Whoever takes it tells of them.
         return free(transaction, id).map(|()| None);
     }
     if rest.unknown == 0 {
-        return finish(transaction, id, now);
+        return finish(transaction, id, is_attempt, now).map(Some);
     }
     let text = "SELECT text FROM recipient WHERE job = ? AND state = 'unknown' ORDER BY number LIMIT 1";
     let text: Option<String> = transaction.query_row(text, [id], |row| row.get(0))?;
@@ -220,15 +244,13 @@ pub(super) fn conclude(
     hold(transaction, id, &why).map(|()| None)
 }
 
-/// It is over: its octets go. Returns its name if they are a file.
-fn finish(transaction: &Transaction<'_>, id: i64, now: Time) -> rusqlite::Result<Option<String>> {
+/// It is over: its octets go.
+fn finish(transaction: &Transaction<'_>, id: i64, is_attempt: bool, now: Time) -> rusqlite::Result<Over> {
+    let mut file = transaction.prepare_cached("SELECT name FROM job WHERE id = ? AND is_file")?;
+    let file = file.query_row([id], |row| row.get(0)).optional()?;
     run(transaction, "DELETE FROM content WHERE job = ?", [id])?;
-    transaction
-        .prepare_cached(
-            "UPDATE job SET state = 3, finished = ?, worker = NULL, lease = NULL, boot = NULL, intent = NULL
-             WHERE id = ? RETURNING name, is_file",
-        )?
-        .query_row((now, id), |row| Ok(row.get::<_, bool>(1)?.then_some(row.get(0)?)))
+    run(transaction, FINISH, (id, now, is_attempt))?;
+    Ok(Over(file))
 }
 
 /// It waits for somebody who decides.
@@ -245,7 +267,7 @@ pub(super) fn free(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<(
 }
 
 /// It is free, and due at this moment.
-fn again(transaction: &Transaction<'_>, id: i64, at: Time, now: Time) -> rusqlite::Result<Option<String>> {
+fn again(transaction: &Transaction<'_>, id: i64, at: Time, now: Time) -> rusqlite::Result<Option<Over>> {
     free(transaction, id)?;
     run(transaction, "UPDATE job SET due = ?, since = ? WHERE id = ?", (at, now, id))?;
     Ok(None)
