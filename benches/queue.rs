@@ -1,7 +1,8 @@
 //! The queue, as whole processes: adding, draining, listing.
 //!
 //! `cargo bench --bench queue` prints Markdown; `-- --quick` only shows that everything runs; `-- add` measures one topic
-//! of `add`, `drain`, `many`. Nothing leaves this machine.
+//! of `add`, `drain`, `many`, `rabbitmq`. Nothing leaves this machine. The last one wants to know a RabbitMQ, whose queue
+//! `mailsend-bench` it fills and drains: RABBITMQ_URL=amqp://USER@127.0.0.1 RABBITMQ_PASSWORD=…
 
 #[allow(dead_code)]
 mod peers;
@@ -36,8 +37,12 @@ fn main() -> io::Result<()> {
     fs::write(folder.path().join("body.txt"), TEXT)?;
     let is_quick = flags.iter().any(|flag| flag == "--quick");
     let bench = Bench { authority: Authority::new(), folder, is_quick };
-    let measures =
-        [("add", Bench::add as fn(&Bench) -> io::Result<()>), ("drain", Bench::drain), ("many", Bench::many)];
+    let measures = [
+        ("add", Bench::add as fn(&Bench) -> io::Result<()>),
+        ("drain", Bench::drain),
+        ("many", Bench::many),
+        ("rabbitmq", Bench::rabbitmq),
+    ];
     for (topic, measure) in measures {
         if is_wanted(topic) {
             measure(&bench)?;
@@ -57,8 +62,13 @@ impl Bench {
 
     /// A command in a sealed place, whose messages go to this port and are drained by nobody but us.
     fn mailsend(&self, port: u16, words: &[&str]) -> Command {
+        self.mailsend_with(port, words, "path = \"queue.sqlite\"\ndrain = false")
+    }
+
+    /// The same with this queue.
+    fn mailsend_with(&self, port: u16, words: &[&str], queue: &str) -> Command {
         let config = format!(
-            "[queue]\npath = \"queue.sqlite\"\ndrain = false\n[profiles.bench]\nserver = \"smtp://127.0.0.1:{port}\"\n\
+            "[queue]\n{queue}\n[profiles.bench]\nserver = \"smtp://127.0.0.1:{port}\"\n\
              from = \"{FROM}\"\npool.max-connections = 10\n"
         );
         fs::write(self.path("config.toml"), config).expect("a folder that can be written");
@@ -138,6 +148,39 @@ impl Bench {
         let processor = runs.iter().map(|run| run.processor.as_secs_f64()).sum::<f64>() / runs.len() as f64;
         let memory = mebibytes(runs.iter().map(|run| run.memory).max().unwrap_or_default());
         println!("| {name} | {:.0} | {:.1} | {memory} |", rate(runs, count), processor * 1e6 / count as f64);
+    }
+
+    /// Filled first, then drained by one worker, without and with records.
+    fn rabbitmq(&self) -> io::Result<()> {
+        let (Ok(url), Ok(password)) = (env::var("RABBITMQ_URL"), env::var("RABBITMQ_PASSWORD")) else {
+            println!("\nNo RabbitMQ is known: RABBITMQ_URL, RABBITMQ_PASSWORD.");
+            return Ok(());
+        };
+        let Some(sink) = SmtpSink::start()? else { return Ok(()) };
+        let (count, rounds) = (self.count(20_000), if self.is_quick { 1 } else { 3 });
+        let (people, port) = (table(self.folder.path(), count)?, sink.port);
+        println!("\n{count} messages through RabbitMQ to smtp-sink over 10 sessions (median of {rounds}):\n");
+        println!("| | messages/s | processor, us each | memory |\n|---|---|---|---|");
+        for (name, results) in [("sent", ""), ("sent, with records", "results = \"mailsend-bench-results\"")] {
+            let queue = format!(
+                "url = \"{url}\"\npassword = {{ env = \"RABBITMQ_PASSWORD\" }}\nname = \"mailsend-bench\"\n{results}"
+            );
+            let (mut added, mut sent) = (Vec::new(), Vec::new());
+            for _ in 0..rounds {
+                // There may be none.
+                let _ = fs::remove_file(self.path("ledger.jsonl"));
+                let mut batch = self.mailsend_with(port, &["batch"], &queue);
+                batch.arg(&people).args(["--queue", "-p", "bench", "-s", "Invoice {{id}}", "--body", "@body.txt"]);
+                batch.args(["--report", "ledger.jsonl", "-y"]).env("RABBITMQ_PASSWORD", &password);
+                added.push(measure(batch));
+                let mut run = self.mailsend_with(port, &["queue", "run"], &queue);
+                run.env("RABBITMQ_PASSWORD", &password);
+                sent.push(measure(run));
+            }
+            self.show("added in a batch", &added, count);
+            self.show(name, &sent, count);
+        }
+        Ok(())
     }
 
     /// A queue that has grown.

@@ -357,6 +357,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Format of the records; without --report they go to standard output')
             [CompletionResult]::new('-C', '-C ', [CompletionResultType]::ParameterName, 'Read this configuration file and no other')
             [CompletionResult]::new('--config', '--config', [CompletionResultType]::ParameterName, 'Read this configuration file and no other')
+            [CompletionResult]::new('--no-declare', '--no-declare', [CompletionResultType]::ParameterName, 'Make no queue in RabbitMQ; they have to be there (queue.declare = false)')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say what is done')

@@ -2137,7 +2137,7 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__worker)
-            opts="-p -o -C -q -v -h --profile --server --user --password-command --password-file --password-fd --retry --timeout --concurrency --lease --report --format --config --quiet --verbose --trace --help"
+            opts="-p -o -C -q -v -h --profile --server --user --password-command --password-file --password-fd --retry --timeout --concurrency --lease --no-declare --report --format --config --quiet --verbose --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

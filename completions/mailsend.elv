@@ -342,6 +342,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand --format 'Format of the records; without --report they go to standard output'
             cand -C 'Read this configuration file and no other'
             cand --config 'Read this configuration file and no other'
+            cand --no-declare 'Make no queue in RabbitMQ; they have to be there (queue.declare = false)'
             cand -q 'Say nothing but errors'
             cand --quiet 'Say nothing but errors'
             cand -v 'Say what is done'

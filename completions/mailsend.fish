@@ -281,6 +281,7 @@ complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l format -d '
 json\t'A JSON object per line'
 csv\t'Comma-separated values'"
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s C -l config -d 'Read this configuration file and no other' -r -F
+complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l no-declare -d 'Make no queue in RabbitMQ; they have to be there (queue.declare = false)'
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s q -l quiet -d 'Say nothing but errors'
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -s v -l verbose -d 'Say what is done'
 complete -c mailsend -n "__fish_mailsend_using_subcommand worker" -l trace -d 'Show the whole dialogue with the server, without secrets'

@@ -17,7 +17,7 @@
 //! | [`rows`] | tables and template data from files, standard input, web servers, commands |
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
 //! | [`ledger`] | what a batch intended, and what came of it |
-//! | [`queue`] | messages that are kept, and sent later by whoever drains it |
+//! | [`queue`] | messages that are kept, on this machine or in RabbitMQ, and sent later by whoever drains it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
 //! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
 //! | [`feed`] | where submissions come from and who is told: one message, a batch, the queue |
@@ -41,7 +41,10 @@
 //!
 //! With `--queue` it stops half way: the composed message and its envelope go into the [`queue`], with the *place* that says
 //! by which profile or server it is to leave. [`feed::drain`] takes what is due under leases, and runs a delivery for each
-//! place; before the last byte leaves, a compare-and-set on the lease tells whether the message is still its own.
+//! place; before the last byte leaves, a compare-and-set on the lease tells whether the message is still its own. With
+//! RabbitMQ ([`queue::amqp`]) the message is a line of JSON with the composed octets behind it, and whoever has it may send it
+//! as long as RabbitMQ answers; it is acknowledged once everything that follows from it is confirmed. Jobs of other programs
+//! become messages there, by a function that `cli` gives along.
 //!
 //! [`smtp::Exchange`] decides, without I/O, which bytes may go out and what each reply means for whom;
 //! [`smtp::converse`] moves the bytes. The rules of the wire:

@@ -55,6 +55,7 @@ fn records_in_every_form() {
         "elapsed_ms",
         "error",
         "dsn",
+        "redelivered",
     ] {
         assert!(keys.contains(&key), "{key}");
     }

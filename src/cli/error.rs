@@ -183,6 +183,8 @@ impl From<QueueError> for CliError {
             QueueError::OnlyUnknown(name) => Self::new(Exit::Data, what)
                 .hint(format!("if they do not have it: mailsend queue release --unknown {name}"))
                 .hint(format!("look for its Message-ID at the server first: mailsend queue show {name}")),
+            QueueError::Broker(trouble) if trouble.stage == Stage::Final => Self::new(Exit::Partial, what)
+                .hint("nobody knows whether it is in the queue: the same command may add it a second time"),
             QueueError::Broker(trouble) => trouble.into(),
         }
     }

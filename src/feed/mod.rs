@@ -8,5 +8,5 @@ mod recipe;
 
 pub use batch::{Batch, BatchTold, Choice, End, Keeping, Manner, Preflight, Verdict};
 pub use once::{Told, once};
-pub use queue::{Broking, Drained, Draining, Facts, Maker, QueueTold, Signals, Source, Ways, drain};
+pub use queue::{Broking, Drained, Draining, Facts, Maker, QueueTold, Refusal, Signals, Source, Ways, drain};
 pub use recipe::{FileValue, Recipe, ReturnPath, Values, add_unsubscribe, dress, verp};

@@ -274,7 +274,7 @@ pub(crate) mod tests {
             ":\"r1\",\"row\":null,\"message_id\":\"<m@x>\",\"from\":\"a@x.example\",\"recipient\":\"b@y.example\",\
              \"state\":\"accepted\",\"stage\":\"data\",\"code\":250,\"enhanced\":\"2.0.0\",\"reply\":\"2.0.0 Ok: queued as 4F2\",\
              \"attempts\":1,\"profile\":\"work\",\"server\":\"smtp.example.com:587\",\"remote_id\":\"4F2\",\"elapsed_ms\":37,\
-             \"error\":null,\"dsn\":false}"
+             \"error\":null,\"dsn\":false,\"redelivered\":null}"
         );
     }
 

@@ -1,12 +1,20 @@
 //! Where messages are added, whichever queue it is.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
 
 use super::{
-    Added, Job, QueueError, Store,
+    Added, Job, QueueError, Store, Time,
     amqp::{Broker, Letter, Link, Purpose},
 };
-use crate::message::Stamp;
+use crate::{
+    mail::{Cause, Stage, Trouble},
+    message::Stamp,
+};
+
+/// Adding takes no longer: a RabbitMQ that has no room lets everybody wait.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A queue that messages are added to.
 #[derive(Debug)]
@@ -14,7 +22,7 @@ pub enum Inlet {
     /// That of this machine.
     Store(Box<Store>),
     /// One that machines share, and the connection to it once there is one.
-    Broker(Arc<Broker>, Option<Link>),
+    Broker(Arc<Broker>, Option<Box<Link>>),
 }
 
 impl Inlet {
@@ -31,7 +39,7 @@ impl Inlet {
     pub async fn ready(&mut self) -> Result<(), QueueError> {
         if let Inlet::Broker(broker, link @ None) = self {
             let opened = Link::open(broker.clone(), Purpose::Adding).await;
-            *link = Some(opened.map_err(QueueError::Broker)?);
+            *link = Some(Box::new(opened.map_err(QueueError::Broker)?));
         }
         Ok(())
     }
@@ -50,7 +58,7 @@ impl Inlet {
         let (mut stamp, now) = (Stamp::now(), jiff::Timestamp::now().as_millisecond());
         let letters: Vec<Letter> = jobs.iter().map(|job| Letter::new(stamp.mark(), job.clone(), now)).collect();
         if let Some(open) = link
-            && let Err(error) = open.add(&letters, now).await
+            && let Err(error) = add(open, &letters, now).await
         {
             *link = None;
             return Err(error);
@@ -64,4 +72,14 @@ impl Inlet {
             link.close().await;
         }
     }
+}
+
+async fn add(link: &Link, letters: &[Letter], now: Time) -> Result<(), QueueError> {
+    let publisher = link.publisher().await.map_err(QueueError::Broker)?;
+    let Ok(added) = timeout(LIMIT, publisher.add(letters, now)).await else {
+        let what = format!("RabbitMQ has not taken a message within {} s", LIMIT.as_secs());
+        return Err(QueueError::Broker(Trouble::new(Stage::Final, Cause::TimedOut, what)));
+    };
+    publisher.close().await;
+    added
 }

@@ -182,13 +182,13 @@ mod tests {
         assert!(
             lines[0].starts_with(
                 "v,type,time,run,row,message_id,from,recipient,state,stage,code,enhanced,reply,attempts,\
-                 profile,server,remote_id,elapsed_ms,error,dsn"
+                 profile,server,remote_id,elapsed_ms,error,dsn,redelivered"
             ),
             "{text}"
         );
         assert!(lines[2].ends_with(
             "Z,r1,,<m@x>,a@x.example,b@y.example,accepted,data,250,2.0.0,2.0.0 Ok: queued as 4F2,1,work,\
-             smtp.example.com:587,4F2,37,,false"
+             smtp.example.com:587,4F2,37,,false,"
         ));
     }
 

@@ -175,7 +175,7 @@ fn a_server_that_goes_and_comes_back() {
     let worker = start(&sandbox, &["worker"]);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut collect = |sink: Sink| {
-        for (recipient, count) in sink.counts() {
+        for (recipient, count) in sink.end() {
             *counts.entry(recipient).or_default() += count;
         }
     };

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{end, signal, start, text, until};
 use crate::support::{
-    Dice, Sandbox,
+    Dice, Sandbox, authority,
     broker::{Broker, Taken, broker, own_broker},
     real::PASSWORD,
     sink::{Act, Heard, Sink},
@@ -318,4 +318,93 @@ fn a_worker_that_sleeps() {
     eprintln!("{before} before it slept, {doubled} twice");
     // What had left already, and what it had consent for.
     assert!(doubled <= 2, "{counts:?}");
+}
+
+/// The mail server dies under load and comes back: everybody gets it once, or it is with the dead and nobody knows.
+#[test]
+fn a_server_that_is_killed() {
+    const MESSAGES: usize = 300;
+    let Some(broker) = broker() else { return };
+    let pause = |moment: &crate::support::sink::Moment<'_>| {
+        if let Heard::Content(_) = moment.heard {
+            thread::sleep(Duration::from_millis(3));
+        }
+        Act::Agree
+    };
+    let mut sink = Sink::with("PIPELINING", pause);
+    let port = sink.port;
+    let place = Place::new(broker, "server", &sink.url(), "");
+    place.add_many(MESSAGES);
+    let worker = place.worker(&["-o", "retry.max-delay=1s"]);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut dead: Vec<Taken> = Vec::new();
+    for _ in 0..3 {
+        until("some messages", || sink.count() >= 40);
+        for (recipient, count) in sink.end() {
+            *counts.entry(recipient).or_default() += count;
+        }
+        thread::sleep(Duration::from_millis(200));
+        sink = Sink::at(port, "PIPELINING", pause);
+    }
+    let begin = Instant::now();
+    loop {
+        dead.extend(place.dead());
+        let known = counts.len() + sink.counts().len() + dead.len();
+        if known >= MESSAGES && place.is_empty() {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(120), "{known} of {MESSAGES}");
+    }
+    end(worker);
+    dead.extend(place.dead());
+    for (recipient, count) in sink.end() {
+        *counts.entry(recipient).or_default() += count;
+    }
+    eprintln!("{} in doubt", dead.len());
+    let doubt: Vec<String> = dead.iter().map(|one| text(&parts(one).0["to"][0])).collect();
+    assert!(dead.iter().all(|one| reason(one).contains("nobody can know")), "{dead:?}");
+    for row in 1..=MESSAGES {
+        let name = format!("p{row}@y.example");
+        let count = counts.get(&name).copied().unwrap_or_default();
+        assert!(count == 1 || (count == 0 && doubt.contains(&name)), "{name} came {count} times");
+    }
+}
+
+/// Under TLS, with queues that an administrator has made: those for what is due later need not be all.
+#[test]
+fn queues_of_an_administrator() {
+    let Some(broker) = broker() else { return };
+    let refusals = AtomicUsize::new(0);
+    let sink = Sink::with("PIPELINING", move |moment| match moment.heard {
+        Heard::Rcpt(..) if refusals.fetch_add(1, Ordering::SeqCst) == 0 => Act::Say("450 4.2.0 not now".to_owned()),
+        _ => Act::Agree,
+    });
+    let mut place = Place::new(broker, "made", &sink.url(), "");
+    let authority = place.sandbox.file("ca.pem", &authority().ca);
+    let (url, name) = (broker.tls_url(), place.name.clone());
+    place.sandbox.env("MAILSEND_QUEUE_URL", &url).env("MAILSEND_QUEUE_CA_FILE", &authority);
+    let quorum = serde_json::json!({ "x-queue-type": "quorum" });
+    broker.declare(&name, quorum.clone());
+    let message = ["-p", "work", "--to", "b@y.example", "-s", "Hi", "--body", "x", "--queue"];
+    place.sandbox.env("MAILSEND_QUEUE_DECLARE", "false");
+    place.sandbox.run(&message).exits(0);
+    let run = place.sandbox.run(&["queue", "stats", "--json"]).exits(0);
+    let stats: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(stats["queues"], serde_json::json!([{ "queue": name, "messages": 1, "consumers": 0 }]));
+    place.sandbox.run(&["worker", "--no-declare"]).exits(78).says("there is no queue").says(".dead");
+    broker.declare(&format!("{name}.dead"), quorum);
+    place.sandbox.run(&["worker", "--no-declare"]).exits(78).says("due later");
+    broker.declare(
+        &format!("{name}.delay.2s"),
+        serde_json::json!({ "x-message-ttl": 2000, "x-dead-letter-exchange": "", "x-dead-letter-routing-key": name }),
+    );
+    let begin = Instant::now();
+    let worker = place.worker(&["--no-declare"]);
+    until("the second attempt", || sink.count() == 1);
+    assert!(begin.elapsed() >= Duration::from_secs(2));
+    end(worker);
+    assert!(place.is_empty() && place.dead().is_empty());
+    // Whom the certificate does not convince is told so.
+    place.sandbox.without("MAILSEND_QUEUE_CA_FILE");
+    place.sandbox.run(&message).exits(77).says("not known here").says("queue.ca-file");
 }

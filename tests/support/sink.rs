@@ -81,6 +81,16 @@ struct Store {
     stop: AtomicBool,
 }
 
+impl Store {
+    fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for recipient in locked(&self.taken).iter().flat_map(|taken| &taken.recipients) {
+            *counts.entry(recipient.clone()).or_default() += 1;
+        }
+        counts
+    }
+}
+
 impl Sink {
     /// Offers these extensions, a comma between them, and agrees to everything.
     pub fn new(offers: &str) -> Self {
@@ -143,11 +153,14 @@ impl Sink {
 
     /// How many messages each recipient has got.
     pub fn counts(&self) -> BTreeMap<String, usize> {
-        let mut counts = BTreeMap::new();
-        for recipient in locked(&self.store.taken).iter().flat_map(|taken| &taken.recipients) {
-            *counts.entry(recipient.clone()).or_default() += 1;
-        }
-        counts
+        self.store.counts()
+    }
+
+    /// Goes away; how many messages each recipient had got by then.
+    pub fn end(self) -> BTreeMap<String, usize> {
+        let store = self.store.clone();
+        drop(self);
+        store.counts()
     }
 
     /// Waits until everything is heard that a client has left behind.

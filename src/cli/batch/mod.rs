@@ -401,7 +401,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         let told = |told: BatchTold<'_>| presenter.told(told);
         match goal {
             Goal::Servers(outlets) => batch.send(ledger, outlets, manner, stop, told).await,
-            Goal::Queue(inlet, keeping) => batch.keep(ledger, inlet, keeping, stop, told).await,
+            Goal::Queue(inlet, keeping) => batch.keep(ledger, inlet, *keeping, stop, told).await,
         }
     });
     // A thread that still reads, writes or waits for a keyring is not waited for.
@@ -446,7 +446,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
 /// Where the messages go.
 enum Goal {
     Servers(Vec<Outlet>),
-    Queue(Inlet, Keeping),
+    Queue(Inlet, Box<Keeping>),
 }
 
 /// The queue, and how messages are kept in it.
@@ -462,7 +462,7 @@ fn keeping(args: &BatchArgs, context: &Context, profile: &Profile) -> Result<Goa
         skips_bad: args.rows.skip_bad_rows,
     };
     warn_of_password(profile, &args.place, context);
-    Ok(Goal::Queue(queue::inlet(&profile.queue, context)?, keeping))
+    Ok(Goal::Queue(queue::inlet(&profile.queue, context)?, Box::new(keeping)))
 }
 
 /// The code that a batch ends with.

@@ -20,7 +20,7 @@ use crate::{
         send::compose::default_sender,
     },
     config::{Profile, nearest, profile_names, resolve_queue},
-    feed::{Facts, dress},
+    feed::{Facts, Refusal, dress},
     mail::{Address, Entry, Envelope, Mailbox, clean, parse_list},
     message::{
         Attachment, AttachmentSpec, ComposeError, Draft, Field, Input, Stamp, compose, date_of, id_domain, message_id,
@@ -122,18 +122,32 @@ impl Jobs {
     /// # Errors
     /// With a clause for people that says what is wrong with the job: clean, of at most 1,000 characters, without the
     /// message's text.
-    pub fn make(&self, foreign: Foreign, facts: &Facts) -> Result<Job, String> {
-        self.made(foreign, facts).map_err(|reason| clean(&reason).chars().take(MAX_REASON).collect())
+    pub fn make(&self, foreign: Foreign, facts: &Facts) -> Result<Job, Refusal> {
+        let short = |reason: String| clean(&reason).chars().take(MAX_REASON).collect();
+        let settled = self.settled();
+        let never = |reason| Refusal { reason: short(reason), is_passing: false };
+        let named = sender(&foreign).map_err(never)?;
+        let way = self.way(&settled, foreign.profile.as_deref(), named.as_ref()).map_err(|reason| {
+            // A profile that is there and wrong is no job's fault.
+            let names = profile_names(&locked(&self.places).0.context().files);
+            let is_passing = foreign.profile.as_ref().is_none_or(|name| names.contains_key(name));
+            Refusal { reason: short(reason), is_passing }
+        })?;
+        self.made(foreign, facts, &settled, named, &way).map_err(never)
     }
 
-    fn made(&self, foreign: Foreign, facts: &Facts) -> Result<Job, String> {
-        let settled = self.settled();
-        let named = sender(&foreign)?;
-        let way = self.way(&settled, foreign.profile.as_deref(), named.as_ref())?;
+    fn made(
+        &self,
+        foreign: Foreign,
+        facts: &Facts,
+        settled: &Settled,
+        named: Option<Mailbox>,
+        way: &Way,
+    ) -> Result<Job, String> {
         let (due, expires) = terms(&foreign, facts.published, settled.lifetime)?;
         let dsn = foreign.dsn.clone();
         let from = named.map_or_else(|| way.sender.clone(), Ok)?;
-        let draft = self.draft(&settled, foreign, from, &way.profile, facts)?;
+        let draft = self.draft(settled, foreign, from, &way.profile, facts)?;
 
         let mut stamp = locked(&self.stamps).pop().unwrap_or_else(Stamp::now);
         stamp.renew();

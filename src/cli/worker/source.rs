@@ -37,5 +37,5 @@ pub(super) fn open(
     let Stats { waiting, due, held, .. } = store.stats(jiff::Timestamp::now().as_millisecond())?;
     let path = clean(&path.display().to_string());
     let about = format!("sends from {path}: {waiting} waiting, {due} of them due, {held} held");
-    Ok((Source::Store(store, worker), about))
+    Ok((Source::Store(Box::new(store), worker), about))
 }

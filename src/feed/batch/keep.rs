@@ -152,26 +152,48 @@ impl<T: FnMut(BatchTold<'_>)> Keep<T> {
         if jobs.is_empty() || matches!(self.verdict.end, Some(End::Ledger(_) | End::Queue(_))) {
             return;
         }
-        if !self.inlet.knows_keys() {
-            if let Err(error) = self.inlet.ready().await {
-                return self.end(End::Queue(error));
-            }
-            self.ledger.intent(&rows);
-            self.write();
+        if let Err(error) = self.inlet.ready().await {
+            return self.end(End::Queue(error));
+        }
+        if !self.intend(&rows) {
+            return;
         }
         match self.inlet.add(&jobs).await {
             Ok(added) => self.added(&rows, &jobs, &added),
             // One of them cannot be kept, and the others are no worse for it.
             Err(QueueError::Input { .. }) => {
+                self.release(&rows);
                 for (row, job) in rows.iter().zip(&jobs) {
+                    if !self.intend(&[*row]) {
+                        return;
+                    }
                     match self.inlet.add(std::slice::from_ref(job)).await {
                         Ok(added) => self.added(&[*row], std::slice::from_ref(job), &added),
-                        Err(error @ QueueError::Input { .. }) => self.leave_row(*row, &error.to_string()),
+                        Err(error @ QueueError::Input { .. }) => {
+                            self.release(&[*row]);
+                            self.leave_row(*row, &error.to_string());
+                        }
                         Err(error) => return self.end(End::Queue(error)),
                     }
                 }
             }
             Err(error) => self.end(End::Queue(error)),
+        }
+    }
+
+    /// Notes that these rows are about to be added, where nobody would know otherwise. Tells whether they may be.
+    fn intend(&mut self, rows: &[u64]) -> bool {
+        if !self.inlet.knows_keys() {
+            self.ledger.intent(rows);
+            self.write();
+        }
+        !matches!(self.verdict.end, Some(End::Ledger(_)))
+    }
+
+    /// They were not.
+    fn release(&mut self, rows: &[u64]) {
+        if !self.inlet.knows_keys() {
+            self.ledger.release(rows);
         }
     }
 

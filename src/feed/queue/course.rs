@@ -58,8 +58,8 @@ pub(super) struct Course<W, E, T> {
     rests: Rests,
     open: HashMap<u64, Open>,
     next_id: u64,
-    /// Messages that had their domain's turn taken, by the store's number.
-    turns: HashMap<i64, Instant>,
+    /// Messages that had their domain's turn taken, by their names.
+    turns: HashMap<String, Instant>,
     commands: JoinSet<Result<(), String>>,
     /// Records of messages that have failed, for further commands.
     failed: VecDeque<String>,
@@ -420,7 +420,7 @@ where
         let number = submission.id;
         let Some(open) = self.open.get(&number) else { return };
         if let Some(at) = at {
-            self.turns.insert(open.id, at);
+            self.turns.insert(open.name.clone(), at);
             let pause = at.saturating_duration_since(Instant::now());
             let at = (self.clock)().saturating_add(milliseconds_of(pause));
             return self.hand_back(number, Some(at));

@@ -29,7 +29,7 @@ pub(super) struct Desk {
 }
 
 enum Kind {
-    Store(StoreDesk),
+    Store(Box<StoreDesk>),
     Broker(BrokerDesk),
 }
 
@@ -37,7 +37,7 @@ impl Desk {
     pub fn new(source: Source, draining: Draining, clock: fn() -> i64) -> Self {
         let orders = Orders { wants_recovery: true, wants_forgetting: true, wants_ways: true, ..Orders::default() };
         let kind = match source {
-            Source::Store(store, worker) => Kind::Store(StoreDesk::new(store, worker, draining, clock)),
+            Source::Store(store, worker) => Kind::Store(Box::new(StoreDesk::new(*store, worker, draining, clock))),
             Source::Broker(broking) => Kind::Broker(BrokerDesk::new(broking, draining, clock)),
         };
         Self { orders, kind }

@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Source {
     /// That of this machine.
-    Store(Store, Worker),
+    Store(Box<Store>, Worker),
     /// One that machines share.
     Broker(Broking),
 }
@@ -47,15 +47,26 @@ pub struct Broking {
     pub maker: Maker,
 }
 
+type Make = dyn Fn(Foreign, &Facts) -> Result<Job, Refusal> + Send + Sync;
+
 /// Makes a message of what another program asks for: the job, and what is known of how it came. Runs on threads that may
-/// block. An error is the reason, for people.
+/// block.
 #[derive(Clone)]
-pub struct Maker(pub Arc<dyn Fn(Foreign, &Facts) -> Result<Job, String> + Send + Sync>);
+pub struct Maker(pub Arc<Make>);
 
 impl fmt::Debug for Maker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Maker")
     }
+}
+
+/// Why no message could be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For people: clean and short.
+    pub reason: String,
+    /// It is not the job's fault, and may be another time.
+    pub is_passing: bool,
 }
 
 /// What is known of a job of another program, beside what it says.

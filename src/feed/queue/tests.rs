@@ -277,7 +277,7 @@ fn feed<W: FnMut(&Place) -> Result<Ways, Trouble>>(
     };
     (
         deliveries,
-        Course::new(Source::Store(store, worker), draining, (ways, engine, tell), signals.renewal, clock)
+        Course::new(Source::Store(Box::new(store), worker), draining, (ways, engine, tell), signals.renewal, clock)
             .run(signals.stop),
     )
 }

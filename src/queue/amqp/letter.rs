@@ -8,15 +8,20 @@ use std::{collections::BTreeMap, io};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Mailbox, Piece},
+    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Mailbox, Piece, Source},
     message::Blocks,
-    queue::{Job, Place, Time},
+    queue::{Job, Place, QueueError, Time},
 };
 
 /// The content-type of such a message.
 pub(super) const CONTENT_TYPE: &str = "application/vnd.mailsend.message";
 /// The version that is written.
 const VERSION: u32 = 1;
+
+/// Octets of a message that is taken from other programs.
+const MOST: u64 = 64 << 20;
+/// Octets of the beginning of a message.
+const BEGINNING: usize = 64 * 1024;
 
 /// A message, and how far it has come.
 #[derive(Debug, Clone)]
@@ -115,6 +120,47 @@ impl Letter {
         Ok(octets)
     }
 
+    /// What it means that [`Letter::encode`] has failed.
+    pub fn unreadable(&self, error: io::Error) -> QueueError {
+        let path = self.job.content.pieces().iter().find_map(|piece| match piece {
+            Piece::File { source: Source::Path { path, .. }, .. } => Some(path.clone()),
+            _ => None,
+        });
+        QueueError::Input { path: path.unwrap_or_default(), error }
+    }
+
+    /// The same with all its octets in memory, so that nothing about it can change or fail any more.
+    ///
+    /// # Errors
+    /// With the reason, if it is too large or a file cannot be read.
+    pub fn whole(mut self) -> Result<Self, String> {
+        let content = &self.job.content;
+        if content.len() > MOST {
+            return Err(format!("it has {} octets, and no message has more than {MOST}", content.len()));
+        }
+        if !content.is_in_memory() {
+            let mut octets = Vec::new();
+            let mut blocks = Blocks::new(content);
+            blocks
+                .try_for_each(|block| block.map(|block| octets.extend_from_slice(&block)))
+                .map_err(|error| format!("a file of it cannot be read: {error}"))?;
+            let mut whole = Content::from_bytes(octets);
+            (whole.is_8bit, whole.has_utf8_headers) = (content.is_8bit, content.has_utf8_headers);
+            self.job.content = whole;
+        }
+        Ok(self)
+    }
+
+    /// The same with the beginning of its message only.
+    #[must_use]
+    pub fn cut(mut self) -> Self {
+        if let [Piece::Bytes(octets)] = self.job.content.pieces() {
+            let end = memchr::memmem::find(octets, b"\r\n\r\n").map_or(octets.len(), |end| end + 4).min(BEGINNING);
+            self.job.content = Content::from_bytes(octets[..end].to_vec());
+        }
+        self
+    }
+
     /// What RabbitMQ has kept.
     ///
     /// # Errors
@@ -139,7 +185,13 @@ impl Letter {
             return Err("its Message-ID is none".to_owned());
         }
         let from = head.from.as_deref().map(address).transpose()?;
-        let to = head.to.iter().map(|text| address(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut to: Vec<Address> = Vec::with_capacity(head.to.len());
+        let mut known = std::collections::HashSet::new();
+        for text in &head.to {
+            if known.insert(text) {
+                to.push(address(text)?);
+            }
+        }
         let envelope = Envelope::new(from, to).map_err(|error| error.to_string())?;
         is_canonical(message)?;
         let mut content = Content::from_bytes(message.to_vec());
@@ -193,6 +245,9 @@ fn is_canonical(message: &[u8]) -> Result<(), String> {
         if !is_whole {
             return Err("there is a line end in the message that is not CR LF".to_owned());
         }
+    }
+    if !message.is_empty() && !message.ends_with(b"\r\n") {
+        return Err("the message does not end with CR LF".to_owned());
     }
     Ok(())
 }
@@ -258,6 +313,7 @@ mod tests {
             ("Hello\r\n", "Hello\n.\r\n", "line end"),
             ("Hello\r\n", "Hello\r.\r\n", "line end"),
             ("Hello", "Hel\0lo", "NUL"),
+            ("Hello\r\n", "Hello", "does not end"),
             ("SUCCESS", "ALWAYS", "NOTIFY"),
             ("\n", "", "no line"),
         ] {

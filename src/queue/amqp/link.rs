@@ -1,9 +1,12 @@
-//! A connection to RabbitMQ: its queues made or looked for, messages published and confirmed, messages taken.
+//! A connection to RabbitMQ: its queues made or looked for, and messages taken.
 
 use std::{
     fmt, io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,12 +14,8 @@ use std::{
 use async_rs::Runtime;
 use futures_core::Stream as _;
 use lapin::{
-    Acker, BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
-    PublisherConfirm,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicPublishOptions,
-        BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions,
-    },
+    BasicProperties, Channel, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
+    options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions},
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
     tcp::AsyncTcpStream,
     types::{AMQPValue, FieldTable, ShortString},
@@ -25,13 +24,16 @@ use lapin::{
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    Broker, Letter, Pause, RUNGS, letter, rung,
+    Arrival, Broker, Pause, Publisher, RUNGS,
+    arrival::arrival,
+    publisher::{begin, confirmed, confirming},
+    rung,
     stream::{Kit, compatible},
+    trouble::{lost, soft, trouble},
 };
 use crate::{
     mail::{Cause, Stage, Trouble},
     net::{self, Passage},
-    queue::{QueueError, Time},
     secret,
 };
 
@@ -41,6 +43,8 @@ const CONNECT: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Silence of so many seconds, twice, is the end of a connection.
 const HEARTBEAT: u16 = 10;
+/// An answer of RabbitMQ proves for so long at most that we are known.
+const PROOF: Duration = Duration::from_secs(5);
 /// Octets of a frame; RabbitMQ's own measure.
 const FRAME: u32 = 128 * 1024;
 
@@ -59,7 +63,10 @@ pub enum Purpose {
 pub struct Link {
     broker: Arc<Broker>,
     connection: Connection,
+    /// By which messages come and are acknowledged.
     channel: Channel,
+    /// By which records are published, and nothing else: what is returned of them is not taken for something else.
+    results: Channel,
     /// The queues of what is due later that are there, a bit for each.
     there: Mutex<u32>,
     /// Messages that are delivered.
@@ -81,56 +88,6 @@ pub struct Count {
     pub messages: u32,
     /// Who takes them.
     pub consumers: u32,
-}
-
-/// A message that has come.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Its octets.
-    pub octets: Vec<u8>,
-    /// It is a letter of ours.
-    pub is_letter: bool,
-    /// What the publisher calls it; and when it was published, in seconds since 1970.
-    pub message_id: Option<String>,
-    /// See `message_id`.
-    pub timestamp: Option<u64>,
-    /// Somebody had it before, and has not said what came of it.
-    pub is_redelivered: bool,
-    /// How often that was, as far as RabbitMQ knows.
-    pub times: u64,
-    /// By which it is settled.
-    pub ticket: Ticket,
-    properties: BasicProperties,
-}
-
-/// By which a message that has come is settled, once.
-#[derive(Debug, Clone)]
-pub struct Ticket(Acker);
-
-impl Ticket {
-    /// It is settled.
-    ///
-    /// # Errors
-    /// If the connection has gone: then it comes again, here or elsewhere.
-    pub async fn acknowledge(&self) -> Result<(), Trouble> {
-        whether(self.0.ack(BasicAckOptions::default()).await)
-    }
-
-    /// Nobody has begun it: it is free for others.
-    ///
-    /// # Errors
-    /// As [`Ticket::acknowledge`].
-    pub async fn give_back(&self) -> Result<(), Trouble> {
-        whether(self.0.nack(BasicNackOptions { requeue: true, ..BasicNackOptions::default() }).await)
-    }
-}
-
-fn whether(said: lapin::Result<bool>) -> Result<(), Trouble> {
-    match said {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(lost("the connection to RabbitMQ has gone")),
-        Err(error) => Err(trouble(&error)),
-    }
 }
 
 impl Link {
@@ -180,10 +137,11 @@ impl Link {
             query: AMQPQueryString { frame_max: Some(FRAME), heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
         };
         let why: Arc<Mutex<Option<Trouble>>> = Arc::default();
+        let is_open: Arc<AtomicBool> = Arc::default();
         let connecting = {
-            let (broker, why) = (broker.clone(), why.clone());
+            let (broker, why, is_open) = (broker.clone(), why.clone(), is_open.clone());
             async move |_, _| match stream(&broker).await {
-                Ok(stream) => Ok(AsyncTcpStream::Plain(compatible(stream))),
+                Ok(stream) => Ok(AsyncTcpStream::Plain(compatible(stream, CONNECT, is_open.clone()))),
                 Err(trouble) => {
                     *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
                     Err(io::Error::from(io::ErrorKind::ConnectionAborted).into())
@@ -198,10 +156,32 @@ impl Link {
             why.unwrap_or_else(|| refused(&broker, &error))
         })?;
         let channel = connection.create_channel().await.map_err(|error| trouble(&error))?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(|error| trouble(&error))?;
-        let link = Self { broker, connection, channel, there: Mutex::default(), consumer: Mutex::default() };
+        let results = confirming(&connection).await?;
+        let link = Self { broker, connection, channel, results, there: Mutex::default(), consumer: Mutex::default() };
         link.prepare(purpose).await?;
+        is_open.store(true, Ordering::Relaxed);
         Ok(link)
+    }
+
+    /// Whether it is there, as far as is known.
+    pub fn is_alive(&self) -> bool {
+        self.connection.status().connected() && self.channel.status().connected()
+    }
+
+    /// How long an answer proves that what was delivered is ours: RabbitMQ forgets us after twice the heartbeat.
+    pub fn proof(&self) -> Duration {
+        match self.connection.configuration().heartbeat() {
+            0 => PROOF,
+            seconds => PROOF.min(Duration::from_secs(seconds.into()) / 2),
+        }
+    }
+
+    /// By which messages are published: for one purpose, so that no refusal is taken for another one's.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub async fn publisher(&self) -> Result<Publisher<'_>, Trouble> {
+        Ok(Publisher { link: self, channel: confirming(&self.connection).await? })
     }
 
     /// Makes the queues, or looks whether they are there.
@@ -245,9 +225,15 @@ impl Link {
     }
 
     async fn declare(&self, name: &str, arguments: FieldTable) -> Result<(), Trouble> {
+        // What is refused ends the channel.
+        let channel = self.connection.create_channel().await.map_err(|error| trouble(&error))?;
         let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-        match self.channel.queue_declare(name.into(), options, arguments).await {
-            Ok(_) => Ok(()),
+        match channel.queue_declare(name.into(), options, arguments).await {
+            Ok(_) => {
+                // What is not closed is closed with the connection.
+                let _ = channel.close(200, "".into()).await;
+                Ok(())
+            }
             Err(error) => {
                 let trouble = trouble(&error);
                 Err(match soft(&error) {
@@ -299,84 +285,6 @@ impl Link {
         Ok(counts)
     }
 
-    /// Publishes letters that are new: for who takes what is due, or to wait until they are.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken one, or a file of one cannot be read; others may be there then.
-    pub async fn add(&self, letters: &[Letter], now: Time) -> Result<(), QueueError> {
-        let mut confirming = Vec::with_capacity(letters.len());
-        for letter in letters {
-            let unreadable = |error: io::Error| Trouble::new(Stage::Compose, Cause::Input, error.to_string());
-            let octets = letter.encode().map_err(unreadable).map_err(QueueError::Broker)?;
-            let properties = of_letter(&letter.job.message_id, 0);
-            match letter.job.due.filter(|due| *due > now) {
-                Some(due) => self.postpone(Pause::AtMost(due - now), &octets, properties).await,
-                None => self.begin(&self.broker.name, &octets, properties).await.map(|begun| confirming.push(begun)),
-            }
-            .map_err(QueueError::Broker)?;
-        }
-        for confirm in confirming {
-            confirmed(&self.broker.name, confirm).await.map_err(QueueError::Broker)?;
-        }
-        Ok(())
-    }
-
-    /// Publishes a letter of ours for who takes what is due; returns once it is safe there.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn publish(&self, octets: &[u8], message_id: &str, attempts: u32) -> Result<(), Trouble> {
-        self.deliver(&self.broker.name, octets, of_letter(message_id, attempts)).await
-    }
-
-    /// Publishes a letter of ours that waits.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn delay(&self, pause: Pause, octets: &[u8], message_id: &str, attempts: u32) -> Result<(), Trouble> {
-        self.postpone(pause, octets, of_letter(message_id, attempts)).await
-    }
-
-    /// Lets a message wait as it came.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn delay_arrival(&self, pause: Pause, arrival: &Arrival) -> Result<(), Trouble> {
-        self.postpone(pause, &arrival.octets, arrival.properties.clone()).await
-    }
-
-    async fn postpone(&self, pause: Pause, octets: &[u8], properties: BasicProperties) -> Result<(), Trouble> {
-        let there = *self.there.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = if self.broker.declares { (1 << RUNGS) - 1 } else { there };
-        let Some(rung) = rung(pause, all) else {
-            return Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no queue for what is due later"));
-        };
-        let name = self.broker.delay(rung);
-        if there & (1 << rung) == 0 {
-            self.declare(&name, waiting(&self.broker.name, rung)).await?;
-            *self.there.lock().unwrap_or_else(PoisonError::into_inner) |= 1 << rung;
-        }
-        self.deliver(&name, octets, properties).await
-    }
-
-    /// Publishes what nobody could send, with the reason and the last reply.
-    ///
-    /// # Errors
-    /// If RabbitMQ has not taken it.
-    pub async fn bury(&self, what: Dead<'_>, reason: &str, reply: Option<&str>) -> Result<(), Trouble> {
-        let (octets, properties) = match what {
-            Dead::Arrival(arrival) => (&arrival.octets[..], arrival.properties.clone()),
-            Dead::Letter { octets, message_id, attempts } => (octets, of_letter(message_id, attempts)),
-        };
-        let mut headers = properties.headers().clone().unwrap_or_default();
-        let text = |text: &str| AMQPValue::LongString(crate::mail::clean(text).into());
-        headers.insert("mailsend-reason".into(), text(reason));
-        if let Some(reply) = reply {
-            headers.insert("mailsend-reply".into(), text(reply));
-        }
-        self.deliver(&self.broker.dead(), octets, properties.with_delivery_mode(2).with_headers(headers)).await
-    }
-
     /// Publishes records, if somebody wants them.
     ///
     /// # Errors
@@ -387,7 +295,7 @@ impl Link {
         for json in records {
             let properties =
                 BasicProperties::default().with_content_type("application/json".into()).with_delivery_mode(2);
-            confirming.push(self.begin(results, json, properties).await?);
+            confirming.push(begin(&self.results, results, json, properties).await?);
         }
         for confirm in confirming {
             confirmed(results, confirm).await?;
@@ -395,19 +303,38 @@ impl Link {
         Ok(())
     }
 
-    async fn deliver(&self, queue: &str, octets: &[u8], properties: BasicProperties) -> Result<(), Trouble> {
-        confirmed(queue, self.begin(queue, octets, properties).await?).await
+    /// Makes queues that somebody has taken away, where they are made at all.
+    ///
+    /// # Errors
+    /// As of [`Link::open`].
+    pub async fn mend(&self) -> Result<(), Trouble> {
+        if self.broker.declares {
+            *self.there.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+            for name in [self.broker.dead()].into_iter().chain(self.broker.results.clone()) {
+                self.declare(&name, quorum()).await?;
+            }
+        }
+        Ok(())
     }
 
-    async fn begin(
-        &self,
-        queue: &str,
-        octets: &[u8],
-        properties: BasicProperties,
-    ) -> Result<PublisherConfirm, Trouble> {
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-        let begun = self.channel.basic_publish("".into(), queue.into(), options, octets, properties).await;
-        begun.map_err(|error| trouble(&error))
+    /// The queue for what is due later, made where it is not there.
+    pub(super) async fn later(&self, pause: Pause) -> Result<String, Trouble> {
+        let there = *self.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = if self.broker.declares { (1 << RUNGS) - 1 } else { there };
+        let Some(rung) = rung(pause, all) else {
+            return Err(Trouble::new(Stage::Connect, Cause::Configuration, "there is no queue for what is due later"));
+        };
+        let name = self.broker.delay(rung);
+        if there & (1 << rung) == 0 {
+            self.declare(&name, waiting(&self.broker.name, rung)).await?;
+            *self.there.lock().unwrap_or_else(PoisonError::into_inner) |= 1 << rung;
+        }
+        Ok(name)
+    }
+
+    /// The RabbitMQ.
+    pub(super) fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     /// Begins to take messages: so many at once that are not settled.
@@ -463,75 +390,6 @@ impl Link {
     }
 }
 
-/// Waits until RabbitMQ has taken a message.
-async fn confirmed(queue: &str, confirm: PublisherConfirm) -> Result<(), Trouble> {
-    match confirm.await.map_err(|error| trouble(&error))? {
-        Confirmation::Ack(None) => Ok(()),
-        Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)) => {
-            let what = format!("queue '{queue}' has not taken a message: {}", returned.reply_text);
-            Err(Trouble::new(Stage::Connect, Cause::Refused, what))
-        }
-        Confirmation::Nack(None) | Confirmation::NotRequested => {
-            Err(Trouble::new(Stage::Connect, Cause::Busy, format!("queue '{queue}' has not taken a message")))
-        }
-    }
-}
-
-/// What nobody could send.
-#[derive(Debug, Clone, Copy)]
-pub enum Dead<'a> {
-    /// As it came.
-    Arrival(&'a Arrival),
-    /// A letter of ours.
-    Letter {
-        /// Its octets.
-        octets: &'a [u8],
-        /// With its angle brackets.
-        message_id: &'a str,
-        /// Attempts made.
-        attempts: u32,
-    },
-}
-
-fn arrival(delivery: lapin::message::Delivery) -> Arrival {
-    let properties = delivery.properties;
-    let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-    let times = properties.headers().as_ref().and_then(|headers| headers.inner().get("x-delivery-count"));
-    let times = times.and_then(number).unwrap_or_default();
-    Arrival {
-        octets: delivery.data,
-        is_letter: properties.content_type().as_ref().is_some_and(|kind| kind.as_str() == letter::CONTENT_TYPE),
-        message_id: text(properties.message_id()),
-        timestamp: *properties.timestamp(),
-        is_redelivered: delivery.redelivered,
-        times,
-        properties,
-        ticket: Ticket(delivery.acker),
-    }
-}
-
-fn number(value: &AMQPValue) -> Option<u64> {
-    match value {
-        AMQPValue::LongLongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::LongUInt(number) => Some(u64::from(*number)),
-        AMQPValue::ShortInt(number) => u64::try_from(*number).ok(),
-        AMQPValue::ShortShortInt(number) => u64::try_from(*number).ok(),
-        _ => None,
-    }
-}
-
-fn of_letter(message_id: &str, attempts: u32) -> BasicProperties {
-    let mut headers = FieldTable::default();
-    headers.insert("mailsend-attempts".into(), AMQPValue::LongLongInt(attempts.into()));
-    let properties = BasicProperties::default()
-        .with_content_type(letter::CONTENT_TYPE.into())
-        .with_delivery_mode(2)
-        .with_headers(headers);
-    // A short string of AMQP has 255 octets.
-    if message_id.len() <= 255 { properties.with_message_id(message_id.into()) } else { properties }
-}
-
 /// A queue that outlives the death of a machine of several.
 fn quorum() -> FieldTable {
     let mut arguments = FieldTable::default();
@@ -556,7 +414,16 @@ async fn stream(broker: &Broker) -> Result<net::Stream, Trouble> {
     let endpoint = &broker.url.endpoint;
     let stream = net::dial(endpoint, &Passage::default(), CONNECT).await?.stream;
     match &broker.tls {
-        Some(tls) => Ok(tls.secure(stream, &endpoint.host).await?.0),
+        Some(tls) => match tls.secure(stream, &endpoint.host).await {
+            Ok((stream, _)) => Ok(stream),
+            Err(mut trouble) => {
+                if trouble.cause == Cause::Untrusted {
+                    // The keys of a profile are not for this.
+                    trouble.hints = vec!["trust that authority: queue.ca-file = \"FILE.pem\"".to_owned()];
+                }
+                Err(trouble)
+            }
+        },
         None => Ok(stream),
     }
 }
@@ -583,41 +450,4 @@ fn refused(broker: &Broker, error: &Error) -> Trouble {
         }
         _ => why,
     }
-}
-
-fn soft(error: &Error) -> Option<AMQPSoftError> {
-    match error.kind() {
-        ErrorKind::ProtocolError(said) => match said.kind() {
-            AMQPErrorKind::Soft(kind) => Some(kind.clone()),
-            AMQPErrorKind::Hard(_) => None,
-        },
-        _ => None,
-    }
-}
-
-/// What lapin says, in our words.
-fn trouble(error: &Error) -> Trouble {
-    let told = |cause, what: &str| Trouble::new(Stage::Connect, cause, what);
-    match error.kind() {
-        ErrorKind::ProtocolError(said) => {
-            let cause = match said.kind() {
-                AMQPErrorKind::Soft(
-                    AMQPSoftError::ACCESSREFUSED | AMQPSoftError::NOTFOUND | AMQPSoftError::PRECONDITIONFAILED,
-                ) => Cause::Configuration,
-                AMQPErrorKind::Soft(_) => Cause::Busy,
-                AMQPErrorKind::Hard(_) => Cause::Lost,
-            };
-            told(cause, said.get_message().as_str())
-        }
-        ErrorKind::IOError(error) => told(Cause::Lost, &error.to_string()),
-        ErrorKind::MissingHeartbeatError => told(Cause::Lost, "RabbitMQ was silent for too long"),
-        ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) | ErrorKind::InvalidChannel(_) => {
-            lost("the connection to RabbitMQ has gone")
-        }
-        _ => told(Cause::Protocol, &error.to_string()),
-    }
-}
-
-fn lost(what: &str) -> Trouble {
-    Trouble::new(Stage::Connect, Cause::Lost, what)
 }

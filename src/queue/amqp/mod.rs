@@ -10,9 +10,12 @@
 //! All are quorum queues, and everything published is confirmed. Here is how RabbitMQ is spoken to, and what a message of
 //! ours looks like there; what is done with it is the feed's matter.
 
+mod arrival;
 mod letter;
 mod link;
+mod publisher;
 mod stream;
+mod trouble;
 
 use std::fmt;
 
@@ -24,8 +27,10 @@ use crate::{
     secret::{self, Wanted},
 };
 
+pub use arrival::{Arrival, Ticket};
 pub use letter::Letter;
-pub use link::{Arrival, Count, Dead, Link, Purpose, Ticket};
+pub use link::{Count, Link, Purpose};
+pub use publisher::{Dead, Publisher};
 
 /// Queues for what is due later: of 2^0 to 2^14 s, more than four hours.
 const RUNGS: u32 = 15;

@@ -3,6 +3,12 @@
 use std::{
     io::{self, Read, Write},
     net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -13,6 +19,11 @@ use async_rs::{
     util::Task,
 };
 use futures_core::Stream as Events;
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Sleep,
+};
 
 use crate::net::Stream;
 
@@ -27,9 +38,45 @@ impl Kit {
     }
 }
 
-/// A stream in the words of lapin.
-pub(super) fn compatible(stream: Stream) -> Compat<Stream> {
+/// A stream in the words of lapin. Until somebody says that the connection is open it lives for this time only: lapin would
+/// wait for ever for a server that says nothing.
+pub(super) fn compatible(stream: Stream, limit: Duration, is_open: Arc<AtomicBool>) -> Compat<Stream> {
+    let stream: Stream = Box::new(Mortal { stream, limit: Box::pin(tokio::time::sleep(limit)), is_open });
     stream.compat()
+}
+
+struct Mortal {
+    stream: Stream,
+    limit: Pin<Box<Sleep>>,
+    is_open: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Mortal {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, room);
+        if read.is_pending()
+            && !self.is_open.load(Ordering::Relaxed)
+            && self.limit.as_mut().poll(context).is_ready()
+            && !self.is_open.load(Ordering::Relaxed)
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Mortal {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 impl RuntimeKit for Kit {}
@@ -71,6 +118,7 @@ impl Reactor for Kit {
     }
 
     /// Whoever connects does it through `net`.
+    #[allow(clippy::manual_async_fn, reason = "its future does not borrow")]
     fn tcp_connect_addr(&self, _: SocketAddr) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
         async { Err(io::Error::from(io::ErrorKind::Unsupported)) }
     }

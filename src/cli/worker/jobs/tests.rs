@@ -56,7 +56,7 @@ fn facts() -> Facts {
 }
 
 fn make(jobs: &Jobs, job: Value) -> Result<Job, String> {
-    jobs.make(Foreign::parse(job.to_string().as_bytes())?, &facts())
+    jobs.make(Foreign::parse(job.to_string().as_bytes())?, &facts()).map_err(|refusal| refusal.reason)
 }
 
 fn octets(content: &Content) -> Vec<u8> {

@@ -136,7 +136,7 @@ where
         self.next_id += 1;
         let number = self.next_id;
         let mut open = Open::new(claim, number, key);
-        open.submission.has_turn = self.turns.remove(&open.id).is_some();
+        open.submission.has_turn = self.turns.remove(&open.name).is_some();
         let submission = open.submission.clone();
         self.open.insert(number, open);
         if let Some(lane) = self.lanes.get_mut(&key) {

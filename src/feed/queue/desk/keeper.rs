@@ -4,63 +4,56 @@
 //! gone, RabbitMQ gives what was not acknowledged to somebody else, or to us once more: what comes to us once more while
 //! it is on its way is not sent again, and what has ended meanwhile is settled then.
 
+mod arriving;
+mod errands;
+mod settling;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    future::poll_fn,
     sync::Arc,
-    task::Poll,
     time::{Duration, SystemTime},
 };
 
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinHandle, JoinSet},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
+use self::{
+    arriving::{Made, arrivals},
+    errands::{Done, Errand},
+    settling::Settled,
+};
 use super::{
-    Commit, Note, Wanted,
+    Commit, Wanted,
     broker::{Told, Wish},
-    taken::{Key, LEFT_ALONE, Step, Taken, Work},
+    taken::{Key, Taken},
 };
 use crate::{
     feed::{
         once::random,
-        queue::{Broking, Draining, Facts, Maker},
+        queue::{Broking, Draining},
     },
     ledger::Clock,
     mail::{Cause, Stage, Trouble},
-    message::Stamp,
     queue::{
-        Foreign, Next, Place, Time,
-        amqp::{Arrival, Dead, Letter, Link, Pause, Purpose},
+        Place, Time,
+        amqp::{Link, Purpose},
     },
 };
 
-/// Messages taken in one go.
-const MANY: usize = 100;
-/// A message that has come so often has ended its workers, or is of no use to any.
-const TOO_OFTEN: u64 = 10;
-/// What is due within this time waits here.
-const SOON: Time = 60_000;
-/// An answer of RabbitMQ proves for so long that what it has delivered is ours. It forgets us after twice this time.
-const PROVED: Duration = Duration::from_secs(5);
+/// RabbitMQ writes an acknowledgement down within this time after it has read it.
+const WRITTEN: Duration = Duration::from_secs(5);
 /// So often it is looked whether there is anything to do.
 const TICK: Duration = Duration::from_secs(1);
-/// Pauses between attempts to connect.
+/// Pauses between attempts to connect, and to publish.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// Who is to end does not wait longer for a connection.
+/// Who is to end does not wait longer for a connection, or for a RabbitMQ that has no room.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// What nobody brings back to us after this time was given to somebody else.
 const ELSEWHERE: Duration = Duration::from_secs(600);
-
-/// Messages that have come by this connection, each as a letter or with the reason why it is none.
-type Made = (i64, Vec<(Arrival, Key, Result<Letter, String>)>);
-/// By this connection a message was settled, with its record if a command is to have it; or it was not, with what is left.
-type Settled = (i64, Result<(i64, Option<String>), (i64, Work, Trouble)>);
-/// By this connection something was done.
-type Done = (i64, Result<(), Trouble>);
 
 pub(super) struct Keeper {
     broking: Broking,
@@ -77,8 +70,8 @@ pub(super) struct Keeper {
     next_id: i64,
     /// Messages of connections that have gone.
     orphans: HashMap<Key, Vec<i64>>,
-    /// Acknowledged, and not proved yet that RabbitMQ knows.
-    acknowledged: VecDeque<(Instant, Key)>,
+    /// Acknowledged, and not proved yet that RabbitMQ knows; whether no other can be taken for it.
+    acknowledged: VecDeque<(Instant, Key, bool)>,
     /// Acknowledged through connections that have gone: if they come once more they are over.
     over: HashMap<Key, usize>,
     lost_since: Option<Instant>,
@@ -100,6 +93,8 @@ pub(super) struct Keeper {
     has_been_up: bool,
     has_told: bool,
     stopped: Option<Instant>,
+    /// When something was settled last, or somebody began to wait for that.
+    moved: Instant,
     /// Nothing comes any more.
     is_silent: bool,
     records: Clock,
@@ -114,8 +109,8 @@ impl Moment {
         Self(Instant::now(), SystemTime::now())
     }
 
-    fn is_fresh(self) -> bool {
-        self.0.elapsed() < PROVED && self.1.elapsed().is_ok_and(|elapsed| elapsed < PROVED)
+    fn is_within(self, limit: Duration) -> bool {
+        self.0.elapsed() < limit && self.1.elapsed().is_ok_and(|elapsed| elapsed < limit)
     }
 }
 
@@ -156,6 +151,7 @@ impl Keeper {
             has_been_up: false,
             has_told: false,
             stopped: None,
+            moved: Instant::now(),
             is_silent: false,
             records: Clock::default(),
         }
@@ -175,17 +171,20 @@ impl Keeper {
                 },
                 connected = ended(&mut self.connecting) => self.connected(connected),
                 pinged = ended(&mut self.pinging) => self.pinged(pinged),
-                counted = ended(&mut self.counting) => self.counted(counted),
                 Some(settled) = self.settling.join_next() => self.settled(settled),
                 Some(done) = self.errands.join_next() => self.done(done),
                 Some(made) = self.making.join_next() => self.made(made),
                 arrivals = arrivals(self.link.as_ref()), if !self.is_silent => self.arrived(arrivals),
+                // What came before it was counted is known by now.
+                counted = ended(&mut self.counting) => self.counted(counted),
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => self.unpark(),
                 () = sleep_until(self.again), if self.is_to_connect() => {}
                 _ = tick.tick() => self.tick(),
             }
         }
         if let Some(link) = self.link.take() {
+            // What nobody waits for is published, too, if that can be.
+            let _ = timeout(FAREWELL, async { while self.errands.join_next().await.is_some() {} }).await;
             link.close().await;
         }
     }
@@ -216,19 +215,23 @@ impl Keeper {
     }
 
     fn connected(&mut self, connected: Result<Link, Trouble>) {
-        let link = match connected {
-            Ok(link) => Arc::new(link),
+        match connected {
+            Ok(link) => self.link = Some(Arc::new(link)),
             Err(trouble) => return self.down(trouble),
-        };
+        }
         self.epoch += 1;
-        self.link = Some(link.clone());
         self.is_silent = self.stopped.is_some();
         if self.is_silent {
             return;
         }
-        let (epoch, prefetch, began) = (self.epoch, self.broking.prefetch, Moment::now());
-        self.errands.spawn(async move { (epoch, link.consume(prefetch).await) });
-        self.proved = began;
+        self.proved = Moment::now();
+        // What was ours is brought back from now on.
+        self.lost_since = self.lost_since.map(|_| Instant::now());
+        self.errand(Errand::Consume(self.broking.prefetch));
+    }
+
+    /// Messages come.
+    fn is_up(&mut self) {
         (self.pause, self.has_been_up, self.has_told) = (FIRST, true, false);
     }
 
@@ -236,8 +239,7 @@ impl Keeper {
     fn down(&mut self, trouble: Trouble) {
         let is_final =
             matches!(trouble.cause, Cause::Login | Cause::Untrusted | Cause::Unsupported | Cause::Configuration);
-        let is_hopeless =
-            self.stopped.is_some() || self.draining.ends_idle && !self.has_been_up || is_final && !self.has_been_up;
+        let is_hopeless = self.stopped.is_some() || self.draining.ends_idle || (is_final && !self.has_been_up);
         self.again = Instant::now() + self.pause.mul_f64(0.5 + random() / 2.0);
         self.pause = (self.pause * 2).min(LONGEST);
         self.told(Told::Down { trouble, is_new: !self.has_told, is_hopeless });
@@ -251,13 +253,11 @@ impl Keeper {
         }
         self.lost_since = Some(Instant::now());
         (self.pinging, self.counting) = (None, None);
-        for (_, id) in std::mem::take(&mut self.parked) {
-            self.taken.remove(&id);
-        }
+        self.parked.clear();
         let waiting = std::mem::take(&mut self.waiting);
         waiting.into_iter().for_each(|commit| self.refuse(&commit));
-        for (_, key) in self.acknowledged.drain(..) {
-            *self.over.entry(key).or_default() += 1;
+        for (_, key, is_unique) in std::mem::take(&mut self.acknowledged) {
+            self.remember(key, is_unique);
         }
         self.orphans.clear();
         for (id, taken) in &self.taken {
@@ -267,6 +267,13 @@ impl Keeper {
             self.leave_orphans();
         }
         self.down(trouble);
+    }
+
+    /// If it comes once more it is over. Two jobs may be the same word for word: neither is taken for the other.
+    fn remember(&mut self, key: Key, is_unique: bool) {
+        if is_unique {
+            *self.over.entry(key).or_default() += 1;
+        }
     }
 
     /// Nobody brings back what was delivered by connections that have gone.
@@ -287,6 +294,11 @@ impl Keeper {
     fn tick(&mut self) {
         self.told(Told::Alive);
         self.ping();
+        // RabbitMQ may have no room, and let everybody who publishes wait.
+        let is_waited_for = !self.settling.is_empty() || !self.errands.is_empty() || !self.waiting.is_empty();
+        if self.stopped.is_some() && is_waited_for && self.moved.elapsed() > FAREWELL {
+            self.lose(Trouble::new(Stage::Connect, Cause::TimedOut, "RabbitMQ takes nothing at present"));
+        }
         if self.link.is_some() && self.lost_since.is_some_and(|since| since.elapsed() > ELSEWHERE) {
             self.lost_since = None;
             self.leave_orphans();
@@ -308,127 +320,13 @@ impl Keeper {
             Err(trouble) => self.lose(trouble),
             Ok(()) => {
                 self.proved = began;
-                // It has read what was written before.
-                while self.acknowledged.front().is_some_and(|(at, _)| *at <= began.0) {
+                // It has read what was written before, and has written it down by now.
+                while self.acknowledged.front().is_some_and(|(at, ..)| *at + WRITTEN <= began.0) {
                     self.acknowledged.pop_front();
                 }
                 let waiting = std::mem::take(&mut self.waiting);
                 waiting.into_iter().for_each(|commit| self.commit(commit));
             }
-        }
-    }
-
-    // ---- messages come
-
-    fn arrived(&mut self, arrivals: Result<Vec<Arrival>, Trouble>) {
-        let arrivals = match arrivals {
-            Ok(arrivals) => arrivals,
-            // Asked to deliver nothing more, it ends.
-            Err(_) if self.stopped.is_some() => return self.is_silent = true,
-            Err(trouble) => return self.lose(trouble),
-        };
-        let mut fresh = Vec::with_capacity(arrivals.len());
-        for arrival in arrivals {
-            let key = key(&arrival);
-            if self.stopped.is_some() {
-                self.errand(async move |_| arrival.ticket.give_back().await);
-            } else if let Some(id) = self.orphan(&arrival, &key) {
-                self.adopt(id, arrival);
-            } else if self.is_over(&arrival, &key) {
-                self.errand(async move |_| arrival.ticket.acknowledge().await);
-            } else if arrival.times >= TOO_OFTEN {
-                self.errand(async move |link| {
-                    let reason = format!("{} workers have had it and not settled it", arrival.times);
-                    link.bury(Dead::Arrival(&arrival), &reason, None).await?;
-                    arrival.ticket.acknowledge().await
-                });
-            } else {
-                fresh.push((arrival, key));
-            }
-        }
-        if !fresh.is_empty() {
-            let (maker, epoch, now) = (self.broking.maker.clone(), self.epoch, self.now());
-            self.making.spawn_blocking(move || {
-                let make = |(arrival, key): (Arrival, Key)| {
-                    let letter = letter(&arrival, &key, &maker, now);
-                    (arrival, key, letter)
-                };
-                (epoch, fresh.into_iter().map(make).collect())
-            });
-        }
-    }
-
-    /// A message that we have already, of a connection that has gone.
-    fn orphan(&mut self, arrival: &Arrival, key: &Key) -> Option<i64> {
-        if !arrival.is_redelivered {
-            return None;
-        }
-        let ids = self.orphans.get_mut(key)?;
-        let id = ids.pop();
-        if ids.is_empty() {
-            self.orphans.remove(key);
-        }
-        id
-    }
-
-    /// We have settled it, and RabbitMQ has not heard of it.
-    fn is_over(&mut self, arrival: &Arrival, key: &Key) -> bool {
-        match self.over.get_mut(key) {
-            Some(times) if arrival.is_redelivered && *times > 0 => {
-                *times -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn adopt(&mut self, id: i64, mut arrival: Arrival) {
-        arrival.octets = Vec::new();
-        let Some(taken) = self.taken.get_mut(&id) else { return };
-        (taken.arrival, taken.epoch) = (arrival, self.epoch);
-        if let Some(work) = taken.work.take() {
-            self.settle(id, work);
-        }
-    }
-
-    fn made(&mut self, made: Result<Made, JoinError>) {
-        let (epoch, made) = whole(made);
-        // They come once more.
-        if epoch != self.epoch || self.link.is_none() {
-            return;
-        }
-        let (now, mut claims) = (self.now(), Vec::with_capacity(made.len()));
-        for (mut arrival, key, letter) in made {
-            let letter = match letter {
-                Ok(letter) => letter,
-                Err(reason) => {
-                    self.errand(async move |link| {
-                        link.bury(Dead::Arrival(&arrival), &reason, None).await?;
-                        arrival.ticket.acknowledge().await
-                    });
-                    continue;
-                }
-            };
-            if self.stopped.is_some() {
-                self.errand(async move |_| arrival.ticket.give_back().await);
-                continue;
-            }
-            if let Some(due) = letter.job.due.filter(|due| *due > now) {
-                self.errand(async move |link| {
-                    link.delay_arrival(Pause::AtMost(due - now), &arrival).await?;
-                    arrival.ticket.acknowledge().await
-                });
-                continue;
-            }
-            // The letter has them.
-            arrival.octets = Vec::new();
-            self.next_id += 1;
-            let taken = Taken::new(arrival, key, epoch, letter);
-            claims.push(taken.claim(self.next_id));
-            self.taken.insert(self.next_id, taken);
-        }
-        if !claims.is_empty() {
-            self.told(Told::Claimed(claims));
         }
     }
 
@@ -453,9 +351,13 @@ impl Keeper {
             && self.draining.ends_idle
             && !is_busy
         {
-            let name = self.broking.broker.name().to_owned();
-            self.counting =
-                Some(tokio::spawn(async move { Ok(link.count(&name).await?.map_or(0, |count| count.messages)) }));
+            let (name, prefetch) = (self.broking.broker.name().to_owned(), self.broking.prefetch);
+            self.counting = Some(tokio::spawn(async move {
+                let count = link.count(&name).await?.map_or(0, |count| count.messages);
+                // What is not counted has come when this is answered.
+                link.ping(prefetch).await?;
+                Ok(count)
+            }));
         }
     }
 
@@ -471,23 +373,25 @@ impl Keeper {
         if self.stopped.replace(Instant::now()).is_some() {
             return;
         }
+        self.moved = Instant::now();
         for (_, id) in std::mem::take(&mut self.parked) {
             if let Some(taken) = self.taken.remove(&id) {
-                self.errand(async move |_| taken.arrival.ticket.give_back().await);
+                self.give_back_taken(taken);
             }
         }
         // Nobody brings them back to who takes nothing more.
         self.leave_orphans();
-        self.errand(async move |link| link.cancel().await);
+        self.errand(Errand::Cancel);
     }
 
     /// Who still has all of them may send them.
     fn commit(&mut self, commit: Commit) {
         let is_ours = |id: &i64| self.taken.get(id).is_some_and(|taken| taken.epoch == self.epoch);
-        if self.link.is_none() || !commit.claims.iter().all(|(_, id, _)| is_ours(id)) {
+        let Some(link) = self.link.as_ref().filter(|_| commit.claims.iter().all(|(_, id, _)| is_ours(id))) else {
             return self.refuse(&commit);
-        }
-        if !self.proved.is_fresh() {
+        };
+        if !link.is_alive() || !self.proved.is_within(link.proof()) {
+            self.begin_moving();
             self.waiting.push(commit);
             return self.ping();
         }
@@ -497,10 +401,10 @@ impl Keeper {
 
     /// Those that are others' by now are lost; the rest comes back without consent.
     fn refuse(&mut self, commit: &Commit) {
-        let (link, epoch) = (self.link.is_some(), self.epoch);
+        let (has_link, epoch) = (self.link.is_some(), self.epoch);
         let mut lost = Vec::new();
         for (number, id, _) in &commit.claims {
-            let is_ours = link && self.taken.get(id).is_some_and(|taken| taken.epoch == epoch);
+            let is_ours = has_link && self.taken.get(id).is_some_and(|taken| taken.epoch == epoch);
             if !is_ours {
                 self.forget(*id);
                 lost.push(*number);
@@ -510,192 +414,23 @@ impl Keeper {
     }
 
     fn forget(&mut self, id: i64) {
-        if let Some(taken) = self.taken.remove(&id)
-            && let Some(ids) = self.orphans.get_mut(&taken.key)
-        {
+        if let Some(taken) = self.taken.remove(&id) {
+            self.is_no_orphan(id, &taken.key);
+        }
+    }
+
+    fn is_no_orphan(&mut self, id: i64, key: &Key) {
+        if let Some(ids) = self.orphans.get_mut(key) {
             ids.retain(|one| *one != id);
         }
     }
 
-    fn note(&mut self, note: Note) {
-        let now = self.now();
-        let Some(taken) = self.taken.get_mut(&note.id) else { return self.told(Told::Settled(1)) };
-        let records = taken.hear(&note.outcomes, now, &mut self.records);
-        let records = if self.broking.broker.results().is_some() { records } else { Vec::new() };
-        match &note.next {
-            Next::More => {
-                self.told(Told::Settled(1));
-                if !records.is_empty() {
-                    self.errand(async move |link| Step::Records(records).run(&link).await);
-                }
-            }
-            Next::Released(at) if taken.is_untouched() => self.release(note.id, *at),
-            _ => match taken.work(&note, records, &self.draining, now) {
-                Ok(work) => self.settle(note.id, work),
-                Err(what) => {
-                    // What cannot be written comes to us or others once more.
-                    self.told(Told::Warning(what));
-                    self.release(note.id, None);
-                }
-            },
+    /// From now on somebody is waited for.
+    fn begin_moving(&mut self) {
+        if self.settling.is_empty() && self.errands.is_empty() && self.waiting.is_empty() {
+            self.moved = Instant::now();
         }
     }
-
-    /// It was not taken: it is tried again here, or by others.
-    fn release(&mut self, id: i64, at: Option<Time>) {
-        self.told(Told::Settled(1));
-        let Some(taken) = self.taken.get(&id) else { return };
-        if taken.epoch != self.epoch || self.link.is_none() {
-            return self.forget(id);
-        }
-        let now = self.now();
-        let is_left_alone = at.is_none() && self.alone.contains(&taken.letter.job.place);
-        let pause = match at {
-            Some(at) if at.saturating_sub(now) > SOON => Some(Pause::AtMost(at - now)),
-            _ if is_left_alone => Some(Pause::About(LEFT_ALONE)),
-            _ => None,
-        };
-        if self.stopped.is_some() {
-            if let Some(taken) = self.taken.remove(&id) {
-                self.errand(async move |_| taken.arrival.ticket.give_back().await);
-            }
-            return;
-        }
-        let Some(pause) = pause else {
-            self.parked.insert((at.unwrap_or(now), id));
-            return;
-        };
-        if let Some(Taken { arrival, letter, .. }) = self.taken.remove(&id) {
-            self.errand(async move |link| {
-                let failed = |error: std::io::Error| Trouble::new(Stage::Compose, Cause::Input, error.to_string());
-                let octets = letter.encode().map_err(failed)?;
-                link.delay(pause, &octets, &letter.job.message_id, letter.attempts).await?;
-                arrival.ticket.acknowledge().await
-            });
-        }
-    }
-
-    fn unpark(&mut self) {
-        let now = self.now();
-        let mut claims = Vec::new();
-        while let Some((at, id)) = self.parked.first().copied().filter(|(at, _)| *at <= now) {
-            self.parked.remove(&(at, id));
-            claims.extend(self.taken.get(&id).map(|taken| taken.claim(id)));
-        }
-        if !claims.is_empty() {
-            self.told(Told::Claimed(claims));
-        }
-    }
-
-    /// Publishes what follows of a message, and acknowledges it.
-    fn settle(&mut self, id: i64, mut work: Work) {
-        let link = self.link.clone().filter(|_| self.taken.get(&id).is_some_and(|taken| taken.epoch == self.epoch));
-        let Some(link) = link else {
-            // If it comes to us once more, it is settled then.
-            if let Some(taken) = self.taken.get_mut(&id).filter(|_| self.stopped.is_none()) {
-                taken.work = Some(work);
-                return;
-            }
-            self.forget(id);
-            return self.told(Told::Settled(1));
-        };
-        let Some(taken) = self.taken.get(&id) else { return };
-        let (epoch, ticket) = (self.epoch, taken.arrival.ticket.clone());
-        self.settling.spawn(async move {
-            while let Some(step) = work.steps.front() {
-                if let Err(trouble) = step.run(&link).await {
-                    return (epoch, Err((id, work, trouble)));
-                }
-                work.steps.pop_front();
-            }
-            match ticket.acknowledge().await {
-                Ok(()) => (epoch, Ok((id, work.failed))),
-                Err(trouble) => (epoch, Err((id, work, trouble))),
-            }
-        });
-    }
-
-    fn settled(&mut self, settled: Result<Settled, JoinError>) {
-        match whole(settled) {
-            (epoch, Ok((id, failed))) => {
-                if let Some(taken) = self.taken.remove(&id) {
-                    if epoch == self.epoch {
-                        self.acknowledged.push_back((Instant::now(), taken.key));
-                    } else if taken.epoch == self.epoch {
-                        // It has come once more meanwhile.
-                        self.errand(async move |_| taken.arrival.ticket.acknowledge().await);
-                    } else {
-                        let ids = self.orphans.get_mut(&taken.key);
-                        ids.into_iter().for_each(|ids| ids.retain(|one| *one != id));
-                        *self.over.entry(taken.key).or_default() += 1;
-                    }
-                }
-                if let Some(record) = failed {
-                    self.told(Told::Failed(record));
-                }
-                self.told(Told::Settled(1));
-            }
-            (epoch, Err((id, work, trouble))) => {
-                if let Some(taken) = self.taken.get_mut(&id) {
-                    taken.work = Some(work);
-                }
-                if epoch == self.epoch {
-                    self.lose(trouble);
-                } else if let Some(taken) = self.taken.get_mut(&id)
-                    && taken.epoch == self.epoch
-                    && let Some(work) = taken.work.take()
-                {
-                    // It has come once more meanwhile.
-                    self.settle(id, work);
-                }
-            }
-        }
-    }
-
-    /// Something that no note waits for.
-    fn errand<F>(&mut self, errand: impl FnOnce(Arc<Link>) -> F + Send + 'static)
-    where
-        F: Future<Output = Result<(), Trouble>> + Send + 'static,
-    {
-        let Some(link) = self.link.clone() else { return };
-        let epoch = self.epoch;
-        self.errands.spawn(async move { (epoch, errand(link).await) });
-    }
-
-    fn done(&mut self, done: Result<Done, JoinError>) {
-        if let (epoch, Err(trouble)) = whole(done)
-            && epoch == self.epoch
-        {
-            self.lose(trouble);
-        }
-    }
-}
-
-/// What another program asks for, or a letter of ours, as a letter.
-fn letter(arrival: &Arrival, key: &Key, maker: &Maker, now: Time) -> Result<Letter, String> {
-    if arrival.is_letter {
-        return Letter::decode(&arrival.octets);
-    }
-    let foreign = Foreign::parse(&arrival.octets)?;
-    let mark: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    let published = arrival.timestamp.and_then(|seconds| Time::try_from(seconds).ok()?.checked_mul(1000));
-    let facts = Facts { mark, published: published.unwrap_or(now) };
-    let job = (maker.0)(foreign, &facts)?;
-    Ok(Letter::new(Stamp::now().mark(), job, facts.published))
-}
-
-/// By what a delivery is known again.
-fn key(arrival: &Arrival) -> Key {
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
-    digest.update(arrival.message_id.as_deref().unwrap_or_default().as_bytes());
-    digest.update(&[0]);
-    digest.update(&arrival.timestamp.unwrap_or_default().to_be_bytes());
-    digest.update(&arrival.octets);
-    let mut key = Key::default();
-    for (octet, digested) in key.iter_mut().zip(digest.finish().as_ref()) {
-        *octet = *digested;
-    }
-    key
 }
 
 /// The end of a task that may not be there. Its defects are ours.
@@ -712,23 +447,4 @@ fn whole<T>(ended: Result<T, JoinError>) -> T {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-}
-
-/// Everything that has come by now.
-async fn arrivals(link: Option<&Arc<Link>>) -> Result<Vec<Arrival>, Trouble> {
-    let Some(link) = link else { return std::future::pending().await };
-    poll_fn(|context| {
-        let mut arrivals = Vec::new();
-        while arrivals.len() < MANY {
-            match link.poll_arrival(context) {
-                Poll::Ready(Ok(arrival)) => arrivals.push(arrival),
-                // It is told once more.
-                Poll::Ready(Err(_)) if !arrivals.is_empty() => break,
-                Poll::Ready(Err(trouble)) => return Poll::Ready(Err(trouble)),
-                Poll::Pending => break,
-            }
-        }
-        if arrivals.is_empty() { Poll::Pending } else { Poll::Ready(Ok(arrivals)) }
-    })
-    .await
 }

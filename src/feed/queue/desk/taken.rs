@@ -7,10 +7,10 @@ use crate::{
     config::OnFailure,
     feed::queue::{Draining, open::Settled},
     ledger::{Clock, Record},
-    mail::{Address, Outcome, State, Submission, Trouble},
+    mail::{Address, Cause, Outcome, Stage, State, Submission, Trouble},
     queue::{
         Claim, Entry, Job, Next, Outline, Recipient, Status, Time,
-        amqp::{Arrival, Dead, Letter, Link, Pause},
+        amqp::{Arrival, Dead, Letter, Link, Pause, Publisher},
     },
 };
 
@@ -31,6 +31,10 @@ pub(super) struct Taken {
     pub letter: Letter,
     /// Everybody, and what was heard of them.
     people: Vec<Recipient>,
+    /// Records that were not published yet.
+    records: Vec<Vec<u8>>,
+    /// It waits here for its moment.
+    pub is_parked: bool,
     /// What is to be done about its end, once there is one.
     pub work: Option<Work>,
 }
@@ -40,44 +44,88 @@ pub(super) struct Work {
     pub steps: VecDeque<Step>,
     /// Its record, if a command is to have it.
     pub failed: Option<String>,
+    /// What was too large to wait in RabbitMQ, and waits here.
+    pub waiting: Option<(Letter, Option<Pause>)>,
 }
 
 /// Something to be published.
 pub(super) enum Step {
     /// A letter: at once, or later.
-    Letter { octets: Vec<u8>, message_id: String, attempts: u32, pause: Option<Pause> },
+    Letter(Letter, Option<Pause>),
     /// What nobody could send.
-    Bury { octets: Vec<u8>, message_id: String, attempts: u32, reason: String, reply: Option<String> },
+    Bury { letter: Letter, reason: String, reply: Option<String> },
     /// Records.
     Records(Vec<Vec<u8>>),
 }
 
 impl Step {
-    pub async fn run(&self, link: &Link) -> Result<(), Trouble> {
-        match self {
-            Step::Letter { octets, message_id, attempts, pause: None } => {
-                link.publish(octets, message_id, *attempts).await
+    /// Publishes it. Tells what has to wait here instead.
+    async fn run(&self, link: &Link, publisher: Option<&Publisher<'_>>) -> Result<bool, Trouble> {
+        let broken = |error: std::io::Error| Trouble::new(Stage::Compose, Cause::Internal, error.to_string());
+        match (self, publisher) {
+            (Step::Records(records), _) => link.records(records).await.map(|()| true),
+            (_, None) => Ok(true),
+            (Step::Letter(letter, pause), Some(publisher)) => {
+                let octets = letter.encode().map_err(broken)?;
+                match publisher.letter(*pause, &octets, &letter.job.message_id, letter.attempts).await {
+                    Err(trouble) if trouble.cause == Cause::TooLarge => Ok(false),
+                    published => published.map(|()| true),
+                }
             }
-            Step::Letter { octets, message_id, attempts, pause: Some(pause) } => {
-                link.delay(*pause, octets, message_id, *attempts).await
+            (Step::Bury { letter, reason, reply }, Some(publisher)) => {
+                let octets = letter.encode().map_err(broken)?;
+                let dead =
+                    |octets| Dead::Letter { octets, message_id: &letter.job.message_id, attempts: letter.attempts };
+                match publisher.bury(dead(&octets), reason, reply.as_deref()).await {
+                    Err(trouble) if trouble.cause == Cause::TooLarge => {
+                        // Of what came whole not even that is lost: who it was for, and its header.
+                        let octets = letter.clone().cut().encode().map_err(broken)?;
+                        let again = link.publisher().await?;
+                        let reason = format!("{reason}; only its header fits");
+                        again.bury(dead(&octets), &reason, reply.as_deref()).await.map(|()| true)
+                    }
+                    published => published.map(|()| true),
+                }
             }
-            Step::Bury { octets, message_id, attempts, reason, reply } => {
-                let dead = Dead::Letter { octets, message_id, attempts: *attempts };
-                link.bury(dead, reason, reply.as_deref()).await
-            }
-            Step::Records(records) => link.records(records).await,
         }
+    }
+}
+
+impl Work {
+    /// Publishes what is left to be, each thing once it was confirmed that the one before is safe.
+    ///
+    /// # Errors
+    /// With what stands in the way; what is left is done when this is called once more.
+    pub async fn run(&mut self, link: &Link) -> Result<(), Trouble> {
+        let is_simple = self.steps.iter().all(|step| matches!(step, Step::Records(_)));
+        let publisher = if is_simple { None } else { Some(link.publisher().await?) };
+        while let Some(step) = self.steps.front() {
+            let is_done = step.run(link, publisher.as_ref()).await?;
+            match self.steps.pop_front() {
+                // Its channel has gone with that.
+                Some(Step::Letter(letter, pause)) if !is_done => {
+                    self.waiting = Some((letter, pause));
+                    return Box::pin(self.run(link)).await;
+                }
+                _ => {}
+            }
+        }
+        if let Some(publisher) = publisher {
+            publisher.close().await;
+        }
+        Ok(())
     }
 }
 
 impl Taken {
     pub fn new(arrival: Arrival, key: Key, epoch: i64, letter: Letter) -> Self {
-        let people = letter.job.envelope.to().iter().map(|address| {
-            let address = address.to_string();
-            let text = letter.last.get(&address).cloned();
-            Recipient { address, state: None, text, remote_id: None, server: None, time: None }
-        });
-        Self { people: people.collect(), arrival, key, epoch, letter, work: None }
+        let (people, records) = (people(&letter), Vec::new());
+        Self { people, records, arrival, key, epoch, letter, is_parked: false, work: None }
+    }
+
+    /// It goes on as this letter.
+    pub fn renew(&mut self, letter: Letter) {
+        (self.people, self.letter) = (people(&letter), letter);
     }
 
     /// What a worker gets of it.
@@ -109,9 +157,9 @@ impl Taken {
         self.people.iter().all(|person| person.state.is_none())
     }
 
-    /// Takes outcomes in; returns the records of those that have ended.
-    pub fn hear(&mut self, outcomes: &[Settled], now: Time, clock: &mut Clock) -> Vec<Vec<u8>> {
-        let mut records = Vec::new();
+    /// Takes outcomes in, and makes records of those that have ended if somebody wants some.
+    pub fn hear(&mut self, outcomes: &[Settled], now: Time, clock: Option<&mut Clock>) {
+        let mut clock = clock;
         for (outcome, route) in outcomes {
             let address: &str = outcome.recipient.as_ref();
             if let Some(person) = self.people.iter_mut().find(|person| person.address == address) {
@@ -121,7 +169,7 @@ impl Taken {
                 person.server = Some(route.server.clone());
                 person.time = Some(now);
             }
-            if outcome.state != State::Deferred {
+            if let Some(clock) = clock.as_deref_mut().filter(|_| outcome.state != State::Deferred) {
                 let record = Record {
                     run: &self.letter.name,
                     row: None,
@@ -134,10 +182,9 @@ impl Taken {
                 };
                 let mut json = Vec::new();
                 record.fields("outcome", clock.now()).write_json(&mut json);
-                records.push(json);
+                self.records.push(json);
             }
         }
-        records
     }
 
     /// Those of whom this is true.
@@ -150,10 +197,10 @@ impl Taken {
     ///
     /// # Errors
     /// With a sentence for people, if it cannot be written.
-    pub fn work(&mut self, note: &Note, records: Vec<Vec<u8>>, draining: &Draining, now: Time) -> Result<Work, String> {
+    pub fn work(&mut self, note: &Note, draining: &Draining, now: Time) -> Result<Work, String> {
         let is_open = |person: &Recipient| matches!(person.state, None | Some(State::Deferred));
         let is_unknown = |person: &Recipient| person.state == Some(State::Unknown);
-        let mut work = Work { steps: VecDeque::new(), failed: None };
+        let mut work = Work { steps: VecDeque::new(), failed: None, waiting: None };
         self.tell(note, draining, now, &mut work)?;
         let failed = note.notice.iter().flat_map(|notice| &notice.failed);
         let failed: Vec<Address> = failed.map(|(outcome, _)| outcome.recipient.clone()).collect();
@@ -189,6 +236,7 @@ impl Taken {
                 self.follow(self.only(is_open), attempts, None, &mut work)?;
             }
         }
+        let records = std::mem::take(&mut self.records);
         if !records.is_empty() {
             work.steps.push_back(Step::Records(records));
         }
@@ -203,8 +251,8 @@ impl Taken {
             OnFailure::Command(_) => work.failed = serde_json::to_string(&self.entry()).ok(),
             OnFailure::Report => {
                 if let Some(job) = notice.report(Some(&self.entry()), now, draining.lifetime)? {
-                    let letter = Letter::new(crate::message::Stamp::now().mark(), job, now);
-                    work.steps.push_back(step(&letter, 0, None)?);
+                    let letter = Letter::new(crate::message::Stamp::now().mark(), job, now).whole()?;
+                    work.steps.push_back(Step::Letter(letter, None));
                 }
             }
         }
@@ -222,14 +270,7 @@ impl Taken {
         let reply = whom.iter().rev().find_map(last);
         let mut letter = self.letter.only(whom)?;
         letter.attempts = letter.attempts.saturating_add(1);
-        let octets = letter.encode().map_err(|error| error.to_string())?;
-        work.steps.push_back(Step::Bury {
-            octets,
-            message_id: letter.job.message_id,
-            attempts: letter.attempts,
-            reason: reason.to_owned(),
-            reply,
-        });
+        work.steps.push_back(Step::Bury { letter, reason: reason.to_owned(), reply });
         Ok(())
     }
 
@@ -244,7 +285,8 @@ impl Taken {
         letter.last = heard.collect();
         let whom: Vec<&str> = letter.job.envelope.to().iter().map(AsRef::as_ref).collect();
         letter.last.retain(|address, _| whom.contains(&address.as_str()));
-        work.steps.push_back(step(&letter, attempts, pause)?);
+        letter.attempts = attempts;
+        work.steps.push_back(Step::Letter(letter, pause));
         Ok(())
     }
 
@@ -274,11 +316,13 @@ impl Taken {
     }
 }
 
-fn step(letter: &Letter, attempts: u32, pause: Option<Pause>) -> Result<Step, String> {
-    let mut letter = letter.clone();
-    letter.attempts = attempts;
-    let octets = letter.encode().map_err(|error| error.to_string())?;
-    Ok(Step::Letter { octets, message_id: letter.job.message_id, attempts, pause })
+fn people(letter: &Letter) -> Vec<Recipient> {
+    let people = letter.job.envelope.to().iter().map(|address| {
+        let address = address.to_string();
+        let text = letter.last.get(&address).cloned();
+        Recipient { address, state: None, text, remote_id: None, server: None, time: None }
+    });
+    people.collect()
 }
 
 fn said(outcome: &Outcome) -> Option<String> {
