@@ -37,7 +37,10 @@ fn what_is_confirmed_outlives_a_kill() {
     let Some(broker) = own_broker() else { return };
     broker.declare("kept", json!({ "x-queue-type": QUORUM }));
     broker.publish("kept", (0..20).map(|number| number.to_string()));
+    broker.declare("empty", json!({ "x-queue-type": QUORUM }));
     broker.kill().wait();
+    assert_eq!(broker.count("empty"), Some(0));
+    assert!(broker.drain("empty").is_empty());
     let bodies: Vec<Vec<u8>> = broker.drain("kept").into_iter().map(|taken| taken.body).collect();
     assert_eq!(bodies, (0..20).map(|number| number.to_string().into_bytes()).collect::<Vec<_>>());
 }

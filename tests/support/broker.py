@@ -15,10 +15,8 @@ import ssl
 import sys
 
 import pika
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import ChannelClosedByBroker
 
-# AMQP 0-9-1, 1.3
-INTERNAL_ERROR = 541
 PORT, AUTHORITY = int(sys.argv[1]), sys.argv[2]
 
 
@@ -53,16 +51,13 @@ def drain(channel, queue):
     while True:
         method, properties, body = channel.basic_get(queue)
         if method is None:
-            break
+            return taken
         found = {name: value for name, value in vars(properties).items() if value is not None}
         found["headers"] = found.get("headers") or {}
         found["redelivered"] = method.redelivered
         found["body"] = base64.b64encode(body).decode()
         taken.append(found)
-        last = method.delivery_tag
-    if taken:
-        channel.basic_ack(last, multiple=True)
-    return taken
+        channel.basic_ack(method.delivery_tag)
 
 
 def counts(channel, queue):
@@ -93,19 +88,10 @@ def obey(channel, order):
             raise ValueError(other)
 
 
-def answer(order):
-    """Asks once more where the broker has started a moment ago, and its queues are still waking up."""
-    for attempt in range(20):
-        connection = connect()
-        try:
-            return obey(connection.channel(), order)
-        except ConnectionClosedByBroker as error:
-            if error.reply_code != INTERNAL_ERROR or order["do"] not in ("drain", "counts") or attempt == 19:
-                raise
-        finally:
-            if connection.is_open:
-                connection.close()
-
-
+connection = connect()
 for line in sys.stdin:
-    print(json.dumps(answer(json.loads(line)), default=plain), flush=True)
+    channel = connection.channel()
+    print(json.dumps(obey(channel, json.loads(line)), default=plain), flush=True)
+    if channel.is_open:
+        channel.close()
+connection.close()

@@ -152,6 +152,13 @@ impl Real {
         self.said.get(name).unwrap_or_else(|| panic!("{name} was not told"))
     }
 
+    /// Says something to its script.
+    #[track_caller]
+    pub fn tell(&self, line: &str) {
+        let mut script = self.script.stdin.as_ref().expect("a pipe");
+        script.write_all(format!("{line}\n").as_bytes()).expect("it listens");
+    }
+
     /// A file of its own.
     pub fn path(&self, name: &str) -> PathBuf {
         self.state.join(name)
