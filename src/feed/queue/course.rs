@@ -37,6 +37,8 @@ use crate::{
 const MOST: usize = 1024;
 /// Messages taken at once.
 const CLAIM: usize = 100;
+/// A message of a place that is left alone for long is looked at so often, where it cannot wait where it is.
+const REST: Duration = Duration::from_secs(60);
 /// Commands for failures that run at once.
 const COMMANDS: usize = 4;
 /// Others may have added something, and what was noted is on the disk, after this time.
@@ -189,11 +191,10 @@ where
         if !is_wanted || is_asked || self.is_stopping() || is_flooded || !self.desk.is_well(now) {
             return;
         }
-        let places = |which: &dyn Fn(&Lane) -> bool| -> Vec<Place> {
-            let lanes = self.lanes.values().filter(|lane| which(lane)).map(|lane| lane.place.clone());
-            lanes.chain(self.rests.places(now)).collect()
-        };
-        let (without, alone) = (places(&|lane| lane.takes_nothing(now)), places(&|lane| lane.is_dark(now)));
+        let full = self.lanes.values().filter(|lane| lane.takes_nothing(now)).map(|lane| lane.place.clone());
+        let without: Vec<Place> = full.chain(self.rests.places(now)).collect();
+        let dark = self.lanes.values().filter_map(|lane| Some((lane.place.clone(), lane.dark_for(now)?)));
+        let alone = dark.chain(self.rests.places(now).map(|place| (place, REST))).collect();
         let is_guess = !self.is_curious && !self.is_narrowed;
         self.is_narrowed = !without.is_empty();
         self.desk.orders.claim = Some(Wanted { most: room, without, alone, is_guess });

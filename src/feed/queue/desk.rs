@@ -159,8 +159,8 @@ pub(super) struct Wanted {
     pub most: usize,
     /// Those of these places stay where they are.
     pub without: Vec<Place>,
-    /// Of these, those whose messages do better later.
-    pub alone: Vec<Place>,
+    /// Of these, those whose messages do better after this time.
+    pub alone: Vec<(Place, Duration)>,
     /// Nothing speaks for it but that time has passed: only if somebody else has changed something.
     pub is_guess: bool,
 }

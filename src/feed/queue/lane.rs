@@ -122,6 +122,11 @@ impl Lane {
         self.is_full || self.is_dark(now)
     }
 
+    /// For how long it waits for a server to come back, if it does.
+    pub fn dark_for(&self, now: Instant) -> Option<Duration> {
+        Some(self.dark_until?.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
     /// Whether it waits for a server to come back.
     pub fn is_dark(&self, now: Instant) -> bool {
         self.dark_until.is_some_and(|until| now < until)

@@ -50,8 +50,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// Pauses between attempts to connect, and to publish.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
-/// Who is to end does not wait longer for a connection, or for a RabbitMQ that has no room.
+/// Who is to end does not wait longer for a connection.
 const FAREWELL: Duration = Duration::from_secs(10);
+/// Or for a RabbitMQ that has no room and says nothing.
+const STANDSTILL: Duration = Duration::from_secs(30);
 /// What nobody brings back to us after this time was given to somebody else.
 const ELSEWHERE: Duration = Duration::from_secs(600);
 
@@ -77,8 +79,8 @@ pub(super) struct Keeper {
     lost_since: Option<Instant>,
     /// Messages that wait for their moment.
     parked: BTreeSet<(Time, i64)>,
-    /// Places that are left alone.
-    alone: Vec<Place>,
+    /// Places that are left alone, and for how long.
+    alone: Vec<(Place, Duration)>,
     /// Who waits for an answer of RabbitMQ.
     waiting: Vec<Commit>,
     pinging: Option<JoinHandle<(Moment, Result<(), Trouble>)>>,
@@ -296,7 +298,7 @@ impl Keeper {
         self.ping();
         // RabbitMQ may have no room, and let everybody who publishes wait.
         let is_waited_for = !self.settling.is_empty() || !self.errands.is_empty() || !self.waiting.is_empty();
-        if self.stopped.is_some() && is_waited_for && self.moved.elapsed() > FAREWELL {
+        if self.stopped.is_some() && is_waited_for && self.moved.elapsed() > STANDSTILL {
             self.lose(Trouble::new(Stage::Connect, Cause::TimedOut, "RabbitMQ takes nothing at present"));
         }
         if self.link.is_some() && self.lost_since.is_some_and(|since| since.elapsed() > ELSEWHERE) {

@@ -4,10 +4,13 @@ use tokio::{task::JoinError, time::Instant};
 
 use super::{Errand, Keeper, errands::Patience, whole};
 use crate::{
-    feed::queue::desk::{
-        Note,
-        broker::Told,
-        taken::{LEFT_ALONE, Step, Taken, Work},
+    feed::queue::{
+        desk::{
+            Note,
+            broker::Told,
+            taken::{Step, Taken, Work},
+        },
+        milliseconds_of,
     },
     mail::Trouble,
     queue::{
@@ -54,11 +57,11 @@ impl Keeper {
             return self.forget(id);
         }
         let now = self.now();
-        let is_left_alone = at.is_none() && self.alone.contains(&taken.letter.job.place);
+        let place = &taken.letter.job.place;
+        let left_alone = self.alone.iter().find(|(alone, _)| at.is_none() && alone == place).map(|(_, time)| *time);
         let pause = match at {
             Some(at) if at.saturating_sub(now) > SOON => Some(Pause::AtMost(at - now)),
-            _ if is_left_alone => Some(Pause::About(LEFT_ALONE)),
-            _ => None,
+            _ => left_alone.map(|time| Pause::About(milliseconds_of(time))),
         };
         if self.stopped.is_some() {
             if let Some(taken) = self.taken.remove(&id) {
