@@ -113,6 +113,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The reply or the trouble that decided, in words.
+    pub fn words(&self) -> Option<String> {
+        let reply = self.reply.as_ref().map(ToString::to_string);
+        reply.or_else(|| self.trouble.as_ref().map(ToString::to_string))
+    }
+
     /// Of a recipient whose message is safe in the queue under this name.
     pub fn queued(recipient: Address, name: &str) -> Self {
         Self {

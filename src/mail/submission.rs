@@ -91,22 +91,6 @@ impl FromStr for DsnNotify {
     }
 }
 
-impl DsnNotify {
-    /// What was displayed.
-    pub fn from_words(text: &str) -> Option<Self> {
-        let mut notify = Self { success: false, failure: false, delay: false };
-        for word in text.split(',').filter(|_| text != "NEVER") {
-            match word {
-                "SUCCESS" => notify.success = true,
-                "FAILURE" => notify.failure = true,
-                "DELAY" => notify.delay = true,
-                _ => return None,
-            }
-        }
-        Some(notify)
-    }
-}
-
 impl fmt::Display for DsnNotify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = [(self.success, "SUCCESS"), (self.failure, "FAILURE"), (self.delay, "DELAY")];

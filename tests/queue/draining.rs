@@ -74,12 +74,7 @@ fn workers_that_are_killed() {
     const MESSAGES: usize = 400;
     let sandbox = sandbox();
     let mut dice = Dice::new(5);
-    let sink = Sink::with("PIPELINING, CHUNKING", |moment| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(4));
-        }
-        Act::Agree
-    });
+    let sink = Sink::slow("PIPELINING, CHUNKING", Duration::from_millis(4));
     let few = ["-o", "pool.max-connections=2", "-o", "pool.pipeline-depth=4"];
     add_many(&sandbox, &sink.url(), MESSAGES, &few);
     let mut kills = 0;
@@ -163,13 +158,8 @@ fn a_worker_that_sleeps() {
 fn a_server_that_goes_and_comes_back() {
     const MESSAGES: usize = 300;
     let sandbox = sandbox();
-    let pause = |moment: &crate::support::sink::Moment<'_>| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(3));
-        }
-        Act::Agree
-    };
-    let mut sink = Sink::with("PIPELINING", pause);
+    const PAUSE: Duration = Duration::from_millis(3);
+    let mut sink = Sink::slow("PIPELINING", PAUSE);
     let port = sink.port;
     add_many(&sandbox, &sink.url(), MESSAGES, &[]);
     let worker = start(&sandbox, &["worker"]);
@@ -184,7 +174,7 @@ fn a_server_that_goes_and_comes_back() {
         until("some messages", || sink.count() >= wanted);
         collect(sink);
         thread::sleep(Duration::from_millis(200));
-        sink = Sink::at(port, "PIPELINING", pause);
+        sink = Sink::slow_at(port, "PIPELINING", PAUSE);
     }
     until("the end", || list(&sandbox, &[]).iter().all(|one| one["status"] == "held"));
     end(worker);
@@ -203,12 +193,7 @@ fn a_server_that_goes_and_comes_back() {
 #[test]
 fn a_worker_that_is_stopped() {
     let sandbox = sandbox();
-    let sink = Sink::with("PIPELINING", |moment| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(20));
-        }
-        Act::Agree
-    });
+    let sink = Sink::slow("PIPELINING", Duration::from_millis(20));
     add_many(&sandbox, &sink.url(), 200, &[]);
     let worker = start(&sandbox, &["worker", "--report", "sent.jsonl"]);
     until("some messages", || sink.count() > 10);

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::{end, signal, start, text, until};
 use crate::support::{
     Dice, Sandbox, authority,
-    broker::{Broker, Taken, broker, own_broker},
+    broker::{Broker, Publication, Taken, broker, own_broker},
     real::PASSWORD,
     sink::{Act, Heard, Sink},
 };
@@ -223,12 +223,7 @@ fn workers_that_are_killed() {
     const MESSAGES: usize = 600;
     let Some(broker) = broker() else { return };
     let mut dice = Dice::new(51);
-    let sink = Sink::with("PIPELINING, CHUNKING", |moment| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(4));
-        }
-        Act::Agree
-    });
+    let sink = Sink::slow("PIPELINING, CHUNKING", Duration::from_millis(4));
     let place = Place::new(broker, "killed", &sink.url(), "");
     let few = ["-o", "pool.max-connections=2", "-o", "pool.pipeline-depth=4"];
     place.add_many(MESSAGES);
@@ -260,12 +255,7 @@ fn a_broker_that_is_killed() {
     const MESSAGES: usize = 3_000;
     let Some(broker) = own_broker() else { return };
     let mut dice = Dice::new(52);
-    let sink = Sink::with("PIPELINING, CHUNKING", |moment| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(1));
-        }
-        Act::Agree
-    });
+    let sink = Sink::slow("PIPELINING, CHUNKING", Duration::from_millis(1));
     let place = Place::new(&broker, "broker", &sink.url(), "");
     place.add_many(MESSAGES);
     let report = place.sandbox.path("run.jsonl").display().to_string();
@@ -292,12 +282,7 @@ fn a_broker_that_is_killed() {
 fn a_worker_that_sleeps() {
     const MESSAGES: usize = 40;
     let Some(broker) = broker() else { return };
-    let sink = Sink::with("PIPELINING", |moment| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(20));
-        }
-        Act::Agree
-    });
+    let sink = Sink::slow("PIPELINING", Duration::from_millis(20));
     let place = Place::new(broker, "sleeps", &sink.url(), "");
     place.add_many(MESSAGES);
     let few = ["-o", "pool.max-connections=1", "-o", "pool.pipeline-depth=2"];
@@ -325,13 +310,8 @@ fn a_worker_that_sleeps() {
 fn a_server_that_is_killed() {
     const MESSAGES: usize = 300;
     let Some(broker) = broker() else { return };
-    let pause = |moment: &crate::support::sink::Moment<'_>| {
-        if let Heard::Content(_) = moment.heard {
-            thread::sleep(Duration::from_millis(3));
-        }
-        Act::Agree
-    };
-    let mut sink = Sink::with("PIPELINING", pause);
+    const PAUSE: Duration = Duration::from_millis(3);
+    let mut sink = Sink::slow("PIPELINING", PAUSE);
     let port = sink.port;
     let place = Place::new(broker, "server", &sink.url(), "");
     place.add_many(MESSAGES);
@@ -344,7 +324,7 @@ fn a_server_that_is_killed() {
             *counts.entry(recipient).or_default() += count;
         }
         thread::sleep(Duration::from_millis(200));
-        sink = Sink::at(port, "PIPELINING", pause);
+        sink = Sink::slow_at(port, "PIPELINING", PAUSE);
     }
     let begin = Instant::now();
     loop {
@@ -407,4 +387,133 @@ fn queues_of_an_administrator() {
     // Whom the certificate does not convince is told so.
     place.sandbox.without("MAILSEND_QUEUE_CA_FILE");
     place.sandbox.run(&message).exits(77).says("not known here").says("queue.ca-file");
+}
+
+/// What a publisher brings along lets RabbitMQ neither forget a message nor give it to others as well.
+#[test]
+fn what_is_brought_along_does_no_harm() {
+    let Some(broker) = broker() else { return };
+    let sink = Sink::new("PIPELINING");
+    let place = Place::new(broker, "along", &sink.url(), "");
+    broker.declare(&place.name, serde_json::json!({ "x-queue-type": "quorum" }));
+    let moment = std::time::SystemTime::now() + Duration::from_secs(2);
+    let moment = moment.duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs();
+    let due = format!("{}", jiff::Timestamp::from_second(i64::try_from(moment).expect("a time")).expect("a time"));
+    let job = serde_json::json!({ "to": "b@y.example", "subject": "Hi", "text": "x", "not_before": due });
+    let properties = || {
+        serde_json::json!({
+            "delivery_mode": 2, "expiration": "60000",
+            "headers": { "CC": [place.name], "BCC": [place.name], "x-delivery-count": 50, "mine": "stays" },
+        })
+    };
+    let publish =
+        |body: &[u8]| broker.publish(&place.name, [Publication { body: body.to_vec(), properties: properties() }]);
+    publish(b"no job");
+    publish(job.to_string().as_bytes());
+    let worker = place.worker(&[]);
+    until("the message", || sink.count() == 1);
+    end(worker);
+    assert!(place.is_empty());
+    let dead = place.dead();
+    assert!(dead.len() == 1 && dead[0].body == b"no job", "{dead:?}");
+    let properties = &dead[0].properties;
+    assert_eq!((&properties["expiration"], &properties["headers"]["CC"]), (&Value::Null, &Value::Null));
+    assert_eq!(properties["headers"]["mine"], "stays");
+    assert_eq!(sink.count(), 1);
+}
+
+/// A queue that somebody has taken away is made anew, and nothing is lost or sent twice meanwhile.
+#[test]
+fn a_queue_that_is_taken_away() {
+    let Some(broker) = broker() else { return };
+    let sink = Sink::new("PIPELINING");
+    let results = format!("away-results-{}", std::process::id());
+    let place = Place::new(broker, "away", &sink.url(), &format!("results = \"{results}\""));
+    let worker = place.worker(&[]);
+    place.add("a@y.example", &[]);
+    until("the first record", || broker.count(&results) == Some(1));
+    broker.delete(&results);
+    place.add("b@y.example", &[]);
+    until("the record of the second", || broker.count(&results) == Some(1));
+    end(worker);
+    assert_eq!(sink.count(), 2);
+    assert!(place.is_empty());
+    broker.delete(&results);
+}
+
+/// Who is asked to end leaves to others what has not begun.
+#[test]
+fn a_worker_that_is_stopped() {
+    const MESSAGES: usize = 40;
+    let Some(broker) = broker() else { return };
+    let sink = Sink::slow("PIPELINING", Duration::from_millis(50));
+    let place = Place::new(broker, "stopped", &sink.url(), "");
+    place.add_many(MESSAGES);
+    let worker = place.worker(&["-o", "pool.max-connections=1", "-o", "pool.pipeline-depth=2"]);
+    until("some messages", || sink.count() >= 3);
+    end(worker);
+    assert!(sink.count() < MESSAGES, "it has not waited for all of them");
+    let worker = place.worker(&[]);
+    until("the others", || sink.counts().len() == MESSAGES);
+    end(worker);
+    assert_eq!(sink.count(), MESSAGES);
+    assert!(place.is_empty() && place.dead().is_empty());
+}
+
+/// Failures and what has expired are told to a command, with all that is known.
+#[test]
+fn a_command_hears_of_failures() {
+    let Some(broker) = broker() else { return };
+    let sink = Sink::with("PIPELINING", |moment| match moment.heard {
+        Heard::Rcpt("gone@y.example", _) => Act::Say("550 5.1.1 no such user".to_owned()),
+        Heard::Rcpt(..) => Act::Say("450 4.2.0 not now".to_owned()),
+        _ => Act::Agree,
+    });
+    let place = Place::new(broker, "told", &sink.url(), "");
+    let file = place.sandbox.path("failed.jsonl");
+    place.configure(&sink.url(), &format!("on-failure = {{ command = \"cat >> {}\" }}", file.display()));
+    let worker = place.worker(&[]);
+    place.add("gone@y.example", &[]);
+    place.add("late@y.example", &["--expires", "2s"]);
+    let told = || std::fs::read_to_string(&file).unwrap_or_default();
+    until("two records", || told().lines().count() == 2);
+    end(worker);
+    let mut told: Vec<Value> = told().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    told.sort_by_key(|one| text(&one["first_recipient"]));
+    assert_eq!(told[0]["all"][0]["state"], "failed");
+    assert!(text(&told[0]["all"][0]["text"]).contains("5.1.1"), "{told:#?}");
+    assert_eq!(told[1]["first_recipient"], "late@y.example");
+    let mut dead: Vec<String> = place.dead().iter().map(reason).collect();
+    dead.sort();
+    assert_eq!(dead, ["it has expired", "it has failed"]);
+    assert_eq!(sink.count(), 0, "nobody is told by mail");
+}
+
+/// Of rows that were about to be added when a batch died nobody knows; the others are added once.
+#[test]
+fn a_batch_that_is_killed() {
+    const ROWS: usize = 2_000;
+    let Some(broker) = broker() else { return };
+    let sink = Sink::new("PIPELINING, CHUNKING");
+    let place = Place::new(broker, "batch", &sink.url(), "");
+    let table = (1..=ROWS).fold("to\n".to_owned(), |table, row| format!("{table}p{row}@y.example\n"));
+    let file = place.sandbox.file("people.csv", table);
+    let ledger = place.sandbox.path("run.jsonl");
+    let ledger = ledger.to_str().expect("UTF-8");
+    let batch = ["batch", &file, "-p", "work", "-f", "<>", "-s", "Hi", "--body", "x", "--queue", "--report", ledger];
+    let mut child = start(&place.sandbox, &batch);
+    until("rows on their way", || std::fs::read_to_string(ledger).unwrap_or_default().contains("\"rows\":\"201-400\""));
+    child.kill().expect("it is ours");
+    child.wait().expect("it ends");
+    place.sandbox.run(&[&batch[..], &["--resume"]].concat());
+    place.sandbox.run(&["queue", "run"]).exits(0);
+    let counts = sink.counts();
+    let unknown = ROWS - counts.len();
+    eprintln!("{unknown} of {ROWS} unknown");
+    assert!(counts.values().all(|count| *count == 1), "somebody got it twice");
+    assert!(unknown <= 200, "{unknown} are unknown");
+    // Whoever wants everybody to have it once or twice gets that.
+    place.sandbox.run(&[&batch[..], &["--resume", "--resend-unknown"]].concat()).exits(0);
+    place.sandbox.run(&["queue", "run"]).exits(0);
+    assert_eq!(sink.counts().len(), ROWS);
 }

@@ -97,6 +97,21 @@ impl Sink {
         Self::with(offers, |_| Act::Agree)
     }
 
+    /// Agrees to everything, but takes this time for each message.
+    pub fn slow(offers: &str, time: Duration) -> Self {
+        Self::slow_at(0, offers, time)
+    }
+
+    /// The same on this port.
+    pub fn slow_at(port: u16, offers: &str, time: Duration) -> Self {
+        Self::at(port, offers, move |moment| {
+            if let Heard::Content(_) = moment.heard {
+                thread::sleep(time);
+            }
+            Act::Agree
+        })
+    }
+
     /// Does what `manner` says.
     pub fn with(offers: &str, manner: impl Fn(&Moment<'_>) -> Act + Send + Sync + 'static) -> Self {
         Self::at(0, offers, manner)

@@ -197,7 +197,10 @@ impl Letter {
         let mut content = Content::from_bytes(message.to_vec());
         (content.is_8bit, content.has_utf8_headers) = (head.is_8bit, head.has_utf8_headers);
         let word = |what: &str| format!("its {what} is none");
-        let notify = head.dsn_notify.as_deref().map(|text| DsnNotify::from_words(text).ok_or_else(|| word("NOTIFY")));
+        let notify = head
+            .dsn_notify
+            .as_deref()
+            .map(|text| text.to_ascii_lowercase().parse::<DsnNotify>().map_err(|_| word("NOTIFY")));
         let ret = head.dsn_return.as_deref().map(|text| DsnReturn::from_word(text).ok_or_else(|| word("RET")));
         let envid = head.envid.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'));
         Ok(Self {

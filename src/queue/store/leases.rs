@@ -10,7 +10,7 @@ use super::{
     worker, workers,
 };
 use crate::{
-    mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
+    mail::{Address, Content, DsnRequest, DsnReturn, Envelope, Piece, Source, Submission},
     queue::{Claim, Place, Untold, Worker},
 };
 
@@ -454,11 +454,8 @@ fn address(text: &str) -> Option<Address> {
 }
 
 fn dsn(row: &Row<'_>) -> rusqlite::Result<DsnRequest> {
-    let notify = row.get::<_, Option<String>>("dsn_notify")?.map(|words| {
-        let has = |word| words.split(',').any(|one| one == word);
-        DsnNotify { success: has("SUCCESS"), failure: has("FAILURE"), delay: has("DELAY") }
-    });
-    let ret = row.get::<_, Option<String>>("dsn_return")?;
-    let ret = ret.and_then(|word| [DsnReturn::Full, DsnReturn::Hdrs].into_iter().find(|ret| ret.to_string() == word));
+    let notify = row.get::<_, Option<String>>("dsn_notify")?;
+    let notify = notify.and_then(|words| words.to_ascii_lowercase().parse().ok());
+    let ret = row.get::<_, Option<String>>("dsn_return")?.and_then(|word| DsnReturn::from_word(&word));
     Ok(DsnRequest { notify, ret, envid: row.get("dsn_envid")? })
 }

@@ -4,7 +4,7 @@ use rusqlite::OptionalExtension;
 
 use super::{Durability, QueueError, Store, Time, Transaction, adding, run};
 use crate::{
-    mail::{Outcome, Stage, State, clean},
+    mail::{Stage, State, clean},
     queue::{Job, Next, Settlement, Status},
 };
 
@@ -205,7 +205,7 @@ fn note(
         }
         note.execute((
             outcome.state.as_str(),
-            said(outcome),
+            outcome.words(),
             &outcome.remote_id,
             &route.server,
             now,
@@ -214,11 +214,6 @@ fn note(
         ))?;
     }
     Ok(())
-}
-
-fn said(outcome: &Outcome) -> Option<String> {
-    let reply = outcome.reply.as_ref().map(ToString::to_string);
-    reply.or_else(|| outcome.trouble.as_ref().map(ToString::to_string))
 }
 
 const DOUBT: &str = "nobody knows whether it was sent";

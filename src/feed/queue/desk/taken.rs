@@ -7,7 +7,7 @@ use crate::{
     config::OnFailure,
     feed::queue::{Draining, open::Settled},
     ledger::{Clock, Record},
-    mail::{Address, Cause, Outcome, Stage, State, Submission, Trouble},
+    mail::{Address, Cause, Stage, State, Submission, Trouble},
     queue::{
         Claim, Entry, Job, Next, Outline, Recipient, Status, Time,
         amqp::{Arrival, Dead, Letter, Link, Pause, Publisher},
@@ -164,7 +164,7 @@ impl Taken {
             let address: &str = outcome.recipient.as_ref();
             if let Some(person) = self.people.iter_mut().find(|person| person.address == address) {
                 person.state = Some(outcome.state);
-                person.text = said(outcome);
+                person.text = outcome.words();
                 person.remote_id.clone_from(&outcome.remote_id);
                 person.server = Some(route.server.clone());
                 person.time = Some(now);
@@ -323,9 +323,4 @@ fn people(letter: &Letter) -> Vec<Recipient> {
         Recipient { address, state: None, text, remote_id: None, server: None, time: None }
     });
     people.collect()
-}
-
-fn said(outcome: &Outcome) -> Option<String> {
-    let reply = outcome.reply.as_ref().map(ToString::to_string);
-    reply.or_else(|| outcome.trouble.as_ref().map(ToString::to_string))
 }
