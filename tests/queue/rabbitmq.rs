@@ -197,7 +197,10 @@ fn what_cannot_be_is_said() {
     place.sandbox.run(&message).exits(78).says("there is no queue");
     // Nobody there.
     place.sandbox.config("[queue]\nurl = \"amqp://127.0.0.1:1\"\n[profiles.work]\nserver = \"smtp://127.0.0.1:1\"\nfrom = \"s@x.example\"\n");
-    place.sandbox.run(&message).exits(75).says("127.0.0.1:1");
+    let refused = place.sandbox.run(&message).exits(75).says("127.0.0.1:1").says("usually at port 5672");
+    assert!(!refused.stderr.contains("587"), "{refused:?}");
+    place.sandbox.config("[queue]\nurl = \"amqp://ada@127.0.0.1:1\"\n[profiles.work]\nserver = \"smtp://127.0.0.1:1\"\nfrom = \"s@x.example\"\n");
+    place.sandbox.run(&message).exits(78).says("queue.password = { file = ");
     let secret = place.sandbox.run(&["profile", "show", "work", "--json"]).exits(0);
     assert!(!secret.stdout.contains(PASSWORD));
 }

@@ -181,8 +181,9 @@ fn shared_stats(broker: Arc<Broker>, is_json: bool) -> Result<Exit, CliError> {
         true => format!("{}\n", serde_json::json!({ "broker": about, "queues": counts })),
         false => {
             let shown = |count: &Count| format!("{} waiting, {} who take", count.messages, count.consumers);
-            let lines = counts.iter().map(|count| line(&clean(&count.queue), &shown(count)));
-            lines.chain([line("queue", &about)]).collect()
+            let width = counts.iter().map(|count| count.queue.chars().count()).max().unwrap_or_default() + 2;
+            let lines = counts.iter().map(|count| format!("{:<width$}{}\n", clean(&count.queue), shown(count)));
+            lines.chain([format!("{:<width$}{about}\n", "queue")]).collect()
         }
     };
     printed(ui::print(&text))

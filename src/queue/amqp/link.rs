@@ -114,7 +114,7 @@ impl Link {
                 let found = found.map_err(|error| Trouble::new(Stage::Auth, Cause::Internal, error.to_string()))?;
                 let found = found.map_err(|error| {
                     let trouble = Trouble::new(Stage::Auth, error.cause, &error.what);
-                    error.hints.into_iter().fold(trouble, Trouble::hint)
+                    error.hints.into_iter().map(|hint| in_our_key(&hint)).fold(trouble, Trouble::hint)
                 })?;
                 let Ok(password) = str::from_utf8(found.secret.expose()) else {
                     let what = "the password is no text in UTF-8";
@@ -409,10 +409,25 @@ fn waiting(back_to: &str, rung: u32) -> FieldTable {
     arguments
 }
 
+/// A hint that names the option of a profile, with our key.
+fn in_our_key(hint: &str) -> String {
+    match hint.strip_prefix("-o 'password=").and_then(|rest| rest.split_once('\'')) {
+        Some((source, rest)) => format!("queue.password = {source}{rest}"),
+        None => hint.to_owned(),
+    }
+}
+
 /// Connects and secures.
 async fn stream(broker: &Broker) -> Result<net::Stream, Trouble> {
     let endpoint = &broker.url.endpoint;
-    let stream = net::dial(endpoint, &Passage::default(), CONNECT).await?.stream;
+    let stream = match net::dial(endpoint, &Passage::default(), CONNECT).await {
+        Ok(connected) => connected.stream,
+        Err(mut trouble) => {
+            // What is told of a port is told of mail servers.
+            trouble.hints = vec!["RabbitMQ is usually at port 5672, and with TLS (amqps://) at 5671".to_owned()];
+            return Err(trouble);
+        }
+    };
     match &broker.tls {
         Some(tls) => match tls.secure(stream, &endpoint.host).await {
             Ok((stream, _)) => Ok(stream),
