@@ -474,7 +474,10 @@ fn a_command_hears_of_failures() {
     });
     let place = Place::new(broker, "told", &sink.url(), "");
     let file = place.sandbox.path("failed.jsonl");
-    place.configure(&sink.url(), &format!("on-failure = {{ command = \"cat >> {}\" }}", file.display()));
+    place.configure(
+        &sink.url(),
+        &format!("on-failure = {{ command = \"cat >> {0}; env >> {0}.env\" }}", file.display()),
+    );
     let worker = place.worker(&[]);
     place.add("gone@y.example", &[]);
     place.add("late@y.example", &["--expires", "2s"]);
@@ -483,6 +486,8 @@ fn a_command_hears_of_failures() {
     end(worker);
     let mut told: Vec<Value> = told().lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     told.sort_by_key(|one| text(&one["first_recipient"]));
+    let environment = std::fs::read_to_string(place.sandbox.path("failed.jsonl.env")).expect("what the command had");
+    assert!(environment.contains("PATH=") && !environment.contains(PASSWORD), "{environment}");
     assert_eq!(told[0]["all"][0]["state"], "failed");
     assert!(text(&told[0]["all"][0]["text"]).contains("5.1.1"), "{told:#?}");
     assert_eq!(told[1]["first_recipient"], "late@y.example");
