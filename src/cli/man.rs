@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::{Cli, CliError, Exit, printed, ui};
-use crate::config::{KEYS, QUEUE_KEYS, SECRETS_KEYS};
+use crate::config::{KEYS, SHARED_KEYS};
 
 const COMMANDS_TEXT: &str = include_str!("text/mailsend.txt");
 const BATCH_TEXT: &str = include_str!("text/batch.txt");
@@ -111,17 +111,16 @@ fn config_page() -> String {
     page.push_str(".SH NAME\nmailsend\\-config \\- configuration of mailsend\n");
     let (before, after) = CONFIG_TEXT.split_once("@KEYS@\n").unwrap_or((CONFIG_TEXT, ""));
     page.push_str(&roff(before));
-    for (heading, keys) in
-        [("KEYS OF A PROFILE", KEYS), ("KEYS OF [SECRETS]", SECRETS_KEYS), ("KEYS OF [QUEUE]", QUEUE_KEYS)]
-    {
-        let _ = writeln!(page, ".SH {heading}");
+    for (table, keys) in [("", KEYS)].into_iter().chain(SHARED_KEYS) {
+        let heading = if table.is_empty() { "A PROFILE".to_owned() } else { format!("[{}]", table.to_uppercase()) };
+        let _ = writeln!(page, ".SH KEYS OF {heading}");
         for key in keys {
             let default = key.default.map_or_else(String::new, |default| format!(", default {default}"));
             // Writing into a String cannot fail.
             let _ = writeln!(
                 page,
                 ".TP\n\\fB{}\\fR ({}{})\n{}\n.br\nEnvironment: {}",
-                escape(key.name.trim_start_matches("secrets.").trim_start_matches("queue.")),
+                escape(key.name.strip_prefix(&format!("{table}.")).unwrap_or(key.name)),
                 escape(key.wanted),
                 escape(&default),
                 escape(key.doc),

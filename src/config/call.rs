@@ -14,7 +14,9 @@ pub struct Call {
 }
 
 /// Keys that have had their effect once the message is there.
-const OF_THE_MESSAGE: [&str; 3] = ["from", "reply-to", "match"];
+const OF_THE_MESSAGE: [&str; 4] = ["from", "envelope-from", "reply-to", "match"];
+/// Tables that have nothing to do with it.
+const OF_NO_WAY: [&str; 3] = ["queue.", "sendmail.", "log."];
 
 impl Call {
     /// What was said to get this profile. Relative paths start from `folder`.
@@ -26,7 +28,7 @@ impl Call {
                 Origin::Environment(_) => true,
                 Origin::File(..) | Origin::Default => continue,
             };
-            if OF_THE_MESSAGE.contains(&setting.key) || setting.key.starts_with("queue.") {
+            if OF_THE_MESSAGE.contains(&setting.key) || OF_NO_WAY.iter().any(|table| setting.key.starts_with(table)) {
                 continue;
             }
             let text = pinned(setting.key, &as_typed(&setting.value), folder);

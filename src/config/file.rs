@@ -13,7 +13,7 @@ use toml::{
 };
 
 use super::{
-    ConfigError, Environment, KEYS, Key, Origin, QUEUE_KEYS, SECRETS_KEYS,
+    ConfigError, Environment, KEYS, Key, Origin, SHARED_KEYS,
     keys::{all, patterns},
     nearest,
     pattern::Pattern,
@@ -22,7 +22,8 @@ use super::{
 };
 
 const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
-const TOP_KEYS: [&str; 6] = ["default-profile", "secrets", "queue", "defaults", "profiles", "templates"];
+const TOP_KEYS: [&str; 8] =
+    ["default-profile", "secrets", "queue", "sendmail", "log", "defaults", "profiles", "templates"];
 
 /// One file, its keys known and in place, their values not yet looked at.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct ConfigFile {
     /// Where it lies.
     pub path: PathBuf,
     pub(super) default_profile: Option<(String, Origin)>,
-    /// `[secrets]` and `[queue]`.
+    /// The tables of [`SHARED_KEYS`].
     pub(super) shared: Vec<Assignment>,
     pub(super) defaults: Vec<Assignment>,
     pub(super) profiles: BTreeMap<String, ProfileTable>,
@@ -161,12 +162,6 @@ impl ConfigFile {
                 ("default-profile", _) => {
                     return Err(reader.error(&name.span(), "default-profile: the name of a profile is wanted", None));
                 }
-                ("secrets", DeValue::Table(table)) => {
-                    reader.collect("secrets", "secrets.", table, SECRETS_KEYS, &mut file.shared)?;
-                }
-                ("queue", DeValue::Table(table)) => {
-                    reader.collect("queue", "queue.", table, QUEUE_KEYS, &mut file.shared)?;
-                }
                 ("defaults", DeValue::Table(table)) => file.defaults = reader.assignments("defaults", table)?,
                 ("profiles", DeValue::Table(profiles)) => {
                     for (name, value) in profiles {
@@ -183,14 +178,19 @@ impl ConfigFile {
                 ("templates", _) => {
                     return Err(reader.error(&name.span(), "'templates' is a table: [templates.NAME]", None));
                 }
-                (table @ ("secrets" | "queue"), _) => {
-                    return Err(reader.error(&name.span(), format!("'{table}' is a table: [{table}]"), None));
-                }
                 ("defaults" | "profiles", _) => {
                     let what = format!("'{}' is a table: [{0}] or [{0}.NAME]", name.get_ref());
                     return Err(reader.error(&name.span(), what, None));
                 }
-                (unknown, _) => return Err(reader.unknown(unknown, &name.span(), None)),
+                (word, value) => match (SHARED_KEYS.iter().find(|(table, _)| *table == word), value) {
+                    (Some((table, keys)), DeValue::Table(value)) => {
+                        reader.collect(table, &format!("{table}."), value, keys, &mut file.shared)?;
+                    }
+                    (Some((table, _)), _) => {
+                        return Err(reader.error(&name.span(), format!("'{table}' is a table: [{table}]"), None));
+                    }
+                    (None, _) => return Err(reader.unknown(word, &name.span(), None)),
+                },
             }
         }
         Ok(file)

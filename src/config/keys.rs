@@ -1,19 +1,23 @@
 //! The one table of profile keys: name, what is wanted, default, documentation, and how a value is taken in.
 
 mod extensions;
+mod log;
 mod queue;
 mod reading;
 mod retry;
 mod secrets;
 mod sending;
+mod sendmail;
 
 use std::path::PathBuf;
 
+pub use log::LOG_KEYS;
 pub use queue::QUEUE_KEYS;
 pub(super) use reading::patterns;
 pub use reading::web_address;
 use reading::{auth, ehlo_name, nonempty, parse_pin, secret_source};
 pub use secrets::SECRETS_KEYS;
+pub use sendmail::SENDMAIL_KEYS;
 
 use super::{
     oauth::{Flow, OAuthParts, Provider},
@@ -77,6 +81,18 @@ pub const KEYS: &[Key] = &[
                 true => None,
                 false => Some(Mailbox::parse(text).map_err(|error| error.to_string())?),
             };
+            Ok(())
+        },
+    },
+    Key {
+        name: "envelope-from",
+        wanted: "address",
+        default: None,
+        doc: "Return path of all messages of this profile that have one, whatever their sender is and whatever a program \
+              says with sendmail -f: some servers take no other. --envelope-from wins.",
+        set: |parts, input| {
+            let mailbox = Mailbox::parse(input.line()?).map_err(|error| error.to_string())?;
+            parts.profile.envelope_from = Some(mailbox.address);
             Ok(())
         },
     },
@@ -559,9 +575,13 @@ pub const KEYS: &[Key] = &[
     extensions::REQUIRETLS,
 ];
 
+/// The tables that are the same for all profiles, and their keys.
+pub const SHARED_KEYS: [(&str, &[Key]); 4] =
+    [("secrets", SECRETS_KEYS), ("queue", QUEUE_KEYS), ("sendmail", SENDMAIL_KEYS), ("log", LOG_KEYS)];
+
 /// Keys that are the same for all profiles.
 pub(super) fn shared() -> impl Iterator<Item = &'static Key> {
-    SECRETS_KEYS.iter().chain(QUEUE_KEYS)
+    SHARED_KEYS.iter().flat_map(|(_, keys)| *keys)
 }
 
 /// Keys of profiles, and those that are the same for all of them.

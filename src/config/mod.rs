@@ -11,12 +11,14 @@ mod environment;
 mod file;
 pub mod import;
 mod keys;
+mod log;
 mod oauth;
 mod pattern;
 mod profile;
 mod queue;
 mod resolve;
 mod sending;
+mod sendmail;
 mod server;
 mod template;
 mod value;
@@ -27,15 +29,19 @@ pub use call::Call;
 pub use edit::Edit;
 pub use environment::Environment;
 pub use file::{ConfigFile, Files};
-pub use keys::{KEYS, Key, QUEUE_KEYS, SECRETS_KEYS, web_address};
+pub use keys::{KEYS, Key, SHARED_KEYS, web_address};
+pub use log::{LogFormat, LogTable, LogTarget};
 pub use oauth::{Flow, OAuth, OAuthClient, Provider};
 pub use profile::{
     Auth, Extension, Extensions, Mechanism, Origin, Profile, SecretSource, Secrets, Security, Server, Setting,
     StoreKind, Timeouts, WebWay,
 };
 pub use queue::{BrokerUrl, OnFailure, QueueTable};
-pub use resolve::{Request, fallbacks, heirs, profile_names, resolve, resolve_queue, resolve_secrets};
+pub use resolve::{
+    Request, fallbacks, heirs, profile_names, resolve, resolve_log, resolve_queue, resolve_secrets, resolve_sendmail,
+};
 pub use sending::{BreakerPolicy, Pool, Rate, RatePolicy};
+pub use sendmail::{AliasKind, SendmailTable, SubmissionMode};
 pub use server::ServerUrl;
 pub use template::{DataSource, TemplateTable};
 pub use value::parse_duration;

@@ -3,10 +3,11 @@
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
 use super::{
-    BreakerPolicy, ConfigError, Environment, OAuth, Pool, QueueTable, RatePolicy, resolve::proxy_of_environment,
+    BreakerPolicy, ConfigError, Environment, LogTable, OAuth, Pool, QueueTable, RatePolicy, SendmailTable,
+    resolve::proxy_of_environment,
 };
 use crate::{
-    mail::{Entry, Mailbox, RetryPolicy},
+    mail::{Address, Entry, Mailbox, RetryPolicy},
     net::{Endpoint, Passage, Proxy, TlsPolicy},
 };
 
@@ -19,6 +20,8 @@ pub struct Profile {
     pub from: Option<Mailbox>,
     /// Whether messages have the null return path, `<>` (`from = ""`).
     pub has_null_sender: bool,
+    /// Return path of messages that have one, instead of their sender's.
+    pub envelope_from: Option<Address>,
     /// Reply-To of messages that name none.
     pub reply_to: Vec<Entry>,
     /// Where messages go; `None` while nothing says so.
@@ -35,6 +38,10 @@ pub struct Profile {
     pub secrets: Secrets,
     /// The queue, for messages that go there.
     pub queue: QueueTable,
+    /// How messages of other programs are taken.
+    pub sendmail: SendmailTable,
+    /// What is noted of outcomes.
+    pub log: LogTable,
     /// Whether a login may go over a connection without TLS.
     pub allow_plaintext_auth: bool,
     /// Name given in EHLO; this machine's, if none.
@@ -425,6 +432,16 @@ impl WebWay {
     }
 }
 
+impl Profile {
+    /// Where reports about a message of this sender go, as long as nobody says it otherwise; `None` is `<>`.
+    pub fn return_path(&self, sender: Option<&Address>) -> Option<Address> {
+        match self.has_null_sender {
+            true => None,
+            false => self.envelope_from.as_ref().or(sender).cloned(),
+        }
+    }
+}
+
 impl Default for Profile {
     /// Everything empty; [`super::resolve`] puts the table's defaults in.
     fn default() -> Self {
@@ -432,6 +449,7 @@ impl Default for Profile {
             name: None,
             from: None,
             has_null_sender: false,
+            envelope_from: None,
             reply_to: Vec::new(),
             server: None,
             username: None,
@@ -440,6 +458,8 @@ impl Default for Profile {
             oauth: None,
             secrets: Secrets::default(),
             queue: QueueTable::default(),
+            sendmail: SendmailTable::default(),
+            log: LogTable::default(),
             allow_plaintext_auth: false,
             ehlo_name: None,
             proxy: None,

@@ -14,6 +14,8 @@ use crate::net::Endpoint;
 pub struct QueueTable {
     /// The file; one in the state folder, if none is named.
     pub path: Option<PathBuf>,
+    /// A folder with a folder for each user who has no home.
+    pub fallback_folder: Option<PathBuf>,
     /// What is not accepted by then has failed.
     pub lifetime: Duration,
     /// How long messages that have ended are remembered, with their keys.
@@ -119,6 +121,7 @@ impl Default for QueueTable {
         const DAY: Duration = Duration::from_hours(24);
         Self {
             path: None,
+            fallback_folder: None,
             lifetime: 5 * DAY,
             keep: 7 * DAY,
             retries_unknown: false,

@@ -10,10 +10,12 @@ use super::{
     ConfigError, Environment, Files, Key, Origin,
     file::Assignment,
     keys::{Parts, all, find, shared},
+    log::LogTable,
     oauth::OAuth,
     pattern::Pattern,
     profile::{Profile, Secrets, Security, Server, Setting},
     queue::QueueTable,
+    sendmail::SendmailTable,
     server::{ServerUrl, UrlError, parse_proxy},
     value::{Input, Raw},
 };
@@ -104,6 +106,22 @@ pub fn resolve_secrets(files: &Files, environment: &Environment) -> Result<Secre
 /// A value in `[queue]` or its variables that cannot be.
 pub fn resolve_queue(files: &Files, environment: &Environment) -> Result<QueueTable, ConfigError> {
     Ok(resolve_shared(files, environment)?.queue)
+}
+
+/// How messages of other programs are taken, which no profile has a say in.
+///
+/// # Errors
+/// A value in `[sendmail]` or its variables that cannot be.
+pub fn resolve_sendmail(files: &Files, environment: &Environment) -> Result<SendmailTable, ConfigError> {
+    Ok(resolve_shared(files, environment)?.sendmail)
+}
+
+/// The log, which no profile has a say in.
+///
+/// # Errors
+/// A value in `[log]` or its variables that cannot be.
+pub fn resolve_log(files: &Files, environment: &Environment) -> Result<LogTable, ConfigError> {
+    Ok(resolve_shared(files, environment)?.log)
 }
 
 fn resolve_shared(files: &Files, environment: &Environment) -> Result<Profile, ConfigError> {

@@ -100,8 +100,16 @@ impl fmt::Display for Mailbox {
 pub fn parse_list(input: &str) -> Result<Vec<Entry>, AddressError> {
     match plain(input) {
         Some(address) => Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]),
-        None => parse_any(input),
+        None => parse_any(input, None),
     }
+}
+
+/// The same where an address may be a name alone, as on one machine: its domain is `domain` then.
+///
+/// # Errors
+/// A text that is no address even so.
+pub fn parse_list_at(input: &str, domain: &str) -> Result<Vec<Entry>, AddressError> {
+    parse_any(input, Some(domain))
 }
 
 /// The address that nearly all are, at a glance: ASCII, nothing quoted, in brackets or beside it. What the grammar
@@ -123,8 +131,8 @@ fn plain(input: &str) -> Option<Address> {
     is_plain.then(|| Address::new_dangerous(user, domain))
 }
 
-fn parse_any(input: &str) -> Result<Vec<Entry>, AddressError> {
-    let mut parser = Parser::new(input);
+fn parse_any(input: &str, domain: Option<&str>) -> Result<Vec<Entry>, AddressError> {
+    let mut parser = Parser::new(input, domain);
     let mut list = Vec::new();
     loop {
         parser.comments()?;
@@ -251,11 +259,32 @@ mod tests {
     }
 
     #[test]
+    fn names_of_one_machine() {
+        let list = |input: &str| {
+            let list = parse_list_at(input, "box.example").map_err(|error| error.why)?;
+            Ok::<_, String>(list.iter().flat_map(Entry::mailboxes).map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            list("root, \"j smith\", -v"),
+            Ok(vec!["root@box.example".to_owned(), "\"j smith\"@box.example".to_owned(), "-v@box.example".to_owned(),])
+        );
+        assert_eq!(list("root (Cron Daemon)"), Ok(vec!["Cron Daemon <root@box.example>".to_owned()]));
+        assert_eq!(
+            list("Cron Daemon <root>, a@b.example"),
+            Ok(vec!["Cron Daemon <root@box.example>".to_owned(), "a@b.example".to_owned(),])
+        );
+        assert_eq!(list("all: root, b;"), Ok(vec!["root@box.example".to_owned(), "b@box.example".to_owned()]));
+        for bad in ["john smith", "a..b", "<>", "root@", "a b@c.example", "<root", "a\0"] {
+            assert!(list(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn most_addresses_are_plain() {
         let long = format!("{}@{}.example", "a".repeat(64), "b".repeat(63));
         for input in ["ada@example.com", "a.b+c_d-e@sub.x-1.example", "1@localhost", &long] {
             let address = plain(input).unwrap();
-            assert_eq!(parse_any(input), Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]), "{input}");
+            assert_eq!(parse_any(input, None), Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]), "{input}");
         }
         for input in ["a@B.example", "a@xn--x.example", "a@b..example", ".a@b", "a@b@c", "a@-b", "a b@c", "a@b\n", "@b"]
         {
@@ -282,7 +311,7 @@ mod tests {
             input in "[a1Aü._+ -]{0,4}[a1.]{0,3}@?[a1.]{0,3}[a1A.@_xn -]{0,4}[a1]{0,2}",
         ) {
             if let Some(address) = plain(&input) {
-                prop_assert_eq!(parse_any(&input), Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]));
+                prop_assert_eq!(parse_any(&input, None), Ok(vec![Entry::Mailbox(Mailbox { name: None, address })]));
             }
         }
 

@@ -12,7 +12,7 @@ mod step;
 mod submission;
 mod trouble;
 
-pub use address::{AddressError, Entry, Mailbox, parse_list};
+pub use address::{AddressError, Entry, Mailbox, parse_list, parse_list_at};
 pub use content::{Content, Encoding, Piece, Source};
 pub use lettre::{Address, address::Envelope};
 pub use outcome::{Outcome, Stage, State};

@@ -66,7 +66,14 @@ pub(super) fn recipe(
         entry.mailboxes().iter().for_each(|mailbox| maker.note("Reply-To", &mailbox.to_string()));
     }
     maker.note("null sender", if profile.has_null_sender { "1" } else { "" });
-    let mut return_path = if profile.has_null_sender { ReturnPath::Null } else { ReturnPath::Sender };
+    if let Some(address) = &profile.envelope_from {
+        maker.note("return path", address.as_ref());
+    }
+    let mut return_path = match (profile.has_null_sender, &profile.envelope_from) {
+        (true, _) => ReturnPath::Null,
+        (false, Some(address)) => ReturnPath::Address(address.clone()),
+        (false, None) => ReturnPath::Sender,
+    };
     if let Some(phrase) = maker.phrase("--envelope-from", &message.envelope_from)? {
         match phrase.literal() {
             Some("" | "<>") => return_path = ReturnPath::Null,

@@ -74,7 +74,7 @@ pub(super) fn letter(
     }
 
     let message = compose(&draft, stamp)?;
-    let sender = return_path(args, Some(&draft.from.address).filter(|_| !profile.has_null_sender))?;
+    let sender = return_path(args, profile.return_path(Some(&draft.from.address)).as_ref())?;
     Ok(Some(Letter {
         envelope: envelope(sender, message.recipients)?,
         message_id: message.message_id,
@@ -333,11 +333,8 @@ fn raw_letter(
     if recipients.is_empty() {
         recipients = message.recipients;
     }
-    let sender = match (&args.envelope_from, &args.from) {
-        (None, _) if profile.has_null_sender => None,
-        (None, Some(_)) => from.map(|from| from.address),
-        _ => return_path(args, message.from.as_ref())?,
-    };
+    let from = from.filter(|_| args.from.is_some()).map(|from| from.address).or(message.from);
+    let sender = return_path(args, profile.return_path(from.as_ref()).as_ref())?;
     if sender.is_none() && args.envelope_from.is_none() && !profile.has_null_sender {
         return Err(CliError::new(
             Exit::Configuration,

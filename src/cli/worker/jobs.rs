@@ -154,7 +154,7 @@ impl Jobs {
         let message = compose(&draft, &mut stamp);
         locked(&self.stamps).push(stamp);
         let message = message.map_err(told)?;
-        let return_path = (!way.profile.has_null_sender).then(|| draft.from.address.clone());
+        let return_path = way.profile.return_path(Some(&draft.from.address));
         Ok(Job {
             message_id: message.message_id,
             envelope: Envelope::new(return_path, message.recipients).map_err(|_| "`to` names nobody".to_owned())?,

@@ -31,6 +31,17 @@ pub const QUEUE_KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "queue.fallback-folder",
+        wanted: "folder",
+        default: None,
+        doc: "Where users without a home keep their queues, each in a folder of their own in it. Everybody must be able to \
+              make one there, and nobody take away those of others: chmod 1777.",
+        set: |parts, input| {
+            parts.profile.queue.fallback_folder = Some(input.path()?);
+            Ok(())
+        },
+    },
+    Key {
         name: "queue.lifetime",
         wanted: "time",
         default: Some("5d"),

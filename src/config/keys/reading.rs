@@ -1,10 +1,13 @@
 //! Values of several kinds that keys want, read with the reason why they are none.
 
-use crate::config::{
-    pattern::Pattern,
-    profile::{Auth, Mechanism, SecretSource},
-    server::parse_host,
-    value::{Input, Raw},
+use crate::{
+    config::{
+        pattern::Pattern,
+        profile::{Auth, Mechanism, SecretSource},
+        server::parse_host,
+        value::{Input, Raw},
+    },
+    mail::Mailbox,
 };
 
 /// The patterns of `match`.
@@ -85,6 +88,15 @@ pub(in crate::config) fn ehlo_name(text: &str) -> Result<String, String> {
                 .map_err(|_| format!("'{text}' is no address literal"))
         }
         None => parse_host(text),
+    }
+}
+
+/// The domain of an address, in A-labels.
+pub(in crate::config) fn domain_name(text: &str) -> Result<String, String> {
+    let is_whole = !text.contains(|c: char| c.is_whitespace() || matches!(c, '@' | '(' | ')' | '<' | '>' | ',' | '"'));
+    match Mailbox::parse(&format!("postmaster@{text}")) {
+        Ok(mailbox) if is_whole => Ok(mailbox.address.domain().to_owned()),
+        _ => Err(format!("'{}' is no domain", crate::mail::clean(text))),
     }
 }
 

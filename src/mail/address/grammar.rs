@@ -53,11 +53,14 @@ struct Word {
 pub(super) struct Parser<'a> {
     input: &'a str,
     chars: Peekable<CharIndices<'a>>,
+    /// The domain of an address that names none.
+    domain: Option<&'a str>,
 }
 
 impl<'a> Parser<'a> {
-    pub fn new(input: &'a str) -> Self {
-        Self { input, chars: input.char_indices().peekable() }
+    /// Without a `domain` every address must name its own.
+    pub fn new(input: &'a str, domain: Option<&'a str>) -> Self {
+        Self { input, chars: input.char_indices().peekable(), domain }
     }
 
     pub fn peek(&mut self) -> Option<char> {
@@ -239,6 +242,9 @@ impl<'a> Parser<'a> {
                 }
                 Ok(Mailbox { name, address })
             }
+            Some(',' | ';') | None if words.len() == 1 && self.domain.is_some() => {
+                Ok(Mailbox { name: comment.filter(|name| !name.is_empty()), address: self.addr_spec(&words)? })
+            }
             Some(',' | ';') | None if !words.is_empty() => {
                 let last_comma = words.len() > 1 || self.peek().is_some();
                 let at = words[0].start;
@@ -249,10 +255,11 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Builds the address from the words of its local part and the domain that follows.
+    /// Builds the address from the words of its local part and the domain that follows, or is taken for granted.
     fn addr_spec(&mut self, local: &[Word]) -> Result<Address, AddressError> {
         let end = self.at();
-        if self.peek() != Some('@') {
+        let has_domain = self.peek() == Some('@');
+        if !has_domain && self.domain.is_none() {
             return Err(self.unexpected("the '@' is missing"));
         }
         let (first, rest) = match local {
@@ -271,8 +278,13 @@ impl<'a> Parser<'a> {
             return self.fail(at, "a dot must stand between two other characters");
         }
         let user = if is_dot_atom(&first.text) { first.text.clone() } else { quote(&first.text) };
-        self.next();
-        let domain = self.domain()?;
+        let domain = match self.domain.filter(|_| !has_domain) {
+            Some(domain) => domain.to_owned(),
+            None => {
+                self.next();
+                self.domain()?
+            }
+        };
         if user.len() + 1 + domain.len() > MAX_ADDRESS {
             return self.fail(first.start, format!("it is longer than {MAX_ADDRESS} octets"));
         }
