@@ -14,6 +14,7 @@ mod message;
 mod outlets;
 mod profile;
 mod queue;
+mod records;
 mod report;
 mod send;
 mod sendmail;

@@ -26,6 +26,7 @@ pub use field::{Field, message_id, message_ids};
 pub use raw::{RawMessage, read_raw};
 pub use report::{Failed, Undelivered, failure_report};
 pub use spool::Input;
+pub(crate) use stamp::local_zone;
 pub use stamp::{Stamp, date_of, parse_date};
 pub use stream::Blocks;
 pub use text::{Text, html_fragment, html_page};

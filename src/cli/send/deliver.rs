@@ -18,14 +18,14 @@ use tokio::sync::oneshot;
 use super::{
     SendArgs,
     compose::Letter,
-    keep::{self, Deferred, Keeping},
+    keep::{Deferred, Keeping},
 };
 use crate::{
     cli::{
         CliError, Exit,
         args::Context,
         outlets::outlets,
-        runtime,
+        records, runtime,
         signals::{die_of, listen},
         ui,
     },
@@ -53,7 +53,7 @@ pub(in crate::cli) fn deliver(
     let (place, report) = (&args.place, &args.report);
     let keeping = args.queue_on_failure.then(|| Keeping::of(args, &profile, context)).transpose()?;
     profile.retry.max_attempts = Some(place.retry.saturating_add(1));
-    let records = keep::open(report)?;
+    let records = records::open(report, context)?;
     let retry = profile.retry;
     let outlets = outlets(&profile, place, context)?;
     let trace = context.trace_file.as_deref().map(open_trace).transpose()?;
@@ -183,7 +183,7 @@ struct Presenter {
     run: String,
     message_id: String,
     from: Option<Address>,
-    records: Option<Records>,
+    records: Records,
     progress: Progress,
     is_told: bool,
     is_verbose: bool,
@@ -219,18 +219,16 @@ impl Presenter {
     }
 
     fn settled(&mut self, outcome: Outcome, route: &Route, attempts: u32) {
-        if let Some(records) = &mut self.records {
-            records.write(&Record {
-                run: &self.run,
-                row: None,
-                message_id: &self.message_id,
-                from: self.from.as_ref(),
-                outcome: &outcome,
-                route,
-                attempts,
-                is_redelivered: false,
-            });
-        }
+        self.records.write(&Record {
+            run: &self.run,
+            row: None,
+            message_id: &self.message_id,
+            from: self.from.as_ref(),
+            outcome: &outcome,
+            route,
+            attempts,
+            is_redelivered: false,
+        });
         self.show(&outcome);
         self.outcomes.push(outcome);
     }
@@ -307,8 +305,7 @@ impl Presenter {
         if self.is_maildir && !self.has_profile && !self.is_quiet && exit == Exit::Success {
             ui::tell("next: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS");
         }
-        let written = self.records.take().and_then(Records::finish);
-        match written {
+        match self.records.finish() {
             Some((target, error)) => {
                 let exit = if exit == Exit::Success { Exit::Io } else { exit };
                 Err(CliError::new(exit, format!("--report {target}: the records are not complete")).source(error))
