@@ -98,6 +98,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             [CompletionResult]::new('template', 'template', [CompletionResultType]::ParameterValue, 'List, check or render templates')
             [CompletionResult]::new('login', 'login', [CompletionResultType]::ParameterValue, 'Store the password or the tokens of a profile')
             [CompletionResult]::new('logout', 'logout', [CompletionResultType]::ParameterValue, 'Remove what is stored for a profile')
+            [CompletionResult]::new('sendmail', 'sendmail', [CompletionResultType]::ParameterValue, 'Take a message as sendmail does; see man mailsend-sendmail')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print completions for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print a manual page')
             break
@@ -591,6 +592,9 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             [CompletionResult]::new('--trace', '--trace', [CompletionResultType]::ParameterName, 'Show the whole dialogue with the server, without secrets')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'mailsend;sendmail' {
             break
         }
         'mailsend;completions' {

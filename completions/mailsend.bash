@@ -40,6 +40,9 @@ _mailsend() {
             mailsend,report)
                 cmd="mailsend__subcmd__report"
                 ;;
+            mailsend,sendmail)
+                cmd="mailsend__subcmd__sendmail"
+                ;;
             mailsend,template)
                 cmd="mailsend__subcmd__template"
                 ;;
@@ -110,7 +113,7 @@ _mailsend() {
 
     case "${cmd}" in
         mailsend)
-            opts="-c -b -s -r -f -a -H -E -p -o -C -q -v -h -V --to --cc --bcc --subject --from --envelope-from --reply-to --body --html --markdown --attach --inline --header --template --set --verp --unsubscribe --dsn-notify --dsn-return --envid --mdn --message-id --date --in-reply-to --references --priority --raw --data --dry-run --eml --skip-empty --queue --at --in --expires --key --queue-on-failure --profile --server --user --password-command --password-file --password-fd --retry --timeout --report --format --progress --config --quiet --verbose --trace --help --version batch queue worker report profile template login logout completions man"
+            opts="-c -b -s -r -f -a -H -E -p -o -C -q -v -h -V --to --cc --bcc --subject --from --envelope-from --reply-to --body --html --markdown --attach --inline --header --template --set --verp --unsubscribe --dsn-notify --dsn-return --envid --mdn --message-id --date --in-reply-to --references --priority --raw --data --dry-run --eml --skip-empty --queue --at --in --expires --key --queue-on-failure --profile --server --user --password-command --password-file --password-fd --retry --timeout --report --format --progress --config --quiet --verbose --trace --help --version batch queue worker report profile template login logout sendmail completions man"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1927,6 +1930,20 @@ _mailsend() {
                     COMPREPLY=($(compgen -W "accepted deferred failed unknown skipped queued" -- "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        mailsend__subcmd__sendmail)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;

@@ -95,6 +95,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand template 'List, check or render templates'
             cand login 'Store the password or the tokens of a profile'
             cand logout 'Remove what is stored for a profile'
+            cand sendmail 'Take a message as sendmail does; see man mailsend-sendmail'
             cand completions 'Print completions for a shell'
             cand man 'Print a manual page'
         }
@@ -561,6 +562,8 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand --trace 'Show the whole dialogue with the server, without secrets'
             cand -h 'Print help'
             cand --help 'Print help'
+        }
+        &'mailsend;sendmail'= {
         }
         &'mailsend;completions'= {
             cand -h 'Print help'

@@ -96,6 +96,7 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -a "profile" -d 'List, s
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "template" -d 'List, check or render templates'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "login" -d 'Store the password or the tokens of a profile'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove what is stored for a profile'
+complete -c mailsend -n "__fish_mailsend_needs_command" -a "sendmail" -d 'Take a message as sendmail does; see man mailsend-sendmail'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "completions" -d 'Print completions for a shell'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a manual page'
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l to -d 'Recipients: an address, a list, or @FILE with one per line' -r -f

@@ -10,7 +10,7 @@ use crate::{
     secret::{self, Wanted},
 };
 
-use super::{CliError, Exit};
+use super::{CliError, Exit, user::User};
 
 /// Where to send.
 #[derive(Debug, Clone, Default, Args)]
@@ -225,6 +225,10 @@ pub struct Context {
     pub is_verbose: bool,
     /// Show the dialogue.
     pub wants_trace: bool,
+    /// Add it to this file instead of showing it.
+    pub trace_file: Option<PathBuf>,
+    /// The name of this program in the logs of the system.
+    pub tag: String,
 }
 
 impl CommonArgs {
@@ -233,7 +237,13 @@ impl CommonArgs {
     /// # Errors
     /// If a file cannot be read or is wrong, or a variable is no boolean.
     pub fn context(&self) -> Result<Context, CliError> {
-        let environment = Environment::of_process();
+        let mut environment = Environment::of_process();
+        // Services and programs that are called by them often have none.
+        if environment.value("HOME").is_none()
+            && let Some(home) = User::of_process().and_then(|user| user.home)
+        {
+            environment.set("HOME", home.into());
+        }
         let files = Files::load(self.config.as_deref(), &environment)?;
         self.context_of(environment, files)
     }
@@ -255,6 +265,8 @@ impl CommonArgs {
             is_quiet: flag(self.quiet, "MAILSEND_QUIET")? && !self.verbose,
             is_verbose,
             wants_trace: flag(self.trace, "MAILSEND_TRACE")?,
+            trace_file: None,
+            tag: "mailsend".to_owned(),
             files,
             environment,
         })

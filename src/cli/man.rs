@@ -14,6 +14,7 @@ use crate::config::{KEYS, SHARED_KEYS};
 const COMMANDS_TEXT: &str = include_str!("text/mailsend.txt");
 const BATCH_TEXT: &str = include_str!("text/batch.txt");
 const QUEUE_TEXT: &str = include_str!("text/queue.txt");
+const SENDMAIL_TEXT: &str = include_str!("text/sendmail.txt");
 const CONFIG_TEXT: &str = include_str!("text/config.txt");
 /// Headings of options that every command shares; the page explains them once.
 const SHARED: [&str; 5] = ["Message", "Queue", "Where", "Report", "Common"];
@@ -33,7 +34,7 @@ pub struct CompletionsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Read it: mailsend man | man -l -")]
 pub struct ManArgs {
-    /// The page: mailsend(1), mailsend-batch(7), mailsend-queue(7) or mailsend-config(5)
+    /// The page: mailsend(1), mailsend-batch(7), mailsend-queue(7), mailsend-sendmail(8) or mailsend-config(5)
     #[arg(default_value = "mailsend")]
     page: Page,
 }
@@ -49,6 +50,9 @@ enum Page {
     /// Messages that are sent later
     #[value(alias = "mailsend-queue")]
     Queue,
+    /// Called as sendmail, mailq, mail or mailx
+    #[value(alias = "mailsend-sendmail")]
+    Sendmail,
     /// The configuration
     #[value(alias = "mailsend-config")]
     Config,
@@ -67,6 +71,7 @@ pub fn man(args: &ManArgs) -> Result<Exit, CliError> {
         Page::Mailsend => command_page(),
         Page::Batch => batch_page(),
         Page::Queue => queue_page(),
+        Page::Sendmail => sendmail_page(),
         Page::Config => config_page(),
     };
     printed(ui::print(&page))
@@ -103,6 +108,15 @@ fn queue_page() -> String {
     let mut page = head("MAILSEND-QUEUE", 7);
     page.push_str(".SH NAME\nmailsend\\-queue \\- messages that are kept, and sent later\n");
     page.push_str(&roff(QUEUE_TEXT));
+    page
+}
+
+fn sendmail_page() -> String {
+    let mut page = head("MAILSEND-SENDMAIL", 8);
+    page.push_str(".SH NAME\nmailsend\\-sendmail \\- mailsend in the place of sendmail, mailq, mail and mailx\n");
+    page.push_str(".SH SYNOPSIS\n.nf\n\\fBsendmail\\fR [\\fIOPTIONS\\fR] [\\fIADDRESS\\fR]... < \\fIMESSAGE\\fR\n");
+    page.push_str("\\fBmailq\\fR\n\\fBmail\\fR [\\fIOPTIONS\\fR] \\fIADDRESS\\fR... < \\fITEXT\\fR\n.fi\n");
+    page.push_str(&roff(SENDMAIL_TEXT));
     page
 }
 
@@ -235,6 +249,7 @@ mod tests {
             ("queue", Page::Queue),
             ("mailsend-queue", Page::Queue),
             ("mailsend-batch", Page::Batch),
+            ("mailsend-sendmail", Page::Sendmail),
             ("mailsend-config", Page::Config),
         ] {
             assert_eq!(Page::from_str(name, false), Ok(page));
@@ -248,6 +263,7 @@ mod tests {
             ("man/mailsend.1".to_owned(), command_page()),
             ("man/mailsend-batch.7".to_owned(), batch_page()),
             ("man/mailsend-queue.7".to_owned(), queue_page()),
+            ("man/mailsend-sendmail.8".to_owned(), sendmail_page()),
             ("man/mailsend-config.5".to_owned(), config_page()),
         ];
         for (shell, name) in [

@@ -14,19 +14,24 @@ mod message;
 mod outlets;
 mod profile;
 mod queue;
+mod records;
 mod report;
 mod send;
+mod sendmail;
 mod setup;
 mod signals;
 mod stdin;
+mod submit;
 mod template;
 mod ui;
+mod user;
 mod worker;
 
 use std::{
     ffi::OsString,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     process::ExitCode,
 };
 
@@ -58,6 +63,15 @@ pub struct Cli {
     send: send::SendArgs,
 }
 
+impl Cli {
+    /// What `mailsend` alone would mean, with these options.
+    fn plain(common: &args::CommonArgs) -> Result<Self, CliError> {
+        let mut cli = Self::try_parse_from(["mailsend"]).map_err(|error| CliError::usage(error.to_string()))?;
+        cli.send.common = common.clone();
+        Ok(cli)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Send a message for each row of a table
@@ -76,6 +90,9 @@ enum Command {
     Login(login::LoginArgs),
     /// Remove what is stored for a profile
     Logout(login::LogoutArgs),
+    /// Take a message as sendmail does; see man mailsend-sendmail
+    #[command(disable_help_flag = true)]
+    Sendmail(sendmail::SendmailArgs),
     /// Print completions for a shell
     Completions(man::CompletionsArgs),
     /// Print a manual page
@@ -147,9 +164,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
+    if let Some(mode) = arguments.first().and_then(|name| sendmail::mode_of(Path::new(name))) {
+        return sendmail::sendmail(mode, &arguments[1..]);
+    }
     if arguments.len() <= 1 {
         ui::tell(FIRST_STEPS);
         return Ok(Exit::Usage);
+    }
+    // Its words are its own, and clap would take the first '--' of them.
+    if arguments[1] == "sendmail" {
+        return sendmail::sendmail(sendmail::Mode::default(), &arguments[2..]);
     }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -165,6 +189,7 @@ fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
         Some(Command::Template(args)) => template::template(args),
         Some(Command::Login(args)) => login::login(&args),
         Some(Command::Logout(args)) => login::logout(&args),
+        Some(Command::Sendmail(args)) => sendmail::sendmail(sendmail::Mode::default(), &args.words),
         Some(Command::Completions(args)) => man::completions(&args),
         Some(Command::Man(args)) => man::man(&args),
     }

@@ -35,6 +35,11 @@ impl Environment {
         Self(rest)
     }
 
+    /// Sets a variable, here and not in the process.
+    pub fn set(&mut self, name: &str, value: OsString) {
+        self.0.insert(name.to_owned(), value);
+    }
+
     /// A variable that is set, not empty and UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.value(name)?.to_str()

@@ -34,6 +34,7 @@ pub use folder::{folder, fresh, latest, latest_of};
 pub use lines::{Kind, Line, Lines, NoLine, Text};
 pub use past::{Counts, Past};
 pub use record::{Clock, Record};
+pub(crate) use record::{Columns, Fields, beginning, skipped};
 
 use crate::{
     mail::{Cause, Stage, Trouble},
@@ -150,7 +151,7 @@ impl Ledger {
     /// Notes that a row is not sent, whoever its recipients are, and why.
     pub fn skipped(&mut self, row: u64, why: &str) {
         let trouble = Trouble::new(Stage::Compose, Cause::Input, why);
-        record::skipped(&self.run, row, &trouble, self.clock.now()).write_json(&mut self.noted);
+        skipped(&self.run, row, &trouble, self.clock.now()).write_json(&mut self.noted);
         self.noted.push(b'\n');
     }
 

@@ -86,36 +86,57 @@ impl Record<'_> {
     }
 }
 
+/// Who writes columns down.
+pub(crate) trait Columns {
+    /// A number, or nothing.
+    fn number(&mut self, name: &'static str, value: Option<u64>);
+    /// A text, or nothing.
+    fn text(&mut self, name: &'static str, value: Option<&str>);
+    /// True or false, or nothing.
+    fn flag(&mut self, name: &'static str, value: Option<bool>);
+}
+
 impl Fields<'_> {
+    /// Hands over every column, in the order of the contract.
+    pub(crate) fn each(&self, columns: &mut impl Columns) {
+        columns.number("v", Some(self.v.into()));
+        columns.text("type", Some(self.r#type));
+        columns.text("time", Some(self.time));
+        columns.text("run", Some(self.run));
+        columns.number("row", self.row);
+        columns.text("message_id", Some(self.message_id));
+        columns.text("from", Some(self.from));
+        columns.text("recipient", Some(self.recipient));
+        columns.text("state", Some(self.state));
+        columns.text("stage", Some(self.stage));
+        columns.number("code", self.code.map(u64::from));
+        columns.text("enhanced", self.enhanced.as_ref().map(|enhanced| enhanced.0.to_string()).as_deref());
+        columns.text("reply", self.reply.as_deref());
+        columns.number("attempts", Some(self.attempts.into()));
+        columns.text("profile", self.profile);
+        columns.text("server", Some(self.server));
+        columns.text("remote_id", self.remote_id);
+        columns.number("elapsed_ms", Some(self.elapsed_ms));
+        columns.text("error", self.error.as_ref().map(|error| error.0.to_string()).as_deref());
+        columns.flag("dsn", self.dsn);
+        columns.flag("redelivered", self.redelivered);
+    }
+
     /// Appends the JSON that serde makes of it, faster: a batch writes it for every recipient.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
-        let mut object = Object { out, between: b"{" };
-        object.number("v", self.v);
-        object.text("type", self.r#type);
-        object.text("time", self.time);
-        object.text("run", self.run);
-        object.optional("row", self.row, Object::number);
-        object.text("message_id", self.message_id);
-        object.text("from", self.from);
-        object.text("recipient", self.recipient);
-        object.text("state", self.state);
-        object.text("stage", self.stage);
-        object.optional("code", self.code, Object::number);
-        object
-            .optional("enhanced", self.enhanced.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
-        object.optional("reply", self.reply.as_deref(), Object::text);
-        object.number("attempts", self.attempts);
-        object.optional("profile", self.profile, Object::text);
-        object.text("server", self.server);
-        object.optional("remote_id", self.remote_id, Object::text);
-        object.number("elapsed_ms", self.elapsed_ms);
-        object.optional("error", self.error.as_ref(), |object, key, value| object.text(key, &value.0.to_string()));
-        let boolean =
-            |object: &mut Object<'_>, key: &str, value| object.raw(key, if value { b"true" } else { b"false" });
-        object.optional("dsn", self.dsn, boolean);
-        object.optional("redelivered", self.redelivered, boolean);
-        object.out.push(b'}');
+        self.write_json_up_to(out, usize::MAX);
     }
+
+    /// The same with texts of so many octets at most.
+    pub(crate) fn write_json_up_to(&self, out: &mut Vec<u8>, longest: usize) {
+        self.each(&mut Object { out, between: b"{", longest });
+        out.push(b'}');
+    }
+}
+
+/// The beginning of a text, of so many octets at most.
+pub(crate) fn beginning(text: &str, longest: usize) -> &str {
+    &text[..text.floor_char_boundary(longest)]
 }
 
 /// A JSON object being written.
@@ -123,14 +144,11 @@ struct Object<'a> {
     out: &'a mut Vec<u8>,
     /// What stands before the next key.
     between: &'static [u8],
+    /// Octets of a text at most.
+    longest: usize,
 }
 
 impl Object<'_> {
-    fn raw(&mut self, key: &str, value: &[u8]) {
-        self.key(key);
-        self.out.extend_from_slice(value);
-    }
-
     fn key(&mut self, key: &str) {
         self.out.extend_from_slice(self.between);
         self.between = b",";
@@ -138,15 +156,19 @@ impl Object<'_> {
         self.out.extend_from_slice(key.as_bytes());
         self.out.extend_from_slice(b"\":");
     }
+}
 
-    fn number(&mut self, key: &str, value: impl Into<u64>) {
-        self.key(key);
+impl Columns for Object<'_> {
+    fn number(&mut self, name: &'static str, value: Option<u64>) {
+        self.key(name);
         // Memory takes everything, and numbers and text have no form that JSON has not.
-        let _ = serde_json::to_writer(&mut *self.out, &value.into());
+        let _ = serde_json::to_writer(&mut *self.out, &value);
     }
 
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key);
+    fn text(&mut self, name: &'static str, value: Option<&str>) {
+        self.key(name);
+        let Some(value) = value else { return self.out.extend_from_slice(b"null") };
+        let value = beginning(value, self.longest);
         if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
             self.out.push(b'"');
             self.out.extend_from_slice(value.as_bytes());
@@ -156,16 +178,18 @@ impl Object<'_> {
         }
     }
 
-    fn optional<T>(&mut self, key: &str, value: Option<T>, write: impl FnOnce(&mut Self, &str, T)) {
-        match value {
-            Some(value) => write(self, key, value),
-            None => self.raw(key, b"null"),
-        }
+    fn flag(&mut self, name: &'static str, value: Option<bool>) {
+        self.key(name);
+        self.out.extend_from_slice(match value {
+            Some(true) => b"true",
+            Some(false) => b"false",
+            None => b"null",
+        });
     }
 }
 
 /// The columns of a row that is not sent; it names no recipient.
-pub(super) fn skipped<'a>(run: &'a str, row: u64, trouble: &'a Trouble, time: &'a str) -> Fields<'a> {
+pub(crate) fn skipped<'a>(run: &'a str, row: u64, trouble: &'a Trouble, time: &'a str) -> Fields<'a> {
     Fields {
         v: VERSION,
         r#type: "outcome",

@@ -94,7 +94,7 @@ fn splitmix64(state: &mut u64) -> u64 {
 
 /// The local time zone. Only its offset is of interest, for which the system's own file suffices; to know the zone's
 /// name, jiff would walk through the folders of all zones.
-fn local_zone() -> TimeZone {
+pub(crate) fn local_zone() -> TimeZone {
     let own = || TimeZone::tzif("local", &fs::read("/etc/localtime").ok()?).ok();
     if env::var_os("TZ").is_some() { TimeZone::system() } else { own().unwrap_or_else(TimeZone::system) }
 }

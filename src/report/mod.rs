@@ -5,6 +5,7 @@
 mod batch;
 mod histogram;
 mod human;
+mod log;
 mod page;
 mod plot;
 mod progress;
@@ -20,12 +21,16 @@ use std::{
 
 pub use batch::{BatchProgress, event_line};
 pub use human::{human_line, paint};
+pub use log::Log;
 pub use page::page;
 pub use progress::{Progress, ProgressMode};
 pub use reading::{Found, Reading};
 pub use tally::Tally;
 
-use crate::ledger::{Clock, Record};
+use crate::{
+    ledger::{self, Clock, Fields, Record},
+    mail::{Cause, Outcome, Stage, State, Trouble},
+};
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,18 +61,26 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// Writes records. After the first error it is silent, and tells it at the end.
+/// Writes records wherever they are wanted: into a report, into the log. Of the report's first error it tells at the end,
+/// and is silent until then; of the log's trouble the log tells itself.
+#[derive(Default)]
 pub struct Records {
+    report: Option<Report>,
+    log: Option<Log>,
+    clock: Clock,
+}
+
+/// A report that is written.
+struct Report {
     out: Box<dyn Write + Send>,
     format: Format,
     needs_names: bool,
     target: Target,
     error: Option<io::Error>,
-    clock: Clock,
 }
 
 impl Records {
-    /// Opens the target. Without a format a file gets JSON, or CSV by its name, and standard output human lines.
+    /// Opens a report. Without a format a file gets JSON, or CSV by its name, and standard output human lines.
     ///
     /// # Errors
     /// If the file cannot be opened for writing.
@@ -81,33 +94,77 @@ impl Records {
                 (Box::new(file), if is_csv { Format::Csv } else { Format::Json }, is_empty)
             }
         };
-        let mut records = Self::through(out, format.unwrap_or(default));
-        records.needs_names &= is_empty;
-        records.target = target;
-        Ok(records)
+        let mut report = Report::new(out, format.unwrap_or(default), target);
+        report.needs_names &= is_empty;
+        Ok(Self { report: Some(report), ..Self::default() })
     }
 
-    /// Writes into `out`, on its way to standard output.
+    /// A report into `out`, on its way to standard output.
     pub fn through(out: Box<dyn Write + Send>, format: Format) -> Self {
-        let needs_names = format == Format::Csv;
-        Self { out, format, needs_names, target: Target::Stdout, error: None, clock: Clock::default() }
+        Self { report: Some(Report::new(out, format, Target::Stdout)), ..Self::default() }
+    }
+
+    /// Writes into the log as well, if there is one.
+    #[must_use]
+    pub fn with_log(mut self, log: Option<Log>) -> Self {
+        self.log = log;
+        self
     }
 
     /// Writes one record, whole, at once.
     pub fn write(&mut self, record: &Record<'_>) {
-        if self.error.is_some() {
+        if self.report.is_none() && self.log.is_none() {
             return;
         }
-        if let Err(error) = self.try_write(record) {
-            self.error = Some(error);
+        let fields = record.fields("outcome", self.clock.now());
+        if let Some(report) = &mut self.report {
+            report.write(&fields, record.outcome);
+        }
+        if let Some(log) = &mut self.log {
+            log.write(&fields, record.outcome.state);
         }
     }
 
-    fn try_write(&mut self, record: &Record<'_>) -> io::Result<()> {
+    /// An attempt after which a recipient is tried again, which the log has and a report has not.
+    pub fn attempt(&mut self, record: &Record<'_>) {
+        if let Some(log) = &mut self.log {
+            log.write(&record.fields("attempt", self.clock.now()), record.outcome.state);
+        }
+    }
+
+    /// A row that is not sent, likewise.
+    pub fn skipped(&mut self, run: &str, row: u64, why: &str) {
+        if let Some(log) = &mut self.log {
+            let trouble = Trouble::new(Stage::Compose, Cause::Input, why);
+            log.write(&ledger::skipped(run, row, &trouble, self.clock.now()), State::Skipped);
+        }
+    }
+
+    /// The error that ended the report. A reader of standard output that has gone is none. What the log has not written is
+    /// written now.
+    pub fn finish(self) -> Option<(Target, io::Error)> {
+        let report = self.report?;
+        let error = report.error?;
+        let is_end = report.target == Target::Stdout && error.kind() == io::ErrorKind::BrokenPipe;
+        (!is_end).then_some((report.target, error))
+    }
+}
+
+impl Report {
+    fn new(out: Box<dyn Write + Send>, format: Format, target: Target) -> Self {
+        Self { out, format, needs_names: format == Format::Csv, target, error: None }
+    }
+
+    fn write(&mut self, fields: &Fields<'_>, outcome: &Outcome) {
+        if self.error.is_none() {
+            self.error = self.try_to_write(fields, outcome).err();
+        }
+    }
+
+    fn try_to_write(&mut self, fields: &Fields<'_>, outcome: &Outcome) -> io::Result<()> {
         let mut line = Vec::new();
-        let fields = record.fields("outcome", self.clock.now());
         match self.format {
-            Format::Human => writeln!(line, "{}", human_line(record.outcome))?,
+            Format::Human => writeln!(line, "{}", human_line(outcome))?,
             Format::Json => {
                 fields.write_json(&mut line);
                 line.push(b'\n');
@@ -122,13 +179,6 @@ impl Records {
         self.out.write_all(&line)?;
         self.out.flush()
     }
-
-    /// The error that ended the writing. A reader of standard output that has gone is none.
-    pub fn finish(self) -> Option<(Target, io::Error)> {
-        self.error
-            .filter(|error| !(self.target == Target::Stdout && error.kind() == io::ErrorKind::BrokenPipe))
-            .map(|error| (self.target, error))
-    }
 }
 
 /// Whether somebody sits before standard error.
@@ -139,7 +189,10 @@ pub fn is_attended() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Mailbox, Outcome, Reply, Route, Stage, State};
+    use crate::{
+        config::{LogFormat, LogTable, LogTarget},
+        mail::{Mailbox, Reply, Route},
+    };
     use std::{fs, time::Duration};
 
     fn write(records: &mut Records) {
@@ -200,5 +253,32 @@ mod tests {
         write(&mut records);
         assert_eq!(fs::read_to_string(&path).unwrap(), "accepted b@y.example: 250 2.0.0 Ok: queued as 4F2\n");
         assert!(Records::open(Target::File(folder.path().to_owned()), None).is_err());
+    }
+    /// The log has all that a report has, and what only a ledger has beside it.
+    #[test]
+    fn a_record_goes_wherever_it_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let [report, log] = ["run.jsonl", "mail.log"].map(|name| folder.path().join(name));
+        let open = || {
+            let table = LogTable { target: Some(LogTarget::File(log.clone())), format: LogFormat::Json };
+            Log::open(&table, "mailsend")
+        };
+        let mut records = Records::open(Target::File(report.clone()), None).unwrap().with_log(open());
+        write(&mut records);
+        records.skipped("r1", 9, "no address");
+        assert!(records.finish().is_none());
+        let mut alone = Records::default().with_log(open());
+        write(&mut alone);
+        assert!(alone.finish().is_none());
+        let [report, log] = [report, log].map(|path| fs::read_to_string(path).unwrap());
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!((lines.len(), report.lines().next()), (3, Some(lines[0])));
+        let skipped: serde_json::Value = serde_json::from_str(lines[1]).unwrap();
+        assert_eq!(
+            (&skipped["row"], &skipped["state"], &skipped["error"]),
+            (&9.into(), &"skipped".into(), &"no address".into())
+        );
+        assert!(Log::open(&LogTable::default(), "mailsend").is_none());
+        write(&mut Records::default());
     }
 }

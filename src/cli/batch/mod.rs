@@ -393,7 +393,7 @@ fn send(args: &BatchArgs, context: &Context, plan: Plan) -> Result<Exit, CliErro
         skips_bad: args.rows.skip_bad_rows,
         wants_trace: context.wants_trace,
     };
-    let mut presenter = Presenter::start(&args.report, context, found.total)?;
+    let mut presenter = Presenter::start(&args.report, context, ledger.run(), found.total)?;
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     let verdict = runtime.block_on(async {

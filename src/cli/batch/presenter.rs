@@ -17,11 +17,11 @@ use crate::{
     cli::{
         CliError, Exit,
         args::{Context, ReportArgs},
-        ui,
+        records, ui,
     },
     feed::{BatchTold, End, Verdict},
     mail::{Event, State, clean},
-    report::{BatchProgress, Format, ProgressMode, Records, Tally, Target, human_line, is_attended, paint},
+    report::{BatchProgress, ProgressMode, Records, Tally, Target, human_line, is_attended, paint},
 };
 
 /// Lines that wait to be shown; further ones are counted only, and stand in the ledger.
@@ -35,7 +35,8 @@ pub(super) struct Presenter {
     telling: mpsc::Sender<Shown>,
     waiting: Arc<AtomicU64>,
     dropped: u64,
-    records: Option<Records>,
+    records: Records,
+    run: String,
     thread: JoinHandle<(BatchProgress, io::Result<()>)>,
     mode: ProgressMode,
     total: u64,
@@ -52,22 +53,18 @@ enum Shown {
 }
 
 impl Presenter {
-    pub fn start(report: &ReportArgs, context: &Context, total: u64) -> Result<Self, CliError> {
+    pub fn start(report: &ReportArgs, context: &Context, run: &str, total: u64) -> Result<Self, CliError> {
         let (telling, told) = mpsc::channel();
         let records = match report.target() {
-            Some(Target::Stdout) => {
-                // Whoever reads it may be slow, and misses none.
+            // The ledger is the report.
+            Some(Target::File(path)) if !super::is_csv(&path, report) => {
+                Records::default().with_log(records::log(context)?)
+            }
+            _ => {
+                // Whoever reads standard output may be slow, and misses none.
                 let telling = telling.clone();
-                let out = ui::Passing::new(move |line| telling.send(Shown::Record(line)).is_ok());
-                Some(Records::through(Box::new(out), report.format().unwrap_or(Format::Human)))
+                records::open_passing(report, context, move |line| telling.send(Shown::Record(line)).is_ok())?
             }
-            Some(target @ Target::File(_)) if is_extra(&target, report) => {
-                Some(Records::open(target.clone(), report.format()).map_err(|error| {
-                    CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing"))
-                        .source(error)
-                })?)
-            }
-            _ => None,
         };
         let tally = Tally::new();
         let counts: Arc<[AtomicU64; State::ALL.len()]> = Arc::default();
@@ -84,6 +81,7 @@ impl Presenter {
             waiting,
             dropped: 0,
             records,
+            run: run.to_owned(),
             thread,
             mode,
             total,
@@ -100,9 +98,7 @@ impl Presenter {
                 let outcome = record.outcome;
                 self.tally.settled(record);
                 self.counts[outcome.state as usize].fetch_add(1, Ordering::Relaxed);
-                if let Some(records) = &mut self.records {
-                    records.write(record);
-                }
+                self.records.write(record);
                 let is_shown = match outcome.state {
                     State::Accepted | State::Queued => false,
                     State::Skipped => self.is_verbose,
@@ -115,6 +111,7 @@ impl Presenter {
             }
             BatchTold::Deferred(record) => {
                 self.tally.deferred(record);
+                self.records.attempt(record);
                 if self.is_verbose {
                     let line = paint(&human_line(record.outcome), record.outcome.state, self.has_colour);
                     self.line(format!("row {}: {line}, attempt {}", record.row.unwrap_or_default(), record.attempts));
@@ -123,6 +120,7 @@ impl Presenter {
             BatchTold::Left(row, why) => self.line(format!("row {row}: not sent now: {}", clean(why))),
             BatchTold::Skipped(row, why) => {
                 self.tally.skipped();
+                self.records.skipped(&self.run, row, why);
                 self.counts[State::Skipped as usize].fetch_add(1, Ordering::Relaxed);
                 self.line(format!("row {row}: not sent: {}", clean(why)));
             }
@@ -152,7 +150,7 @@ impl Presenter {
     /// Says how it has ended, and with which ledger and rows to go on, if these are others than those of the command.
     pub fn finish(self, verdict: Verdict, book: &Book, rows: Option<&Path>, exit: Exit) -> Result<Exit, CliError> {
         drop(self.telling);
-        let records = self.records.and_then(Records::finish);
+        let records = self.records.finish();
         let Ok((progress, printed)) = self.thread.join() else {
             return Err(CliError::new(Exit::Internal, "the batch could not be shown"));
         };
@@ -214,14 +212,6 @@ impl Presenter {
                 Ok(exit)
             }
         }
-    }
-}
-
-/// Whether the records go somewhere beside the ledger.
-fn is_extra(target: &Target, report: &ReportArgs) -> bool {
-    match target {
-        Target::Stdout => true,
-        Target::File(path) => super::is_csv(path, report),
     }
 }
 

@@ -176,7 +176,7 @@ pub(super) fn open(path: &Path) -> Result<Store, CliError> {
 }
 
 /// The queue of `[queue]`, for commands that know no profile.
-fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
+pub(super) fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
     let table = resolve_queue(&context.files, &context.environment)?;
     if let Some(url) = &table.url {
         let what = format!("the messages are kept by {url}, where they can only be counted");
@@ -226,7 +226,16 @@ fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
     if let Ok(path) = std::path::absolute(path) {
         command.env("MAILSEND_QUEUE_PATH", path);
     }
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Where the configuration lies, also if only the system knows.
+    if let Some(home) = context.environment.path("HOME") {
+        command.env("HOME", home);
+    }
+    let trace = context.trace_file.as_ref().and_then(|path| File::options().append(true).create(true).open(path).ok());
+    if trace.is_some() {
+        command.arg("--trace");
+    }
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(trace.map_or_else(Stdio::null, Stdio::from));
     // Whoever looks for it sees that nobody has come.
     let _ = command.spawn();
 }

@@ -12,6 +12,7 @@ use crate::{
         message::{MessageArgs, PriorityArg},
         stdin::Stdin,
         ui,
+        user::login_name,
     },
     config::{Profile, Server},
     feed::{add_unsubscribe, dress},
@@ -26,7 +27,7 @@ use crate::{
 
 /// A message that only needs a way.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(in crate::cli) struct Letter {
     pub message_id: String,
     pub envelope: Envelope,
     pub content: Content,
@@ -189,9 +190,8 @@ pub(in crate::cli) fn default_sender(context: &Context, profile: &Profile) -> Re
         Some(Server::Sendmail { .. } | Server::Maildir { .. }) => true,
         None => false,
     };
-    let named = ["LOGNAME", "USER"].iter().find_map(|name| context.environment.get(name)).map(str::to_owned);
     if is_local
-        && let Some(user) = named.or_else(user_name)
+        && let Some(user) = login_name(context)
         && let Ok(mailbox) = Mailbox::parse(&format!("{user}@{}", host_name()))
     {
         return Ok(mailbox);
@@ -206,20 +206,6 @@ pub(in crate::cli) fn default_sender(context: &Context, profile: &Profile) -> Re
             error.hint("or set up an account: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS")
         }
     })
-}
-
-/// The user's name where the environment does not tell: in containers and services.
-fn user_name() -> Option<String> {
-    #[cfg(unix)]
-    {
-        let id = rustix::process::geteuid().as_raw().to_string();
-        let users = std::fs::read_to_string("/etc/passwd").ok()?;
-        // name:password:id:… (passwd(5))
-        let fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
-        fields.into_iter().find(|user| user.get(2) == Some(&id.as_str())).map(|user| user[0].to_owned())
-    }
-    #[cfg(not(unix))]
-    None
 }
 
 fn return_path(args: &MessageArgs, from: Option<&Address>) -> Result<Option<Address>, CliError> {

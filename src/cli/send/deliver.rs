@@ -2,6 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::Write,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -15,14 +18,14 @@ use tokio::sync::oneshot;
 use super::{
     SendArgs,
     compose::Letter,
-    keep::{self, Deferred, Keeping},
+    keep::{Deferred, Keeping},
 };
 use crate::{
     cli::{
         CliError, Exit,
         args::Context,
         outlets::outlets,
-        runtime,
+        records, runtime,
         signals::{die_of, listen},
         ui,
     },
@@ -38,7 +41,7 @@ use crate::{
 };
 
 /// Sends the letter.
-pub(super) fn deliver(
+pub(in crate::cli) fn deliver(
     letter: Letter,
     mut profile: Profile,
     args: &SendArgs,
@@ -50,10 +53,13 @@ pub(super) fn deliver(
     let (place, report) = (&args.place, &args.report);
     let keeping = args.queue_on_failure.then(|| Keeping::of(args, &profile, context)).transpose()?;
     profile.retry.max_attempts = Some(place.retry.saturating_add(1));
-    let records = keep::open(report)?;
+    let records = records::open(report, context)?;
     let retry = profile.retry;
     let outlets = outlets(&profile, place, context)?;
+    let trace = context.trace_file.as_deref().map(open_trace).transpose()?;
+    let wants_trace = context.wants_trace || trace.is_some();
     let presenter = Presenter {
+        trace,
         run: Stamp::now().mark(),
         message_id: letter.message_id.clone(),
         from: letter.envelope.from().cloned(),
@@ -80,7 +86,6 @@ pub(super) fn deliver(
     let submissions = (1..).zip(envelopes.clone()).map(submission).collect();
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
-    let wants_trace = context.wants_trace;
     let presenter = runtime.block_on(async {
         let mut stop = listen(signal.clone());
         let (telling, presented) = present(presenter);
@@ -143,6 +148,13 @@ fn own_return_paths(envelope: &Envelope) -> Result<Vec<Envelope>, CliError> {
     envelope.to().iter().map(own).collect()
 }
 
+/// Opens the file that the dialogue is added to.
+fn open_trace(path: &Path) -> Result<File, CliError> {
+    File::options().append(true).create(true).open(path).map_err(|error| {
+        CliError::new(Exit::CannotCreate, format!("{} cannot be opened for writing", path.display())).source(error)
+    })
+}
+
 /// Lets the presenter work on a thread of its own: a reader that pauses must not hold the conversation, its time limits
 /// or a signal. It comes back when everything is told.
 fn present(mut presenter: Presenter) -> (mpsc::Sender<Told>, oneshot::Receiver<Presenter>) {
@@ -166,10 +178,12 @@ pub(in crate::cli) fn no_server() -> CliError {
 
 /// Shows what comes, and keeps the outcomes for the verdict.
 struct Presenter {
+    /// Where the dialogue goes, if not to standard error.
+    trace: Option<File>,
     run: String,
     message_id: String,
     from: Option<Address>,
-    records: Option<Records>,
+    records: Records,
     progress: Progress,
     is_told: bool,
     is_verbose: bool,
@@ -190,7 +204,11 @@ impl Presenter {
                 _ => self.settled(outcome, &route, attempts),
             },
             Told::Event(Event::Progress { sent, total, .. }) => self.progress.advance(sent, total),
-            Told::Event(Event::Trace(line)) => self.progress.print(&line),
+            Told::Event(Event::Trace(line)) => match &mut self.trace {
+                // A disk that is full is no reason not to send.
+                Some(file) => drop(writeln!(file, "{line}")),
+                None => self.progress.print(&line),
+            },
             Told::Event(Event::Note(line)) if self.is_verbose => self.progress.print(&line),
             Told::Event(Event::Warning(line)) if !self.is_quiet => self.progress.print(&format!("warning: {line}")),
             Told::Event(Event::Retry { attempt, pause }) if self.is_told => {
@@ -201,18 +219,16 @@ impl Presenter {
     }
 
     fn settled(&mut self, outcome: Outcome, route: &Route, attempts: u32) {
-        if let Some(records) = &mut self.records {
-            records.write(&Record {
-                run: &self.run,
-                row: None,
-                message_id: &self.message_id,
-                from: self.from.as_ref(),
-                outcome: &outcome,
-                route,
-                attempts,
-                is_redelivered: false,
-            });
-        }
+        self.records.write(&Record {
+            run: &self.run,
+            row: None,
+            message_id: &self.message_id,
+            from: self.from.as_ref(),
+            outcome: &outcome,
+            route,
+            attempts,
+            is_redelivered: false,
+        });
         self.show(&outcome);
         self.outcomes.push(outcome);
     }
@@ -289,8 +305,7 @@ impl Presenter {
         if self.is_maildir && !self.has_profile && !self.is_quiet && exit == Exit::Success {
             ui::tell("next: mailsend profile add NAME --server smtps://USER@HOST --from ADDRESS");
         }
-        let written = self.records.take().and_then(Records::finish);
-        match written {
+        match self.records.finish() {
             Some((target, error)) => {
                 let exit = if exit == Exit::Success { Exit::Io } else { exit };
                 Err(CliError::new(exit, format!("--report {target}: the records are not complete")).source(error))

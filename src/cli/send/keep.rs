@@ -13,16 +13,16 @@ use super::{
 use crate::{
     cli::{
         CliError, Exit,
-        args::{Context, ReportArgs},
+        args::Context,
         queue::{self, Terms, priority, warn_of_password},
-        ui,
+        records, ui,
     },
     config::Profile,
     ledger::Record,
     mail::{Envelope, Outcome, Route, clean},
     message::Stamp,
     queue::{Added, Job, Place},
-    report::{Records, is_attended},
+    report::is_attended,
 };
 
 /// A recipient that was deferred, with the way and the attempts.
@@ -104,7 +104,7 @@ impl Keeping {
 pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context: &Context) -> Result<Exit, CliError> {
     let keeping = Keeping::of(args, profile, context)?;
     let envelopes = envelopes(letter, args.message.verp)?;
-    let mut records = open(&args.report)?;
+    let mut records = records::open(&args.report, context)?;
     let added = keeping.add(letter, &envelopes, profile, args, context)?;
     let route = Route {
         profile: profile.name.clone(),
@@ -123,19 +123,16 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
                 }
                 _ => Outcome::queued(recipient.clone(), name),
             };
-            if let Some(records) = &mut records {
-                let from = envelope.from();
-                records.write(&Record {
-                    run: &run,
-                    row: None,
-                    message_id,
-                    from,
-                    outcome: &outcome,
-                    route: &route,
-                    attempts: 0,
-                    is_redelivered: false,
-                });
-            }
+            records.write(&Record {
+                run: &run,
+                row: None,
+                message_id,
+                from: envelope.from(),
+                outcome: &outcome,
+                route: &route,
+                attempts: 0,
+                is_redelivered: false,
+            });
         }
         let before = || format!("a message with this key was queued before as {name}; this one was not added");
         if !without.is_empty() && !context.is_quiet {
@@ -146,21 +143,10 @@ pub(super) fn keep(letter: &Letter, profile: &Profile, args: &SendArgs, context:
     }
     let is_new = added.iter().any(|(_, first)| first.is_none());
     keeping.see_off(is_new, profile, args, context);
-    match records.and_then(Records::finish) {
+    match records.finish() {
         Some((target, error)) => {
             Err(CliError::new(Exit::Io, format!("--report {target}: the records are not complete")).source(error))
         }
         None => Ok(Exit::Success),
     }
-}
-
-/// Opens the records, if somebody wants some.
-///
-/// # Errors
-/// If they cannot be written.
-pub(super) fn open(report: &ReportArgs) -> Result<Option<Records>, CliError> {
-    let Some(target) = report.target() else { return Ok(None) };
-    Records::open(target.clone(), report.format()).map(Some).map_err(|error| {
-        CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing")).source(error)
-    })
 }

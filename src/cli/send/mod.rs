@@ -11,7 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) use deliver::no_server;
+pub(super) use compose::Letter;
+pub(super) use deliver::{deliver, no_server};
 
 use clap::{Args, Parser, ValueHint};
 use jiff::Zoned;
@@ -90,7 +91,7 @@ pub struct SendArgs {
     #[command(flatten)]
     report: ReportArgs,
     #[command(flatten)]
-    common: CommonArgs,
+    pub(in crate::cli) common: CommonArgs,
 }
 
 /// Sends one message, or shows it.
@@ -122,7 +123,7 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
     match is_shown {
         true => Ok(Exit::Success),
         false if args.later.is_wanted() => keep::keep(&letter, &profile, &args, &context),
-        false => deliver::deliver(letter, profile, &args, &context),
+        false => deliver(letter, profile, &args, &context),
     }
 }
 

@@ -14,13 +14,13 @@ use crate::{
     cli::{
         CliError, Exit,
         args::{Context, ReportArgs},
-        ui,
+        records, ui,
     },
     feed::QueueTold,
     ledger::Record,
     mail::{Event, State, clean},
     queue::Place,
-    report::{Format, Records, Target, event_line, human_line, paint},
+    report::{Records, Target, event_line, human_line, paint},
 };
 
 /// Lines that wait to be shown; further ones are dropped, and counted.
@@ -31,7 +31,7 @@ pub(super) struct Presenter {
     telling: mpsc::Sender<Shown>,
     waiting: Arc<AtomicU64>,
     dropped: u64,
-    records: Option<Records>,
+    records: Records,
     thread: JoinHandle<io::Result<()>>,
     is_quiet: bool,
     is_verbose: bool,
@@ -50,20 +50,8 @@ impl Presenter {
     /// A worker that `is_lasting` tries again, and says nothing of those who are deferred.
     pub fn start(report: &ReportArgs, context: &Context, is_lasting: bool) -> Result<Self, CliError> {
         let (telling, told) = mpsc::channel();
-        let records = match report.target() {
-            None => None,
-            Some(Target::Stdout) => {
-                let telling = telling.clone();
-                let out = ui::Passing::new(move |line| telling.send(Shown::Record(line)).is_ok());
-                Some(Records::through(Box::new(out), report.format().unwrap_or(Format::Human)))
-            }
-            Some(target @ Target::File(_)) => {
-                Some(Records::open(target.clone(), report.format()).map_err(|error| {
-                    CliError::new(Exit::CannotCreate, format!("--report {target} cannot be opened for writing"))
-                        .source(error)
-                })?)
-            }
-        };
+        let passing = telling.clone();
+        let records = records::open_passing(report, context, move |line| passing.send(Shown::Record(line)).is_ok())?;
         let waiting: Arc<AtomicU64> = Arc::default();
         let thread = thread::spawn({
             let waiting = waiting.clone();
@@ -78,13 +66,13 @@ impl Presenter {
     pub fn told(&mut self, told: QueueTold<'_>) {
         match told {
             QueueTold::Settled(record) => {
-                self.keep(record);
+                self.records.write(record);
                 if record.outcome.state != State::Accepted || self.is_verbose {
                     self.record(record);
                 }
             }
             QueueTold::Deferred(record) => {
-                self.keep(record);
+                self.records.write(record);
                 if self.names_deferred {
                     self.record(record);
                 }
@@ -127,12 +115,6 @@ impl Presenter {
         }
     }
 
-    fn keep(&mut self, record: &Record<'_>) {
-        if let Some(records) = &mut self.records {
-            records.write(record);
-        }
-    }
-
     fn record(&mut self, record: &Record<'_>) {
         let line = paint(&human_line(record.outcome), record.outcome.state, self.has_colour);
         self.line(format!("{}: {line}", record.run));
@@ -154,7 +136,7 @@ impl Presenter {
     /// If the records are not complete.
     pub fn finish(self) -> Result<(), CliError> {
         drop(self.telling);
-        let records = self.records.and_then(Records::finish);
+        let records = self.records.finish();
         let Ok(printed) = self.thread.join() else {
             return Err(CliError::new(Exit::Internal, "what became of the queue could not be shown"));
         };

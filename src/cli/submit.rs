@@ -1,0 +1,131 @@
+//! Takes messages of programs that believe to talk to sendmail: each is safe on the disk before the program hears of it.
+
+use jiff::Zoned;
+
+use super::{
+    Cli, CliError, Exit,
+    args::{CommonArgs, Context, WhereArgs},
+    queue::{self, LaterArgs},
+    records,
+    send::{self, Letter},
+    ui,
+};
+use crate::{
+    config::{Profile, SubmissionMode},
+    ledger::Record,
+    mail::{Outcome, Route},
+    message::Stamp,
+    queue::Job,
+    report::Records,
+};
+
+/// What came of messages that were handed over.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Taken {
+    /// They are safe, and have these names.
+    Kept(Vec<String>),
+    /// They were sent, or not, while the program waited.
+    Sent(Exit),
+}
+
+impl Taken {
+    /// The code that callers of sendmail know (sysexits.h). What may have been sent to somebody is not to be tried again.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Taken::Kept(_) => Exit::Success,
+            Taken::Sent(Exit::Partial) => Exit::Unavailable,
+            Taken::Sent(exit) => *exit,
+        }
+    }
+}
+
+/// Takes these messages as `[sendmail] mode` says: all, or none where they are kept.
+///
+/// # Errors
+/// 75, if they could not be made safe; 78, if nobody could ever send them.
+pub(in crate::cli) fn submit(
+    letters: Vec<Letter>,
+    profile: &Profile,
+    context: &Context,
+    common: &CommonArgs,
+) -> Result<Taken, CliError> {
+    if profile.server.is_none() {
+        return Err(send::no_server());
+    }
+    if profile.sendmail.mode == SubmissionMode::Direct {
+        return send_now(letters, profile, context, common);
+    }
+    let terms = LaterArgs::default().terms(&profile.queue, &Zoned::now(), context.is_quiet)?;
+    let place = queue::place(profile, &WhereArgs::default(), context)?;
+    let job = |letter: Letter| Job {
+        message_id: letter.message_id,
+        envelope: letter.envelope,
+        content: letter.content,
+        dsn: letter.dsn,
+        place: place.clone(),
+        priority: 0,
+        due: None,
+        expires: terms.expires,
+        key: None,
+    };
+    let jobs: Vec<Job> = letters.into_iter().map(job).collect();
+    let log = records::log(context)?;
+    let added = queue::add(&jobs, &profile.queue, context).map_err(not_safe)?;
+    let names: Vec<String> = added.into_iter().map(|(name, _)| name).collect();
+    note(&jobs, &names, profile, Records::default().with_log(log));
+    if context.is_verbose {
+        names.iter().for_each(|name| ui::tell(&format!("queued as {name}")));
+    }
+    let mut table = profile.queue.clone();
+    table.drains &= profile.sendmail.mode == SubmissionMode::QueueThenTry;
+    queue::see_off(None, false, &table, common, context);
+    Ok(Taken::Kept(names))
+}
+
+/// Writes into the log who waits in the queue now.
+fn note(jobs: &[Job], names: &[String], profile: &Profile, mut records: Records) {
+    let server = profile.server.as_ref().map_or_else(String::new, ToString::to_string);
+    let route = Route { profile: profile.name.clone(), server };
+    let run = Stamp::now().mark();
+    for (job, name) in jobs.iter().zip(names) {
+        for recipient in job.envelope.to() {
+            records.write(&Record {
+                run: &run,
+                row: None,
+                message_id: &job.message_id,
+                from: job.envelope.from(),
+                outcome: &Outcome::queued(recipient.clone(), name),
+                route: &route,
+                attempts: 0,
+                is_redelivered: false,
+            });
+        }
+    }
+    // There is no file or reader that could have failed.
+    let _ = records.finish();
+}
+
+/// A queue that cannot take it now may take it later, whatever ails it.
+fn not_safe(error: CliError) -> CliError {
+    match error.exit {
+        Exit::Configuration | Exit::Usage => error,
+        _ => CliError { exit: Exit::TryAgain, ..error },
+    }
+}
+
+fn send_now(
+    letters: Vec<Letter>,
+    profile: &Profile,
+    context: &Context,
+    common: &CommonArgs,
+) -> Result<Taken, CliError> {
+    let mut worst = Exit::Success;
+    for letter in letters {
+        let args = Cli::plain(common)?.send;
+        match send::deliver(letter, profile.clone(), &args, context)? {
+            Exit::Success => {}
+            exit => worst = exit,
+        }
+    }
+    Ok(Taken::Sent(worst))
+}
