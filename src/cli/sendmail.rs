@@ -3,6 +3,7 @@
 //! What programs say and expect is theirs: options, exit codes, the listing. What becomes of a message is that of every
 //! other: a profile is chosen, it is kept in the queue, a worker sends it.
 
+mod dialogue;
 mod options;
 mod queue;
 
