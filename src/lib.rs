@@ -15,7 +15,7 @@
 //! | [`message`] | draft to MIME, raw messages, and the octets of a content as a stream |
 //! | [`template`] | Handlebars templates for text, HTML and header fields |
 //! | [`rows`] | tables and template data from files, standard input, web servers, commands |
-//! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
+//! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions; the server's side of it without I/O |
 //! | [`ledger`] | what a batch intended, and what came of it |
 //! | [`queue`] | messages that are kept, on this machine or in RabbitMQ, and sent later by whoever drains it |
 //! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
