@@ -26,7 +26,7 @@ use super::{
     ui, worker,
 };
 use crate::{
-    config::{QueueTable, parse_duration, resolve_queue},
+    config::{LogTable, LogTarget, QueueTable, parse_duration, resolve_log, resolve_queue},
     queue::{Store, Time},
     report::is_attended,
     secret::private,
@@ -229,6 +229,12 @@ fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
     }
     if let Ok(path) = std::path::absolute(path) {
         command.env("MAILSEND_QUEUE_PATH", path);
+    }
+    // What a variable names lies where we are.
+    if let Ok(LogTable { target: Some(LogTarget::File(path)), .. }) = resolve_log(&context.files, &context.environment)
+        && let Ok(path) = std::path::absolute(path)
+    {
+        command.env("MAILSEND_LOG_FILE", path);
     }
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // Whoever looks for it sees that nobody has come.
