@@ -87,6 +87,11 @@ impl Form {
     pub fn is_declared(&self) -> bool {
         self.transfer != Transfer::Plain || self.kind != Kind::Leaf
     }
+
+    /// Whether it is a single part that nobody has encoded.
+    pub fn is_plain_leaf(&self) -> bool {
+        self.kind == Kind::Leaf && matches!(self.transfer, Transfer::Plain | Transfer::Declared)
+    }
 }
 
 /// What a body that was encoded wants in the header above it.
@@ -136,7 +141,8 @@ impl<'a> FieldWriter<'a> {
         let value = if self.marks.is_text { b"text/plain".to_vec() } else { value(lines) };
         match &self.marks.charset {
             Some(charset) if Media::parse(&value).is_whole => {
-                let value = [value.trim_ascii_end().strip_suffix(b";").unwrap_or(&value), b"; charset=", charset.as_bytes()];
+                let value =
+                    [value.trim_ascii_end().strip_suffix(b";").unwrap_or(&value), b"; charset=", charset.as_bytes()];
                 write_parameters(&value.concat(), Folder::new("Content-Type", out));
             }
             _ => write_field("Content-Type", lines, None, out),

@@ -39,8 +39,8 @@ impl<'a> Folder<'a> {
         self.has_word = true;
     }
 
-    /// Adds all words of a text; those in which `is_foreign` are encoded, neighbours together with the white space between
-    /// them. The last one is followed by `tail`.
+    /// Adds all words of a text; those that are `is_foreign` become encoded words, neighbours together with the white
+    /// space between them. The last one is followed by `tail`.
     pub fn text(&mut self, octets: &[u8], is_foreign: impl Fn(&[u8]) -> bool, tail: &[u8]) {
         let mut words = words(octets);
         if let Some((space, _)) = words.first_mut() {
@@ -79,11 +79,8 @@ impl<'a> Folder<'a> {
         let pieces = pieces(octets, ROOM / 4 * 4 * 3, cost);
         let last = pieces.len().saturating_sub(1);
         for (number, piece) in pieces.into_iter().enumerate() {
-            let (letter, text) = if is_q {
-                ('Q', qp::Q_PHRASE.encode(piece))
-            } else {
-                ('B', encodify::base64::STANDARD.encode(piece))
-            };
+            let (letter, text) =
+                if is_q { ('Q', qp::Q_PHRASE.encode(piece)) } else { ('B', encodify::base64::STANDARD.encode(piece)) };
             let mut word = format!("=?{charset}?{letter}?{text}?=").into_bytes();
             if number == last {
                 word.extend_from_slice(tail);
