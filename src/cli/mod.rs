@@ -8,7 +8,9 @@ mod check;
 mod error;
 mod exit;
 mod import;
+mod local;
 mod login;
+mod mailx;
 mod man;
 mod message;
 mod outlets;
@@ -24,9 +26,10 @@ mod ui;
 mod worker;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     process::ExitCode,
 };
 
@@ -147,6 +150,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
+    // The name by which we are called.
+    let name = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
+    match name {
+        Some("mail" | "mailx" | "Mail") => return mailx::mailx(&arguments[1..]),
+        _ => {}
+    }
     if arguments.len() <= 1 {
         ui::tell(FIRST_STEPS);
         return Ok(Exit::Usage);

@@ -35,6 +35,15 @@ impl Environment {
         Self(rest)
     }
 
+    /// The same with this value for a variable that is not set, or empty.
+    #[must_use]
+    pub fn or(mut self, name: &str, value: &str) -> Self {
+        if self.value(name).is_none() {
+            self.0.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
     /// A variable that is set, not empty and UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.value(name)?.to_str()
@@ -104,6 +113,16 @@ mod tests {
         }
         assert!(environment.proxy_for("notexample.com").is_some());
         assert_eq!(Environment::default().proxy_for("x"), None);
+    }
+
+    #[test]
+    fn what_is_set_stays() {
+        let environment = Environment::from([("EMAIL", "a@x.example"), ("REPLYTO", "")]);
+        let environment = environment.or("EMAIL", "b@x.example").or("REPLYTO", "c@x.example").or("X", "y");
+        assert_eq!(
+            ["EMAIL", "REPLYTO", "X"].map(|name| environment.get(name)),
+            [Some("a@x.example"), Some("c@x.example"), Some("y")]
+        );
     }
 
     #[test]

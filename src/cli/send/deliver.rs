@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Sends the letter.
-pub(super) fn deliver(
+pub(in crate::cli) fn deliver(
     letter: Letter,
     mut profile: Profile,
     args: &SendArgs,
