@@ -213,7 +213,7 @@ impl ReportArgs {
 }
 
 /// What every command starts with: environment, files, and how much to say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The environment.
     pub environment: Environment,
