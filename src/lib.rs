@@ -18,7 +18,7 @@
 //! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
 //! | [`ledger`] | what a batch intended, and what came of it |
 //! | [`queue`] | messages that are kept, on this machine or in RabbitMQ, and sent later by whoever drains it |
-//! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
+//! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir; mailbox files and commands that aliases lead to |
 //! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
 //! | [`feed`] | where submissions come from and who is told: one message, a batch, the queue |
 //! | [`report`] | events to lines for people, records, progress |
