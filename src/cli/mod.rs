@@ -152,9 +152,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
     // The name by which we are called.
     let name = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
-    match name {
-        Some("mail" | "mailx" | "Mail") => return mailx::mailx(&arguments[1..]),
-        _ => {}
+    if let Some("mail" | "mailx" | "Mail") = name {
+        return mailx::mailx(&arguments[1..]);
     }
     if arguments.len() <= 1 {
         ui::tell(FIRST_STEPS);
