@@ -3,6 +3,7 @@
 
 mod support;
 
+mod aliases;
 mod bad_input;
 mod batch;
 mod command_line;
@@ -13,6 +14,7 @@ mod engine;
 mod fallback;
 mod importing;
 mod login;
+mod mailx;
 mod oauth;
 mod output;
 mod passage;
