@@ -12,6 +12,7 @@ mod doors;
 mod engine;
 mod fallback;
 mod importing;
+mod log;
 mod login;
 mod oauth;
 mod output;
