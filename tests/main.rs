@@ -13,6 +13,7 @@ mod doors;
 mod engine;
 mod fallback;
 mod importing;
+mod log;
 mod login;
 mod mailx;
 mod oauth;
