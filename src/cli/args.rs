@@ -227,6 +227,8 @@ pub struct Context {
     pub wants_trace: bool,
     /// Add it to this file instead of showing it.
     pub trace_file: Option<PathBuf>,
+    /// The name of this program in the logs of the system.
+    pub tag: String,
 }
 
 impl CommonArgs {
@@ -264,6 +266,7 @@ impl CommonArgs {
             is_verbose,
             wants_trace: flag(self.trace, "MAILSEND_TRACE")?,
             trace_file: None,
+            tag: "mailsend".to_owned(),
             files,
             environment,
         })

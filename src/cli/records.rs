@@ -10,16 +10,13 @@ use crate::{
     report::{Format, Log, Records, Target},
 };
 
-/// The name of this program in the logs of the system.
-pub(super) const TAG: &str = "mailsend";
-
 /// Opens both, as far as they are wanted.
 ///
 /// # Errors
 /// If the report cannot be written, or `[log]` is wrong.
 pub(super) fn open(report: &ReportArgs, context: &Context) -> Result<Records, CliError> {
     let records = report.target().map_or_else(|| Ok(Records::default()), |target| open_report(target, report))?;
-    Ok(records.with_log(log(context, TAG)?))
+    Ok(records.with_log(log(context)?))
 }
 
 /// The same for a command whose lines for standard output are to be passed on to somebody else.
@@ -35,18 +32,18 @@ pub(super) fn open_passing<P: FnMut(Vec<u8>) -> bool + Send + 'static>(
         Some(Target::Stdout) => {
             let out = Box::new(super::ui::Passing::new(pass));
             let records = Records::through(out, report.format().unwrap_or(Format::Human));
-            Ok(records.with_log(log(context, TAG)?))
+            Ok(records.with_log(log(context)?))
         }
         _ => open(report, context),
     }
 }
 
-/// The log, for a program of this name.
+/// The log.
 ///
 /// # Errors
 /// If `[log]` is wrong.
-pub(super) fn log(context: &Context, tag: &str) -> Result<Option<Log>, CliError> {
-    Ok(Log::open(&resolve_log(&context.files, &context.environment)?, tag))
+pub(super) fn log(context: &Context) -> Result<Option<Log>, CliError> {
+    Ok(Log::open(&resolve_log(&context.files, &context.environment)?, &context.tag))
 }
 
 fn open_report(target: Target, report: &ReportArgs) -> Result<Records, CliError> {

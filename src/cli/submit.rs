@@ -6,12 +6,17 @@ use super::{
     Cli, CliError, Exit,
     args::{CommonArgs, Context, WhereArgs},
     queue::{self, LaterArgs},
+    records,
     send::{self, Letter},
     ui,
 };
 use crate::{
     config::{Profile, SubmissionMode},
+    ledger::Record,
+    mail::{Outcome, Route},
+    message::Stamp,
     queue::Job,
+    report::Records,
 };
 
 /// What came of messages that were handed over.
@@ -64,8 +69,10 @@ pub(in crate::cli) fn submit(
         key: None,
     };
     let jobs: Vec<Job> = letters.into_iter().map(job).collect();
+    let log = records::log(context)?;
     let added = queue::add(&jobs, &profile.queue, context).map_err(not_safe)?;
     let names: Vec<String> = added.into_iter().map(|(name, _)| name).collect();
+    note(&jobs, &names, profile, Records::default().with_log(log));
     if context.is_verbose {
         names.iter().for_each(|name| ui::tell(&format!("queued as {name}")));
     }
@@ -73,6 +80,29 @@ pub(in crate::cli) fn submit(
     table.drains &= profile.sendmail.mode == SubmissionMode::QueueThenTry;
     queue::see_off(None, false, &table, common, context);
     Ok(Taken::Kept(names))
+}
+
+/// Writes into the log who waits in the queue now.
+fn note(jobs: &[Job], names: &[String], profile: &Profile, mut records: Records) {
+    let server = profile.server.as_ref().map_or_else(String::new, ToString::to_string);
+    let route = Route { profile: profile.name.clone(), server };
+    let run = Stamp::now().mark();
+    for (job, name) in jobs.iter().zip(names) {
+        for recipient in job.envelope.to() {
+            records.write(&Record {
+                run: &run,
+                row: None,
+                message_id: &job.message_id,
+                from: job.envelope.from(),
+                outcome: &Outcome::queued(recipient.clone(), name),
+                route: &route,
+                attempts: 0,
+                is_redelivered: false,
+            });
+        }
+    }
+    // There is no file or reader that could have failed.
+    let _ = records.finish();
 }
 
 /// A queue that cannot take it now may take it later, whatever ails it.

@@ -21,7 +21,9 @@ use super::{
     value::{Input, Raw},
 };
 
-const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
+pub(super) const SYSTEM_FILE: &str = "/etc/mailsend/config.toml";
+/// Lists of addresses are shorter.
+const MAX_LIST: u64 = 64 << 20;
 const TOP_KEYS: [&str; 8] =
     ["default-profile", "secrets", "queue", "sendmail", "log", "defaults", "profiles", "templates"];
 
@@ -116,18 +118,43 @@ impl Files {
 /// Reads a file; whoever can write it decides which commands run.
 fn read(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = file.metadata()?;
-        if metadata.is_file() && metadata.mode() & 0o002 != 0 {
-            let what = format!("everybody can write it, and it says which commands run: chmod o-w {}", path.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
-        }
-    }
+    check_writers(path, &file.metadata()?, "which commands run")?;
     let mut text = String::new();
     io::Read::read_to_string(&mut file, &mut text)?;
     Ok(text)
+}
+
+/// Refuses a file that everybody can write, as it `says` what not everybody decides.
+fn check_writers(path: &Path, metadata: &fs::Metadata, says: &str) -> io::Result<()> {
+    #[cfg(unix)]
+    if metadata.is_file() && std::os::unix::fs::MetadataExt::mode(metadata) & 0o002 != 0 {
+        let what = format!("everybody can write it, and it says {says}: chmod o-w {}", path.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    let _ = (path, metadata, says);
+    Ok(())
+}
+
+/// Reads a list of addresses of another program: a regular file that not everybody can write. What is not UTF-8 in it
+/// becomes U+FFFD; `/dev/null` is an empty list.
+pub(super) fn read_list(path: &Path) -> io::Result<String> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true);
+    // A pipe that nobody writes to must not be waited for.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    let file = options.open(path)?;
+    let metadata = file.metadata()?;
+    if path == Path::new("/dev/null") {
+        return Ok(String::new());
+    }
+    if !metadata.is_file() || metadata.len() > MAX_LIST {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file with a list of addresses"));
+    }
+    check_writers(path, &metadata, "who gets mail")?;
+    let mut octets = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, MAX_LIST), &mut octets)?;
+    Ok(String::from_utf8_lossy(&octets).into_owned())
 }
 
 fn read_if_there(path: &Path) -> Result<Option<ConfigFile>, ConfigError> {

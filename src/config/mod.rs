@@ -4,6 +4,7 @@
 //! table, [`KEYS`], drives reading, the hint for a misspelt key, `-o`, the environment, `profile show` and the man
 //! page. Order of precedence: flag, environment, user's file, system's file, default.
 
+mod aliases;
 pub mod autoconfig;
 mod call;
 mod edit;
@@ -25,6 +26,7 @@ mod value;
 
 use std::{io, path::PathBuf};
 
+pub use aliases::{Aliases, Expanded, LocalPlace, Mailrc};
 pub use call::Call;
 pub use edit::Edit;
 pub use environment::Environment;

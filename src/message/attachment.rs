@@ -165,7 +165,7 @@ fn checked_media_type(option: &str, text: &str) -> Result<String, ComposeError> 
 }
 
 /// Reads a text once to tell its charset; it may be large, so not all at once.
-fn find_charset(data: &Data) -> Result<String, ComposeError> {
+pub(super) fn find_charset(data: &Data) -> Result<String, ComposeError> {
     let mut verdict = "us-ascii";
     // A character of UTF-8 may be cut by the end of a block.
     let mut carry: Vec<u8> = Vec::new();

@@ -10,7 +10,7 @@ const MAX_WORD: usize = 900;
 const MAX_MESSAGE_ID: usize = 250;
 
 /// Fields that hold addresses besides those that have an option of their own.
-const ADDRESS_FIELDS: [&str; 12] = [
+pub(super) const ADDRESS_FIELDS: [&str; 12] = [
     "Sender",
     "Resent-From",
     "Resent-Sender",

@@ -2,6 +2,14 @@
 
 /// A line must not be longer than this without its end (RFC 5322, 2.1.1).
 pub(super) const MAX_LINE: usize = 998;
+/// A header of more octets is an attack or no header.
+pub(super) const MAX_HEADER: usize = 1024 * 1024;
+
+/// A line without its end.
+pub(super) fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
 
 /// Turns every bare LF into CRLF, however the text is cut. A bare CR stays: who must not send one looks for it.
 #[derive(Debug, Default)]
@@ -66,16 +74,26 @@ impl Census {
         }
     }
 
-    /// Octets of the text with CRLF if it can go as it is: 7-bit, no NUL, no bare CR, no line too long.
-    pub fn plain_length(mut self) -> Option<u64> {
+    /// Whether some octet is over 127.
+    pub fn is_8bit(&self) -> bool {
+        self.is_8bit
+    }
+
+    /// Octets of the text with CRLF if it can go as it is: 7-bit and fit.
+    pub fn plain_length(self) -> Option<u64> {
+        if self.is_8bit { None } else { self.fit_length() }
+    }
+
+    /// Octets of the text with CRLF if it is fit for a server that takes 8-bit: no NUL, no bare CR, no line too long.
+    pub fn fit_length(mut self) -> Option<u64> {
         if self.ends_with_cr {
             self.bare_cr();
         }
         if self.column > 0 {
             self.end_of_line();
         }
-        let is_plain = !self.is_8bit && !self.has_nul && !self.has_bare_cr && self.longest_line <= MAX_LINE;
-        is_plain.then_some(self.length)
+        let is_fit = !self.has_nul && !self.has_bare_cr && self.longest_line <= MAX_LINE;
+        is_fit.then_some(self.length)
     }
 
     fn bare_cr(&mut self) {
@@ -92,10 +110,21 @@ impl Census {
 
 /// The whole of a text at once, its last line ended.
 pub(super) fn with_crlf(bytes: &[u8]) -> Vec<u8> {
+    converted(bytes, true)
+}
+
+/// The whole of a part at once: the boundary behind it ends its last line.
+pub(super) fn with_crlf_inside(bytes: &[u8]) -> Vec<u8> {
+    converted(bytes, false)
+}
+
+fn converted(bytes: &[u8], is_ended: bool) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() + bytes.len() / 32 + 2);
     let mut lines = Crlf::default();
     lines.write(bytes, &mut text);
-    lines.finish(&mut text);
+    if is_ended {
+        lines.finish(&mut text);
+    }
     text
 }
 

@@ -1,4 +1,4 @@
-//! From a [`Draft`] to a message: header fields, MIME parts, and raw messages made fit for sending.
+//! From a [`Draft`] to a message: header fields, MIME parts, and messages that exist already made fit for sending.
 //!
 //! mail-builder writes the fields and the tree; here is decided what goes into them, and what must not. Nothing that
 //! comes from outside reaches it with a CR, LF or NUL. Files are read here, and streamed by [`Blocks`] while a
@@ -8,12 +8,14 @@ mod attachment;
 mod compose;
 mod draft;
 mod field;
+mod header;
 mod lines;
 mod raw;
 mod report;
 mod spool;
 mod stamp;
 mod stream;
+mod submitted;
 mod text;
 mod tree;
 
@@ -29,6 +31,7 @@ pub use spool::Input;
 pub(crate) use stamp::local_zone;
 pub use stamp::{Stamp, date_of, parse_date};
 pub use stream::Blocks;
+pub use submitted::{Handover, Submitted, read_submitted};
 pub use text::{Text, html_fragment, html_page};
 
 use crate::mail::AddressError;

@@ -1,13 +1,15 @@
 //! Messages that exist already: checked, their header made fit for sending, their body left alone.
 
-use std::{collections::HashSet, ops::Range};
-
-use super::{ComposeError, Input, Stamp, field::parse_addresses, lines::MAX_LINE, spool::Data};
+use super::{
+    ComposeError, Input, Stamp,
+    field::parse_addresses,
+    header::{Header, HeaderField},
+    lines::{MAX_HEADER, MAX_LINE},
+    spool::Data,
+};
 use crate::mail::{Address, Content, Entry, Piece};
 
 const BARE_CR: &str = "it contains a bare CR; mail ends lines with CRLF or LF";
-/// A header that is longer is an attack or no header.
-const MAX_HEADER: usize = 1024 * 1024;
 
 /// An existing message, ready to be sent.
 #[derive(Debug, Clone)]
@@ -39,20 +41,24 @@ pub fn read_raw(
     let mut scan = Scan::new(&place);
     data.for_each_block(|block| scan.block(block))?;
     scan.end()?;
-    let header = Header::parse(&scan.header, &place)?;
+    let header = parse_header(&scan.header, &place)?;
 
     let from = match header.value("From") {
         Some(value) => Some(
-            first_address(&place, "From", &value)?
+            first_address(&place, "From", value)?
                 .ok_or_else(|| ComposeError::value(format!("{place}: From"), "it names nobody"))?,
         ),
         None => None,
     };
-    let recipients = if recipients_wanted { header.recipients(&place)? } else { Vec::new() };
+    let recipients = if recipients_wanted {
+        header.recipients(|field, value| parse_addresses(&format!("{place}: {field}"), value))?
+    } else {
+        Vec::new()
+    };
     let mut out = Vec::with_capacity(scan.header.len() + 256);
     let message_id = match header.value("Message-ID") {
         Some(id) => {
-            super::message_id(&format!("{place}: Message-ID"), &id).unwrap_or_else(|_| crate::mail::clean(id.trim()))
+            super::message_id(&format!("{place}: Message-ID"), id).unwrap_or_else(|_| crate::mail::clean(id.trim()))
         }
         None => {
             let domain =
@@ -188,85 +194,43 @@ impl<'a> Scan<'a> {
     }
 }
 
-struct Header {
-    fields: Vec<HeaderField>,
-}
-
-struct HeaderField {
-    name: String,
-    /// The value unfolded, decoded leniently.
-    value: String,
-    lines: Range<usize>,
-}
-
-impl Header {
-    fn parse(header: &[u8], place: &str) -> Result<Self, ComposeError> {
-        let mut fields: Vec<HeaderField> = Vec::new();
-        let mut at = 0;
-        for (number, line) in header.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            let lines = at..at + line.len();
-            at = lines.end;
-            let text = String::from_utf8_lossy(line);
-            let text = text.trim_end_matches(['\r', '\n']);
-            // mbox files and pipes of old mail programs begin so.
-            if number == 0 && text.starts_with("From ") {
-                continue;
+/// Takes a header apart in which every line must be one of a field.
+fn parse_header(header: &[u8], place: &str) -> Result<Header, ComposeError> {
+    let mut fields: Vec<HeaderField> = Vec::new();
+    let mut at = 0;
+    for (number, line) in header.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let lines = at..at + line.len();
+        at = lines.end;
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end_matches(['\r', '\n']);
+        // mbox files and pipes of old mail programs begin so.
+        if number == 0 && text.starts_with("From ") {
+            continue;
+        }
+        if text.starts_with([' ', '\t'])
+            && let Some(field) = fields.last_mut()
+        {
+            field.value.push(' ');
+            field.value.push_str(text.trim_start());
+            field.lines.end = lines.end;
+            continue;
+        }
+        match text.split_once(':') {
+            Some((name, value)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
+                let value = value.trim().to_owned();
+                fields.push(HeaderField { name: name.to_owned(), value, lines });
             }
-            if text.starts_with([' ', '\t'])
-                && let Some(field) = fields.last_mut()
-            {
-                field.value.push(' ');
-                field.value.push_str(text.trim_start());
-                field.lines.end = lines.end;
-                continue;
-            }
-            match text.split_once(':') {
-                Some((name, value)) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
-                    let value = value.trim().to_owned();
-                    fields.push(HeaderField { name: name.to_owned(), value, lines });
-                }
-                _ => {
-                    let what =
-                        "it is no header field; a message begins with its header (for a plain text use --body @FILE)";
-                    return Err(ComposeError::value(format!("{place} line {}", number + 1), what));
-                }
+            _ => {
+                let what =
+                    "it is no header field; a message begins with its header (for a plain text use --body @FILE)";
+                return Err(ComposeError::value(format!("{place} line {}", number + 1), what));
             }
         }
-        if fields.is_empty() {
-            return Err(ComposeError::value(place, "it has no header; for a plain text use --body @FILE"));
-        }
-        Ok(Self { fields })
     }
-
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value.as_str())
+    if fields.is_empty() {
+        return Err(ComposeError::value(place, "it has no header; for a plain text use --body @FILE"));
     }
-
-    fn value(&self, name: &str) -> Option<String> {
-        self.values(name).next().map(str::to_owned)
-    }
-
-    fn recipients(&self, place: &str) -> Result<Vec<Address>, ComposeError> {
-        let resent = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
-        let is_resent = resent.iter().any(|name| self.values(name).next().is_some());
-        let names = if is_resent { resent } else { ["To", "Cc", "Bcc"] };
-        let mut seen = HashSet::new();
-        let mut recipients: Vec<Address> = Vec::new();
-        for name in names {
-            // Of several resent blocks the first is the newest.
-            let count = if is_resent { 1 } else { usize::MAX };
-            for value in self.values(name).take(count) {
-                for entry in parse_addresses(&format!("{place}: {name}"), value)? {
-                    for mailbox in entry.mailboxes() {
-                        if seen.insert(mailbox.address.clone()) {
-                            recipients.push(mailbox.address.clone());
-                        }
-                    }
-                }
-            }
-        }
-        Ok(recipients)
-    }
+    Ok(Header { fields })
 }
 
 #[cfg(test)]

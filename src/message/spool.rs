@@ -72,6 +72,11 @@ impl Input {
         }
     }
 
+    /// Copies what `reader` gives in its place.
+    pub(super) fn copy(&self, reader: impl Read) -> Result<Data, ComposeError> {
+        spool(reader).map_err(|error| self.spool_error(error))
+    }
+
     fn spool_error(&self, error: SpoolError) -> ComposeError {
         match error {
             SpoolError::Read(error) => self.error(error),
@@ -164,6 +169,33 @@ impl Data {
             Data::Memory(bytes) => bytes.len() as u64,
             Data::File { length, .. } => *length,
         }
+    }
+
+    /// What is left without its first `count` octets.
+    pub fn skip(&self, count: u64) -> Self {
+        let count = count.min(self.len());
+        match self {
+            Data::Memory(bytes) => Data::Memory(bytes[count as usize..].into()),
+            Data::File { source, offset, length } => {
+                Data::File { source: source.clone(), offset: offset + count, length: length - count }
+            }
+        }
+    }
+
+    /// Its first `count` octets, or all there are.
+    pub fn head(&self, count: usize) -> Result<Vec<u8>, ComposeError> {
+        let mut head = Vec::new();
+        let part = match self {
+            Data::Memory(bytes) => return Ok(bytes[..count.min(bytes.len())].to_vec()),
+            Data::File { source, offset, length } => {
+                Data::File { source: source.clone(), offset: *offset, length: (*length).min(count as u64) }
+            }
+        };
+        part.for_each_block(|block| {
+            head.extend_from_slice(&block[..block.len().min(count - head.len())]);
+            Ok(())
+        })?;
+        Ok(head)
     }
 
     /// The piece that sends it in Base64.

@@ -6,7 +6,7 @@ use encoding_rs::Encoding;
 
 use super::{
     ComposeError,
-    lines::{Census, with_crlf},
+    lines::{Census, with_crlf, with_crlf_inside},
 };
 
 /// Elements nested deeper than this make the conversion to text very slow.
@@ -73,6 +73,19 @@ impl Text {
 
     /// Chooses charset and encoding. Never fails: what cannot stand in a message as it is gets encoded.
     pub(super) fn encode(&self) -> Encoded {
+        self.encode_by(with_crlf)
+    }
+
+    /// The same for a part, whose last line the boundary behind it ends.
+    pub(super) fn encode_inside(&self) -> Encoded {
+        let mut encoded = self.encode_by(with_crlf_inside);
+        if encoded.transfer_encoding == "base64" {
+            encoded.body.truncate(encoded.body.trim_ascii_end().len());
+        }
+        encoded
+    }
+
+    fn encode_by(&self, with_line_ends: fn(&[u8]) -> Vec<u8>) -> Encoded {
         if let Some(charset) = &self.charset
             && is_wide(charset)
         {
@@ -83,7 +96,7 @@ impl Text {
         let bytes = decoded.as_ref().map_or(self.bytes.as_slice(), String::as_bytes);
         let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         let charset = self.charset.clone().unwrap_or_else(|| charset_of(bytes).to_owned());
-        let text = with_crlf(bytes);
+        let text = with_line_ends(bytes);
         let (transfer_encoding, body) = if is_plain(&text) {
             ("7bit", text)
         } else {

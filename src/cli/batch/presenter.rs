@@ -58,7 +58,7 @@ impl Presenter {
         let records = match report.target() {
             // The ledger is the report.
             Some(Target::File(path)) if !super::is_csv(&path, report) => {
-                Records::default().with_log(records::log(context, records::TAG)?)
+                Records::default().with_log(records::log(context)?)
             }
             _ => {
                 // Whoever reads standard output may be slow, and misses none.
