@@ -119,7 +119,8 @@ impl Repair<'_> {
         let has_charset = charset.is_some();
         let mut encoded = Text { bytes: octets.to_vec(), charset }.encode_inside();
         // Other lines than before must not end the multipart around it.
-        let is_line = |line: &[u8], boundary: &Vec<u8>| line.strip_prefix(b"--").is_some_and(|line| line.starts_with(boundary));
+        let is_line =
+            |line: &[u8], boundary: &Vec<u8>| line.strip_prefix(b"--").is_some_and(|line| line.starts_with(boundary));
         let mut lines = encoded.body.split(|&byte| byte == b'\n');
         if lines.any(|line| self.boundaries.iter().any(|boundary| is_line(line, boundary))) {
             let text = encodify::qp::BODY.decode(&encoded.body).map_or_else(|_| octets.to_vec(), |text| text.to_vec());
@@ -131,7 +132,13 @@ impl Repair<'_> {
     }
 
     /// A part or a message with its header, without the end of its last line.
-    fn entity(&mut self, range: Range<usize>, is_message: bool, default: &str, depth: usize) -> Result<Vec<u8>, ComposeError> {
+    fn entity(
+        &mut self,
+        range: Range<usize>,
+        is_message: bool,
+        default: &str,
+        depth: usize,
+    ) -> Result<Vec<u8>, ComposeError> {
         let octets = &self.octets[range.clone()];
         if is_fit(octets) {
             return Ok(with_crlf_inside(octets));

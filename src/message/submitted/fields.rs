@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     mail::{Entry, Mailbox, parse_list, parse_list_at},
-    message::{field::ADDRESS_FIELDS, lines::{MAX_LINE, without_end}},
+    message::{
+        field::ADDRESS_FIELDS,
+        lines::{MAX_LINE, without_end},
+    },
 };
 
 /// Octets that are no UTF-8 stand here while addresses are read: letters that nobody uses.
@@ -122,7 +125,10 @@ impl Addresses {
     fn phrase(&self, name: &str, tail: &str, folder: &mut Folder<'_>) {
         let octets = match self.is_foreign {
             false => name.as_bytes().to_vec(),
-            true => name.chars().flat_map(|c| octet(c).map_or_else(|| c.to_string().into_bytes(), |byte| vec![byte])).collect(),
+            true => name
+                .chars()
+                .flat_map(|c| octet(c).map_or_else(|| c.to_string().into_bytes(), |byte| vec![byte]))
+                .collect(),
         };
         let is_atoms = octets.split(|&byte| byte == b' ').all(is_atom);
         if !is_atoms && octets.is_ascii() && octets.len() <= MAX_LINE / 2 {

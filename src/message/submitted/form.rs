@@ -136,7 +136,8 @@ impl<'a> FieldWriter<'a> {
         let value = if self.marks.is_text { b"text/plain".to_vec() } else { value(lines) };
         match &self.marks.charset {
             Some(charset) if Media::parse(&value).is_whole => {
-                let value = [value.trim_ascii_end().strip_suffix(b";").unwrap_or(&value), b"; charset=", charset.as_bytes()];
+                let value =
+                    [value.trim_ascii_end().strip_suffix(b";").unwrap_or(&value), b"; charset=", charset.as_bytes()];
                 write_parameters(&value.concat(), Folder::new("Content-Type", out));
             }
             _ => write_field("Content-Type", lines, None, out),

@@ -92,7 +92,10 @@ pub(super) fn write_parameters(value: &[u8], mut folder: Folder<'_>) {
 fn write_parameter(name: &str, value: &[u8], words: &mut Vec<Vec<u8>>) {
     if name.contains('*') {
         // It is encoded, but not enough.
-        let ascii: String = value.iter().map(|&byte| if byte.is_ascii() { char::from(byte).to_string() } else { PERCENT.encode([byte]) }).collect();
+        let ascii: String = value
+            .iter()
+            .map(|&byte| if byte.is_ascii() { char::from(byte).to_string() } else { PERCENT.encode([byte]) })
+            .collect();
         let word = format!("{name}={ascii}").into_bytes();
         return words.extend(Some(word).filter(|word| !is_unfit(word)));
     }

@@ -79,11 +79,8 @@ impl<'a> Folder<'a> {
         let pieces = pieces(octets, ROOM / 4 * 4 * 3, cost);
         let last = pieces.len().saturating_sub(1);
         for (number, piece) in pieces.into_iter().enumerate() {
-            let (letter, text) = if is_q {
-                ('Q', qp::Q_PHRASE.encode(piece))
-            } else {
-                ('B', encodify::base64::STANDARD.encode(piece))
-            };
+            let (letter, text) =
+                if is_q { ('Q', qp::Q_PHRASE.encode(piece)) } else { ('B', encodify::base64::STANDARD.encode(piece)) };
             let mut word = format!("=?{charset}?{letter}?{text}?=").into_bytes();
             if number == last {
                 word.extend_from_slice(tail);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The small Debian as a machine of its own, where BINARY is sendmail: callers.sh STATE BINARY.
+# The small Debian as a machine of its own, where BINARY is sendmail: machine.sh STATE BINARY.
 # What changes on such a machine is below STATE: STATE/etc is its /etc. Whoever runs something there enters the namespaces
 # of the process that is printed; they end with all that runs in them.
 . "$(dirname "$0")/common.sh"
@@ -12,9 +12,10 @@ chmod 755 "$state"
 chmod 700 "$state/root"
 install -d -o 1001 -g 1001 "$state/home/carla"
 # What packages bring is not what these tests run.
-rm -f "$state"/etc/cron.*/* "$state/etc/crontab"
-printf '%s required pam_permit.so\n' auth account session > "$state/etc/pam.d/cron"
-touch "$state/etc/environment"
+rm -f "$state"/etc/cron.*/*
+: > "$state/etc/crontab"
+: > "$state/etc/environment"
+printf '%s required pam_permit.so\n' auth account session | tee "$state/etc/pam.d/cron" > "$state/etc/pam.d/other"
 
 # shellcheck disable=SC2016
 unshare --mount --pid --fork --kill-child bash -euc '
@@ -31,4 +32,4 @@ unshare --mount --pid --fork --kill-child bash -euc '
     echo "process $process"
     cd /
     exec chroot "$root" /bin/sh -c "echo ready; while read -r _; do :; done"
-' callers "$root" "$state" "$2" "${own[@]}"
+' machine "$root" "$state" "$2" "${own[@]}"
