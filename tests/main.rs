@@ -22,6 +22,7 @@ mod readme;
 mod real;
 mod report;
 mod sasl;
+mod sendmail;
 mod setup;
 mod sources;
 mod starttls;

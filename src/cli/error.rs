@@ -157,8 +157,9 @@ impl From<QueueError> for CliError {
     fn from(error: QueueError) -> Self {
         let what = error.to_string();
         match error {
-            QueueError::NoPlace => Self::new(Exit::Configuration, what)
-                .hint("name a file in the configuration: [queue] path = \"/var/lib/mailsend/queue.sqlite\""),
+            QueueError::NoPlace(_) => Self::new(Exit::Configuration, what)
+                .hint("name a file in the configuration: [queue] path = \"/var/lib/mailsend/queue.sqlite\"")
+                .hint("or, for all users without a home, a folder of mode 1777: [queue] fallback-folder = \"/var/spool/mailsend/users\""),
             QueueError::Foreign { path, owner } => {
                 let is_at_home = std::env::home_dir().is_some_and(|home| path != home && path.starts_with(home));
                 Self::new(Exit::Configuration, what).hint(match owner {

@@ -3,16 +3,25 @@
 //! What programs say and expect is theirs: options, exit codes, the listing. What becomes of a message is that of every
 //! other: a profile is chosen, it is kept in the queue, a worker sends it.
 
+mod intake;
 mod options;
 mod queue;
+mod verify;
 
-use std::{ffi::OsString, path::Path};
+use std::{ffi::OsString, io, path::Path};
 
 use clap::Args;
 
 pub(super) use self::options::Mode;
-use self::options::Options;
-use super::{CliError, Exit, args::CommonArgs, ui};
+use self::{
+    intake::{Intake, Offer},
+    options::Options,
+};
+use super::{
+    CliError, Exit,
+    args::{CommonArgs, Context},
+    ui,
+};
 
 /// Take a message as sendmail does
 #[derive(Debug, Args)]
@@ -43,8 +52,43 @@ pub(super) fn sendmail(mode: Mode, words: &[OsString]) -> Result<Exit, CliError>
             ui::tell("no daemon is needed: mailsend worker sends what is in the queue; nothing listens");
             Ok(Exit::Success)
         }
-        Mode::List => queue::list(&common.context()?),
-        Mode::Run(which) => queue::run(which, common.context()?, &common),
-        Mode::Message | Mode::Dialogue | Mode::Verify => Ok(Exit::Success),
+        Mode::List => queue::list(&context(&options, &common)?),
+        Mode::Run(which) => queue::run(which, context(&options, &common)?, &common),
+        Mode::Verify => {
+            let context = context(&options, &common)?;
+            verify::verify(&options.recipients, &Intake::new(&context, &common)?)
+        }
+        Mode::Message => {
+            let context = context(&options, &common)?;
+            message(options, &Intake::new(&context, &common)?)
+        }
+        Mode::Dialogue => Ok(Exit::Success),
     }
+}
+
+fn context(options: &Options, common: &CommonArgs) -> Result<Context, CliError> {
+    let mut context = common.context()?;
+    context.trace_file.clone_from(&options.trace);
+    if let Some(tag) = &options.tag {
+        context.tag.clone_from(tag);
+    }
+    Ok(context)
+}
+
+/// Takes a message from standard input.
+fn message(options: Options, intake: &Intake<'_>) -> Result<Exit, CliError> {
+    let to = Intake::recipients(&options.recipients)?;
+    if to.is_empty() && !options.reads_recipients {
+        return Err(CliError::usage("nobody is named to send it to")
+            .hint("sendmail ADDRESS …, or sendmail -t for the recipients of the header"));
+    }
+    let sender = options.sender.map(|sender| intake.sender(&sender)).transpose()?;
+    let offer = Offer {
+        sender,
+        full_name: options.full_name,
+        groups: vec![(to, options.dsn)],
+        reads_recipients: options.reads_recipients,
+        ends_at_dot: options.ends_at_dot,
+    };
+    Ok(intake.take(io::stdin().lock(), offer)?.exit())
 }

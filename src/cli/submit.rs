@@ -11,11 +11,11 @@ use super::{
     ui,
 };
 use crate::{
-    config::{Profile, SubmissionMode},
+    config::{Origin, Profile, SubmissionMode, profile_names},
     ledger::Record,
     mail::{Outcome, Route},
     message::Stamp,
-    queue::Job,
+    queue::{Drop, Job},
     report::Records,
 };
 
@@ -70,16 +70,44 @@ pub(in crate::cli) fn submit(
     };
     let jobs: Vec<Job> = letters.into_iter().map(job).collect();
     let log = records::log(context)?;
-    let added = queue::add(&jobs, &profile.queue, context).map_err(not_safe)?;
-    let names: Vec<String> = added.into_iter().map(|(name, _)| name).collect();
+    let shared = shared(profile, context)?;
+    let names: Vec<String> = match &shared {
+        Some(folder) => jobs.iter().map(|job| Ok(folder.add(job)?)).collect::<Result<_, _>>().map_err(not_safe)?,
+        None => {
+            let added = queue::add(&jobs, &profile.queue, context).map_err(not_safe)?;
+            added.into_iter().map(|(name, _)| name).collect()
+        }
+    };
     note(&jobs, &names, profile, Records::default().with_log(log));
     if context.is_verbose {
         names.iter().for_each(|name| ui::tell(&format!("queued as {name}")));
+    }
+    if shared.is_some() {
+        return Ok(Taken::Kept(names));
     }
     let mut table = profile.queue.clone();
     table.drains &= profile.sendmail.mode == SubmissionMode::QueueThenTry;
     queue::see_off(None, false, &table, common, context);
     Ok(Taken::Kept(names))
+}
+
+/// The folder of this machine's mail service, unless this is its worker's own mail, or goes by a profile of the user's own:
+/// the service knows neither that nor its password.
+fn shared(profile: &Profile, context: &Context) -> Result<Option<Drop>, CliError> {
+    let Some(path) = &profile.sendmail.drop else { return Ok(None) };
+    let file = |origin: &Origin| match origin {
+        Origin::File(path, _) => Some(path.clone()),
+        _ => None,
+    };
+    let said = profile.settings.iter().find(|setting| setting.key == "sendmail.drop");
+    let said_in = said.and_then(|setting| file(&setting.origin));
+    let names = profile_names(&context.files);
+    let made_in = profile.name.as_ref().and_then(|name| file(names.get(name)?));
+    if made_in.is_none() || made_in != said_in {
+        return Ok(None);
+    }
+    let folder = Drop::open(path)?;
+    Ok(Some(folder).filter(|folder| !folder.is_ours()))
 }
 
 /// Writes into the log who waits in the queue now.

@@ -3,7 +3,6 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use super::{
-    Environment,
     profile::SecretSource,
     server::{UrlError, host_and_port, percent_decode, percent_encode_path},
 };
@@ -136,13 +135,6 @@ impl Default for QueueTable {
             results: None,
             declares: true,
         }
-    }
-}
-
-impl QueueTable {
-    /// The file, if there is any place for one.
-    pub fn file(&self, environment: &Environment) -> Option<PathBuf> {
-        self.path.clone().or_else(|| Some(environment.state_folder()?.join("queue.sqlite")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Why the queue cannot be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Status;
 use crate::mail::Trouble;
@@ -8,9 +8,9 @@ use crate::mail::Trouble;
 /// Why the queue cannot be used. Its text is clean, and names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
-    /// There is no folder for it: neither XDG_STATE_HOME nor HOME is set (exit 78).
-    #[error("there is no place for the queue: neither XDG_STATE_HOME nor HOME is set")]
-    NoPlace,
+    /// There is no folder for it: neither XDG_STATE_HOME nor HOME is set, or this one cannot be made (exit 78).
+    #[error("there is no place for the queue: {}", no_place(.0.as_deref()))]
+    NoPlace(Option<PathBuf>),
     /// It, or a folder above it, belongs to somebody else, who could read or change what is sent (exit 78).
     #[error("{} belongs to another user ({})", path.display(), name_of(*owner))]
     Foreign {
@@ -19,10 +19,11 @@ pub enum QueueError {
         /// The number of its owner.
         owner: u32,
     },
-    /// Others could read it or change what is sent (exit 78).
+    /// It is not set up as it has to be: others could read it or change what is sent, or cannot use it though they are to
+    /// (exit 78).
     #[error("{}: {what}", path.display())]
     Exposed {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// In what way.
         what: String,
@@ -91,6 +92,13 @@ pub enum QueueError {
     /// It was to be released, and nobody is left but those of whom nobody knows whether they have it (exit 65).
     #[error("of message '{0}' nobody is left but recipients of whom nobody knows whether they have it")]
     OnlyUnknown(String),
+}
+
+fn no_place(state: Option<&Path>) -> String {
+    match state {
+        Some(state) => format!("{} is not there, and not ours to make", state.display()),
+        None => "neither XDG_STATE_HOME nor HOME is set".to_owned(),
+    }
 }
 
 /// The user whom everybody knows by name, or the number of another.

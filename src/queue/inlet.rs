@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{
-    Added, Job, QueueError, Store, Time,
-    amqp::{Broker, Letter, Link, Purpose},
+    Added, Job, Letter, QueueError, Store, Time,
+    amqp::{Broker, Link, Purpose},
 };
 use crate::{
     mail::{Cause, Stage, Trouble},

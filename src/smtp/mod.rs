@@ -1,8 +1,8 @@
-//! SMTP and LMTP as a client, over any byte stream (RFC 5321, RFC 2033).
+//! SMTP and LMTP as a client, over any byte stream (RFC 5321, RFC 2033), and the server's side of SMTP.
 //!
 //! A [`Session`] is a connection that has greeted, secured and logged in; [`Exchange`] holds its transactions and
 //! knows no I/O; [`converse`] moves bytes between the two. Reading never waits for writing. Who decides what is sent
-//! next, and what is written down of it, is above.
+//! next, and what is written down of it, is above. A [`Server`] is a session seen from the other end, without I/O, too.
 
 mod capabilities;
 mod command;
@@ -13,6 +13,7 @@ mod exchange;
 mod output;
 mod reader;
 mod sasl;
+mod server;
 mod session;
 mod terms;
 
@@ -23,5 +24,6 @@ pub use converse::{Ended, converse};
 pub use duty::{Duty, Supply};
 pub use exchange::{Awaited, Ending, Exchange, Out, Settlement};
 pub use reader::{ReplyError, ReplyReader};
+pub use server::{Limits, Next, Refusal, Server, Transaction};
 pub use session::Session;
 pub use terms::Terms;

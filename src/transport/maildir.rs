@@ -35,6 +35,11 @@ impl Maildir {
         Self { path, count: Arc::new(AtomicU64::new(0)) }
     }
 
+    /// Writes a message at once. Blocks; tells where it is, and what may become of it all the same.
+    pub(super) fn deliver(&self, content: &Content) -> Result<(PathBuf, Option<String>), Trouble> {
+        write(&self.path, self.count.fetch_add(1, Ordering::Relaxed), content)?.publish()
+    }
+
     /// Writes a message; tells what speaks against the folder.
     pub(super) async fn carry(&self, submission: &Submission, duty: &mut Duty<impl Supply>) -> Option<Trouble> {
         let start = Instant::now();

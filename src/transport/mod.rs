@@ -1,14 +1,19 @@
 //! The doors out: an SMTP or LMTP server, a sendmail program, a maildir.
 //!
 //! A door opens a session; a session carries submissions and answers for each recipient. Which session opens when,
-//! and what happens to what it could not carry, is decided above.
+//! and what happens to what it could not carry, is decided above. What aliases lead to on this machine is no door: it
+//! gets one message, at once.
 
+mod local;
 mod maildir;
+mod mbox;
 mod network;
+mod program;
 mod sendmail;
 
 use std::{sync::Arc, time::Duration};
 
+pub use local::deliver_locally;
 pub use network::Opening;
 
 use crate::{

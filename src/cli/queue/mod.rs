@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{QueueTable, parse_duration, resolve_queue},
-    queue::{QueueError, Store, Time},
+    queue::{Store, Time},
     report::is_attended,
     secret::private,
 };
@@ -164,7 +164,7 @@ fn run_in_background(args: &RunArgs, context: &Context) -> Result<Exit, CliError
 /// # Errors
 /// If there is no place for it.
 pub(super) fn file(queue: &QueueTable, context: &Context) -> Result<PathBuf, CliError> {
-    Ok(queue.file(&context.environment).ok_or(QueueError::NoPlace)?)
+    Ok(crate::queue::file(queue, &context.environment)?)
 }
 
 /// Opens the queue, and makes it where there is none.
@@ -195,7 +195,11 @@ pub(super) fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
 /// cron mails every line, so that it is told only who looks, or has named a time that nobody will heed.
 pub(super) fn see_off(due: Option<Time>, may_stay: bool, queue: &QueueTable, common: &CommonArgs, context: &Context) {
     // Who takes from RabbitMQ is its affair.
-    let Some(path) = queue.file(&context.environment).filter(|_| queue.url.is_none()) else { return };
+    if queue.url.is_some() {
+        return;
+    }
+    // Where there is none, nothing was added.
+    let Ok(path) = file(queue, context) else { return };
     if Store::has_worker(&path) {
         return;
     }

@@ -266,12 +266,9 @@ fn the_queue_is_one_for_all_profiles() {
     let environment = Environment::from([("MAILSEND_QUEUE_KEEP", "1h"), ("XDG_STATE_HOME", "/s")]);
     let queue = resolve_queue(&files, &environment).unwrap();
     assert_eq!(queue, resolve(&request(Some("smtp://x.example"), &[]), &files, &environment).unwrap().queue);
-    assert_eq!(queue.file(&environment), Some("/u/q.sqlite".into()));
+    assert_eq!(queue.path, Some("/u/q.sqlite".into()));
     let hours = |duration: std::time::Duration| duration.as_secs() / 3_600;
     assert_eq!((hours(queue.lifetime), hours(queue.keep), queue.retries_unknown), (24, 1, true));
-    let by_default = resolve_queue(&Files::default(), &environment).unwrap();
-    assert_eq!(by_default.file(&environment), Some("/s/mailsend/queue.sqlite".into()));
-    assert_eq!(by_default.file(&Environment::default()), None);
     let mistaken = resolve_queue(&Files::default(), &Environment::from([("MAILSEND_QUEUE_ON_UNKNOWN", "drop")]));
     assert!(mistaken.unwrap_err().to_string().contains("MAILSEND_QUEUE_ON_UNKNOWN"));
 }

@@ -6,11 +6,8 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 
-use super::{
-    letter,
-    trouble::{lost, trouble},
-};
-use crate::mail::Trouble;
+use super::trouble::{lost, trouble};
+use crate::{mail::Trouble, queue::letter};
 
 /// Octets of headers that go along with what is published once more: they have to fit into a frame.
 const MOST_HEADERS: usize = 32 * 1024;

@@ -11,7 +11,6 @@
 //! ours looks like there; what is done with it is the feed's matter.
 
 mod arrival;
-mod letter;
 mod link;
 mod publisher;
 mod stream;
@@ -28,7 +27,6 @@ use crate::{
 };
 
 pub use arrival::{Arrival, Ticket};
-pub use letter::Letter;
 pub use link::{Count, Link, Purpose};
 pub use publisher::{Dead, Publisher};
 

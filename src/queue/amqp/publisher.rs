@@ -6,10 +6,10 @@ use lapin::{
     types::{AMQPValue, FieldTable},
 };
 
-use super::{Arrival, Letter, Link, Pause, letter, trouble::trouble};
+use super::{Arrival, Link, Pause, trouble::trouble};
 use crate::{
     mail::{Cause, Stage, Trouble},
-    queue::{QueueError, Time},
+    queue::{Letter, QueueError, Time, letter},
 };
 
 /// Publishes messages that are confirmed.

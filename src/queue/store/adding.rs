@@ -86,9 +86,33 @@ impl Store {
     }
 
     pub(super) fn add_at(&mut self, jobs: &[Job], now: Time) -> Result<Vec<Added>, QueueError> {
-        let mut kept = self.keep_all(jobs)?;
+        let jobs: Vec<&Job> = jobs.iter().collect();
+        let kept = self.keep_all(&jobs)?;
+        self.add_kept(&jobs, kept, now)
+    }
+
+    /// The same for messages that have names already. Where one has that of another message, it gets a new one.
+    ///
+    /// # Errors
+    /// As of [`Store::add`].
+    pub fn add_named(&mut self, named: &[(String, Job)]) -> Result<Vec<Added>, QueueError> {
+        let mut kept = Vec::with_capacity(named.len());
+        for (name, job) in named {
+            let is_known = "SELECT EXISTS (SELECT 1 FROM job WHERE name = ?)";
+            let is_known = self.read(|transaction| Ok(transaction.query_row(is_known, [name], |row| row.get(0))?))?;
+            // A file without a message was left by somebody who has died, and is swept away later.
+            let is_taken: bool = is_known || self.file(name).exists();
+            let name = if is_taken { self.stamp.mark() } else { name.clone() };
+            kept.push((self.keep(&name, job)?, name));
+        }
+        self.sync_kept(&kept)?;
+        let jobs: Vec<&Job> = named.iter().map(|(_, job)| job).collect();
+        self.add_kept(&jobs, kept, now())
+    }
+
+    fn add_kept(&self, jobs: &[&Job], mut kept: Vec<(Kept, String)>, now: Time) -> Result<Vec<Added>, QueueError> {
         let added = self.write(Durability::Synced, |transaction| {
-            let add = |(job, (kept, name)): (&Job, &(Kept, String))| match known(transaction, job)? {
+            let add = |(job, (kept, name)): (&&Job, &(Kept, String))| match known(transaction, job)? {
                 Some((name, first)) => Ok((name, Some(first))),
                 None => insert(transaction, job, name, kept, now).map(|()| (name.clone(), None)),
             };
@@ -102,16 +126,21 @@ impl Store {
     }
 
     /// Keeps the octets of these messages under new names; what is a file is on the disk.
-    pub(super) fn keep_all(&mut self, jobs: &[Job]) -> Result<Vec<(Kept, String)>, QueueError> {
+    pub(super) fn keep_all(&mut self, jobs: &[&Job]) -> Result<Vec<(Kept, String)>, QueueError> {
         let mut kept = Vec::with_capacity(jobs.len());
         for job in jobs {
             let name = self.stamp.mark();
             kept.push((self.keep(&name, job)?, name));
         }
+        self.sync_kept(&kept)?;
+        Ok(kept)
+    }
+
+    fn sync_kept(&self, kept: &[(Kept, String)]) -> Result<(), QueueError> {
         if kept.iter().any(|(kept, _)| matches!(kept, Kept::File(_))) {
             private::sync_folder(&self.file("x")).map_err(|error| file_error(&self.folder, &error, false))?;
         }
-        Ok(kept)
+        Ok(())
     }
 
     /// Reads all of the message; what is large becomes a file on the disk.

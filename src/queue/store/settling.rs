@@ -64,7 +64,7 @@ impl Store {
         settlements: &[Settlement<'_>],
         now: Time,
     ) -> Result<(Vec<bool>, Vec<bool>), QueueError> {
-        let reports: Vec<Job> = settlements.iter().filter_map(|settlement| settlement.report.cloned()).collect();
+        let reports: Vec<&Job> = settlements.iter().filter_map(|settlement| settlement.report).collect();
         let mut kept = self.keep_all(&reports)?;
         // A loss of power must be told from a death, or take no intent away.
         let must_last = self.boot.is_none() && !intents.is_empty();

@@ -9,8 +9,8 @@ use crate::{
     ledger::{Clock, Record},
     mail::{Address, Cause, Stage, State, Submission, Trouble},
     queue::{
-        Claim, Entry, Job, Next, Outline, Recipient, Status, Time,
-        amqp::{Arrival, Dead, Letter, Link, Pause, Publisher},
+        Claim, Entry, Job, Letter, Next, Outline, Recipient, Status, Time,
+        amqp::{Arrival, Dead, Link, Pause, Publisher},
     },
 };
 

@@ -16,8 +16,8 @@ use crate::{
     mail::Trouble,
     message::Stamp,
     queue::{
-        Foreign, Time,
-        amqp::{Arrival, Letter, Link, Pause},
+        Foreign, Letter, Time,
+        amqp::{Arrival, Link, Pause},
     },
 };
 

@@ -8,7 +8,10 @@ use super::{FAREWELL, FIRST, Keeper, LONGEST, whole};
 use crate::{
     feed::queue::desk::broker::Told,
     mail::{Cause, Stage, Trouble},
-    queue::amqp::{Arrival, Dead, Letter, Link, Pause, Ticket},
+    queue::{
+        Letter,
+        amqp::{Arrival, Dead, Link, Pause, Ticket},
+    },
 };
 
 /// By this connection something was done; whether it was to begin that messages come.

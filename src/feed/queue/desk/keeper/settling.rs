@@ -13,10 +13,7 @@ use crate::{
         milliseconds_of,
     },
     mail::Trouble,
-    queue::{
-        Next, Time,
-        amqp::{Letter, Pause},
-    },
+    queue::{Letter, Next, Time, amqp::Pause},
 };
 
 /// What is due within this time waits here, in milliseconds.

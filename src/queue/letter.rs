@@ -1,7 +1,8 @@
-//! A message of ours as RabbitMQ keeps it: a line of JSON that says for whom it is, and the message behind it.
+//! A message of ours on its way to those who send it, in RabbitMQ or in a drop directory: a line of JSON that says for whom
+//! it is, and the message behind it.
 //!
-//! Whoever may publish may write one, too. So it names a profile, never a server, a program or where a secret is kept; and
-//! nothing in it is believed without a look.
+//! Whoever may publish or drop may write one, too. So it names a profile, never a server, a program or where a secret is
+//! kept; and nothing in it is believed without a look.
 
 use std::{collections::BTreeMap, io};
 
@@ -19,7 +20,7 @@ pub(super) const CONTENT_TYPE: &str = "application/vnd.mailsend.message";
 const VERSION: u32 = 1;
 
 /// Octets of a message that is taken from other programs.
-const MOST: u64 = 64 << 20;
+pub(super) const MOST: u64 = 64 << 20;
 /// Octets of the beginning of a message.
 const BEGINNING: usize = 64 * 1024;
 
@@ -62,6 +63,9 @@ struct Head {
     attempts: u32,
     is_8bit: bool,
     has_utf8_headers: bool,
+    /// Octets of the message, where they are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     last: BTreeMap<String, String>,
 }
@@ -84,7 +88,7 @@ impl Letter {
         Ok(letter)
     }
 
-    /// The octets that RabbitMQ keeps.
+    /// The octets that are kept.
     ///
     /// # Errors
     /// If a file of the message cannot be read.
@@ -107,6 +111,7 @@ impl Letter {
             attempts: self.attempts,
             is_8bit: content.is_8bit,
             has_utf8_headers: content.has_utf8_headers,
+            size: Some(content.len()),
             last: self.last.clone(),
         };
         let length = usize::try_from(content.len()).unwrap_or_default();
@@ -161,7 +166,7 @@ impl Letter {
         self
     }
 
-    /// What RabbitMQ has kept.
+    /// What was kept.
     ///
     /// # Errors
     /// With the reason, if it is none.
@@ -173,8 +178,7 @@ impl Letter {
             return Err(format!("it is of version {} of this format, and {VERSION} is known", version.v));
         }
         let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
-        let is_name = head.name.len() == 20 && head.name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'v'));
-        if !is_name {
+        if !is_name(&head.name) {
             return Err("its name is none".to_owned());
         }
         let is_id = head.message_id.len() <= 900
@@ -193,6 +197,9 @@ impl Letter {
             }
         }
         let envelope = Envelope::new(from, to).map_err(|error| error.to_string())?;
+        if head.size.is_some_and(|size| size != message.len() as u64) {
+            return Err(format!("the message has {} octets, and not as many as are told", message.len()));
+        }
         is_canonical(message)?;
         let mut content = Content::from_bytes(message.to_vec());
         (content.is_8bit, content.has_utf8_headers) = (head.is_8bit, head.has_utf8_headers);
@@ -221,6 +228,11 @@ impl Letter {
             last: head.last,
         })
     }
+}
+
+/// Whether a message can have this name.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() == 20 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'))
 }
 
 #[derive(Deserialize)]
@@ -320,11 +332,13 @@ mod tests {
             ("SUCCESS", "ALWAYS", "NOTIFY"),
             ("\n", "", "no line"),
         ] {
-            let forged = text.replace(from, to);
+            let forged = text.replace(from, to).replace(",\"size\":21", "");
             assert_ne!(forged, text);
             let error = Letter::decode(forged.as_bytes()).unwrap_err();
             assert!(error.contains(why), "{error} for {to}");
         }
+        let error = Letter::decode(text.strip_suffix("Hello\r\n").unwrap().as_bytes()).unwrap_err();
+        assert!(error.contains("14 octets"), "{error}");
         let place = text.replacen("\"profile\"", "\"server\":\"sendmail:/bin/sh\",\"profile\"", 1);
         let read = Letter::decode(place.as_bytes()).unwrap();
         assert_eq!(read.job.place, letter().job.place, "no server is taken from there");

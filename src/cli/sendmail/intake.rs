@@ -1,0 +1,239 @@
+//! From what a program hands over to letters: who it is for and from, by which profile it leaves, and that it is safe.
+
+use std::{
+    collections::HashSet,
+    io::Read,
+    sync::{Arc, atomic::AtomicI32},
+};
+
+use crate::{
+    cli::{
+        CliError, Exit,
+        args::{CommonArgs, Context},
+        runtime,
+        send::Letter,
+        signals::listen,
+        submit::{Taken, submit},
+        user::{User, login_name},
+    },
+    config::{Aliases, Expanded, LocalPlace, Profile, Request, resolve, resolve_sendmail},
+    mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox, Trouble, parse_list_at},
+    message::{Handover, Stamp, read_submitted},
+    net::host_name,
+    transport::deliver_locally,
+};
+
+/// The domain of names that were said without one, until it is known whether they are aliases.
+const LOCAL: &str = "localhost";
+/// What cron calls itself (-F).
+const CRON: &str = "CronDaemon";
+
+/// Where messages are handed in.
+pub(super) struct Intake<'a> {
+    context: &'a Context,
+    common: &'a CommonArgs,
+    /// Of names that have none.
+    domain: String,
+    aliases: Aliases,
+}
+
+/// What a program says beside a message.
+#[derive(Debug, Default)]
+pub(super) struct Offer {
+    /// Who gets reports: `None` for the null sender; nothing, if the program has not said.
+    pub sender: Option<Option<Address>>,
+    /// The sender's name, where the message has no From.
+    pub full_name: Option<String>,
+    /// Recipients, names without a domain at `localhost`, and the reports that are wished for them.
+    pub groups: Vec<(Vec<Address>, DsnRequest)>,
+    /// Those of the header are recipients of the first group.
+    pub reads_recipients: bool,
+    /// A line with a lone dot ends the message.
+    pub ends_at_dot: bool,
+}
+
+impl<'a> Intake<'a> {
+    /// Reads what holds for all messages.
+    ///
+    /// # Errors
+    /// If the configuration or a file of aliases is wrong.
+    pub fn new(context: &'a Context, common: &'a CommonArgs) -> Result<Self, CliError> {
+        let table = resolve_sendmail(&context.files, &context.environment)?;
+        let domain = table.domain.clone().unwrap_or_else(host_name);
+        let aliases = Aliases::new(&context.files, &context.environment, &table, false);
+        Ok(Self { context, common, domain, aliases })
+    }
+
+    /// The domain of this machine's names.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Addresses of the command line; a word may be a list.
+    ///
+    /// # Errors
+    /// 65: what is none.
+    pub fn recipients(words: &[String]) -> Result<Vec<Address>, CliError> {
+        let mut addresses = Vec::new();
+        for word in words {
+            let list = parse_list_at(word, LOCAL).map_err(|error| CliError::address("recipient", &error))?;
+            addresses.extend(list.iter().flat_map(Entry::mailboxes).map(|mailbox| mailbox.address.clone()));
+        }
+        Ok(addresses)
+    }
+
+    /// The return path that `-f` says.
+    ///
+    /// # Errors
+    /// 65: what is no address.
+    pub fn sender(&self, text: &str) -> Result<Option<Address>, CliError> {
+        if matches!(text.trim(), "" | "<>") {
+            return Ok(None);
+        }
+        let list = parse_list_at(text, &self.domain).map_err(|error| CliError::address("-f", &error))?;
+        match list.as_slice() {
+            [Entry::Mailbox(mailbox)] => Ok(Some(mailbox.address.clone())),
+            _ => Err(CliError::new(Exit::Data, "-f: one address is wanted")),
+        }
+    }
+
+    /// What recipients come to.
+    ///
+    /// # Errors
+    /// An alias that goes round in a circle, or stands for what is not allowed.
+    pub fn expand(&self, recipients: &[Address]) -> Result<Expanded, CliError> {
+        let mailboxes: Vec<Mailbox> =
+            recipients.iter().map(|address| Mailbox { name: None, address: address.clone() }).collect();
+        Ok(self.aliases.expand(&mailboxes)?)
+    }
+
+    /// The profile for messages of these senders, the strongest first; none is the null sender.
+    ///
+    /// # Errors
+    /// Of the configuration.
+    pub fn profile(&self, senders: &[Option<&Address>]) -> Result<Profile, CliError> {
+        let text = |sender: &Option<&Address>| sender.map_or_else(String::new, ToString::to_string);
+        let request = Request { senders: senders.iter().map(text).collect(), ..Request::default() };
+        Ok(resolve(&request, &self.context.files, &self.context.environment)?)
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// 66, if it has no recipients; 65, if it cannot be one; 75, if it could not be made safe; 78.
+    pub fn take(&self, reader: impl Read, offer: Offer) -> Result<Taken, CliError> {
+        let Offer { sender, full_name, mut groups, reads_recipients, ends_at_dot } = offer;
+        let said: Vec<Option<&Address>> = sender.iter().map(Option::as_ref).collect();
+        let mut profile = self.profile(&said)?;
+        let default_from = self.default_from(sender.as_ref(), full_name.as_deref(), &profile)?;
+        let named: Vec<Address> = groups.iter().flat_map(|(to, _)| to).map(|to| self.aliases.whole(to)).collect();
+        let handover = Handover {
+            domain: &self.domain,
+            default_from: &default_from,
+            wants_recipients: reads_recipients,
+            named: &named,
+            ends_at_dot,
+            is_of_cron: full_name.as_deref() == Some(CRON),
+        };
+        let message = read_submitted(reader, &handover, &mut Stamp::now())?;
+        if let Some(from) = message.from.as_ref().filter(|from| **from != default_from.address) {
+            let null = said.iter().filter(|sender| sender.is_none());
+            let senders: Vec<_> = null.chain([&Some(from)]).chain(&said).copied().collect();
+            profile = self.profile(&senders)?;
+        }
+        if reads_recipients {
+            if groups.is_empty() {
+                groups.push((Vec::new(), DsnRequest::default()));
+            }
+            groups[0].0.extend(message.recipients);
+            if groups.iter().all(|(to, _)| to.is_empty()) {
+                return Err(CliError::new(Exit::NoInput, "the message names no recipients: To, Cc and Bcc are empty"));
+            }
+        }
+        let return_path = match &sender {
+            Some(None) => None,
+            Some(said) => profile.return_path(said.as_ref()),
+            None => profile.return_path(message.from.as_ref()),
+        };
+
+        let (mut letters, mut seen) = (Vec::new(), HashSet::new());
+        let mut places = Vec::new();
+        for (to, dsn) in groups {
+            let expanded = self.expand(&to)?;
+            places.extend(expanded.places);
+            let addresses = expanded.mailboxes.into_iter().map(|mailbox| mailbox.address);
+            let to: Vec<Address> = addresses.filter(|to| seen.insert(to.clone())).collect();
+            let Ok(envelope) = Envelope::new(return_path.clone(), to) else { continue };
+            letters.push(Letter {
+                message_id: message.message_id.clone(),
+                envelope,
+                content: message.content.clone(),
+                dsn,
+                subject: None,
+                parts: Vec::new(),
+            });
+        }
+        // First: if one of these fails nobody has it, and all of it may be tried again.
+        deliver_here(&places, &message.content, return_path.as_ref(), &profile)?;
+        if letters.is_empty() {
+            return Ok(Taken::Kept(Vec::new()));
+        }
+        submit(letters, &profile, self.context, self.common)
+    }
+
+    /// Who writes where the message does not say it: `-f`, EMAIL, the profile, or this user at this machine.
+    fn default_from(
+        &self,
+        sender: Option<&Option<Address>>,
+        full_name: Option<&str>,
+        profile: &Profile,
+    ) -> Result<Mailbox, CliError> {
+        let said = full_name.filter(|name| !name.is_empty()).map(str::to_owned);
+        if let Some(Some(address)) = sender {
+            return Ok(Mailbox { name: said, address: address.clone() });
+        }
+        if let Some(from) = &profile.from {
+            return Ok(Mailbox { name: said.or_else(|| from.name.clone()), address: from.address.clone() });
+        }
+        let name = login_name(self.context).unwrap_or_else(|| "nobody".to_owned());
+        let full_name = || {
+            let named = self.context.environment.get("NAME").map(str::to_owned);
+            named.or_else(|| User::of_process().filter(|user| user.name == name)?.full_name)
+        };
+        let list = parse_list_at(&name, &self.domain).map_err(|error| CliError::address("login name", &error))?;
+        let address = list.iter().flat_map(Entry::mailboxes).next().map(|mailbox| mailbox.address.clone());
+        let address = address.ok_or_else(|| CliError::new(Exit::Configuration, "nobody is named as the sender"))?;
+        Ok(Mailbox { name: said.or_else(full_name), address })
+    }
+}
+
+/// Delivers to the files and commands that aliases lead to, each once.
+///
+/// # Errors
+/// Of the first that fails.
+fn deliver_here(
+    places: &[LocalPlace],
+    content: &Content,
+    sender: Option<&Address>,
+    profile: &Profile,
+) -> Result<(), CliError> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let runtime = runtime()?;
+    let delivered = runtime.block_on(async {
+        let stop = listen(Arc::new(AtomicI32::new(0)));
+        let mut seen = HashSet::new();
+        for place in places.iter().filter(|place| seen.insert(*place)) {
+            deliver_locally(place, content, sender, profile.timeouts, &stop).await?;
+        }
+        Ok(())
+    });
+    // A thread that writes on is not waited for.
+    runtime.shutdown_background();
+    delivered.map_err(|trouble: Trouble| match CliError::from(trouble) {
+        // A file that cannot be written now may be so later.
+        error if error.exit == Exit::Io => CliError { exit: Exit::TryAgain, ..error },
+        error => error,
+    })
+}

@@ -1,0 +1,109 @@
+//! The drop directory: a folder that every user of a system may add messages to, and that only the worker of its owner
+//! reads. So one service sends for everybody, holds all secrets, and no program needs another's rights.
+//!
+//! The folder has the mode 3733. Everybody may make files in it, but neither list them nor, since it is sticky, touch those
+//! of others. Its files get its group (setgid), which is the worker's, and the mode 0640: their maker and the worker can
+//! read them, and nobody else. A file is written as `NAME.new`, and renamed and synced once it is whole. Nobody who adds can
+//! sync the folder, for want of the right to read it: ext4, xfs and btrfs keep the name of a new file together with the
+//! file, and Postfix relies on the same.
+
+mod intake;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+pub use intake::{Dropped, Intake};
+
+use super::{Job, Letter, QueueError};
+use crate::message::Stamp;
+
+/// The mode of the folder.
+const MODE: u32 = 0o3733;
+/// That of a file that is whole.
+const WHOLE: u32 = 0o640;
+/// Ends the name of a file that is being written.
+const UNFINISHED: &str = ".new";
+
+/// A folder that every user may add messages to.
+#[derive(Debug)]
+pub struct Drop {
+    path: PathBuf,
+    owner: u32,
+    group: u32,
+}
+
+impl Drop {
+    /// Looks at the folder, and whether it is safe to leave mail there.
+    ///
+    /// # Errors
+    /// [`QueueError::Exposed`] if it is not there, or is not as it has to be.
+    pub fn open(path: &Path) -> Result<Self, QueueError> {
+        let wrong = |what: String, hint: String| QueueError::Exposed { path: path.to_owned(), what, hint };
+        let make =
+            || format!("the administrator makes it: install -d -o mailsend -g mailsend -m 3733 {}", path.display());
+        let metadata = fs::metadata(path)
+            .map_err(|error| wrong(format!("the drop directory (sendmail.drop) cannot be used: {error}"), make()))?;
+        if !metadata.is_dir() {
+            return Err(wrong("the drop directory (sendmail.drop) is no folder".to_owned(), make()));
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode != MODE {
+            let what = format!("as a drop directory it has to have the mode {MODE:o}, and has {mode:o}");
+            return Err(wrong(what, format!("chmod {MODE:o} {}", path.display())));
+        }
+        Ok(Self { path: path.to_owned(), owner: metadata.uid(), group: metadata.gid() })
+    }
+
+    /// Whether our worker is the one that sends from it.
+    pub fn is_ours(&self) -> bool {
+        self.owner == rustix::process::geteuid().as_raw()
+    }
+
+    /// Adds a message, which outlives a loss of power when this returns. Of its place only the profile goes along, and no
+    /// key. Returns its name, which it has in the queue and in the log, too.
+    ///
+    /// # Errors
+    /// A message that is too large or of which a file cannot be read; a full disk. Then nothing is left of it.
+    pub fn add(&self, job: &Job) -> Result<String, QueueError> {
+        let mut stamp = Stamp::now();
+        let now = jiff::Timestamp::now().as_millisecond();
+        let letter = Letter::new(stamp.mark(), job.clone(), now);
+        let letter = letter.whole().map_err(|what| QueueError::Invalid { path: self.path.clone(), what })?;
+        let octets = letter.encode().map_err(|error| letter.unreadable(error))?;
+        let path = self.path.join(&letter.name);
+        let new = self.path.join(format!("{}{UNFINISHED}", letter.name));
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|file| {
+            let written = self.write(file, &new, &path, &octets);
+            if written.is_err() {
+                // It has the one name or the other, and what could not be removed is never taken for a message.
+                let _ = (fs::remove_file(&new), fs::remove_file(&path));
+            }
+            written
+        });
+        written.map(|()| letter.name).map_err(|error| self.failed(&error))
+    }
+
+    fn write(&self, mut file: File, new: &Path, path: &Path, octets: &[u8]) -> io::Result<()> {
+        if file.metadata()?.gid() != self.group {
+            return Err(io::Error::other("files in it do not get its group, so that nobody could read them"));
+        }
+        file.write_all(octets)?;
+        file.set_permissions(Permissions::from_mode(WHOLE))?;
+        fs::rename(new, path)?;
+        file.sync_all()
+    }
+
+    fn failed(&self, error: &io::Error) -> QueueError {
+        let what = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "no room is left on the disk".to_owned(),
+            _ => error.to_string(),
+        };
+        QueueError::File { path: self.path.clone(), what, is_new: false }
+    }
+}
