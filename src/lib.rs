@@ -10,19 +10,19 @@
 //! |---|---|
 //! | [`mail`] | nouns without I/O: mailbox, envelope, submission, content, reply, outcome, secret, and the two channels between a feed and its sessions |
 //! | [`net`] | byte streams: connecting to a host, proxies, TLS, certificates; what the DNS and web servers say |
-//! | [`config`] | TOML, environment, flags and other programs' files to one resolved profile; parse only |
+//! | [`config`] | TOML, environment, flags and other programs' files to one resolved profile; aliases; parse only |
 //! | [`secret`] | passwords from the stores of login, file, descriptor, command, environment, systemd, netrc, terminal; OAuth tokens |
 //! | [`message`] | draft to MIME, raw messages, and the octets of a content as a stream |
 //! | [`template`] | Handlebars templates for text, HTML and header fields |
 //! | [`rows`] | tables and template data from files, standard input, web servers, commands |
-//! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions |
+//! | [`smtp`] | the conversation over any byte stream: replies, capabilities, login, transactions; the server's side of it without I/O |
 //! | [`ledger`] | what a batch intended, and what came of it |
 //! | [`queue`] | messages that are kept, on this machine or in RabbitMQ, and sent later by whoever drains it |
-//! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir |
+//! | [`transport`] | doors: SMTP and LMTP server, sendmail program, maildir; mailbox files and commands of aliases |
 //! | [`delivery`] | the engine: sessions of one or several outlets, opened as submissions come, replaced when they die; rate, circuit breaker, fallback |
 //! | [`feed`] | where submissions come from and who is told: one message, a batch, the queue |
-//! | [`report`] | events to lines for people, records, progress |
-//! | [`cli`] | one file per command, standard input and output, errors, exit codes |
+//! | [`report`] | events to lines for people, records, progress, the log |
+//! | [`cli`] | one file per command, and those of sendmail and mailx; standard input and output, errors, exit codes |
 //!
 //! Data climbs once and comes down as events and an exit code. `mail`, `net::certificate`, `config`, `secret` and
 //! `message` are synchronous; tokio lives where bytes meet a socket. Its runtime is built in one function of `cli`, and in
@@ -45,6 +45,11 @@
 //! RabbitMQ ([`queue::amqp`]) the message is a line of JSON with the composed octets behind it, and whoever has it may send it
 //! as long as RabbitMQ answers; it is acknowledged once everything that follows from it is confirmed. Jobs of other programs
 //! become messages there, by a function that `cli` gives along.
+//!
+//! Called as `sendmail`, or as `mail`, it takes messages of programs: whatever their octets are,
+//! [`message::read_submitted`] makes them fit; names of this machine go through [`config::Aliases`]; they are in the queue,
+//! or in the [drop directory](queue::Drop) of a machine's mail service, before the program hears of them.
+//! [`smtp::Server`] is the other side of a conversation, for programs that speak SMTP into a pipe.
 //!
 //! [`smtp::Exchange`] decides, without I/O, which bytes may go out and what each reply means for whom;
 //! [`smtp::converse`] moves the bytes. The rules of the wire:

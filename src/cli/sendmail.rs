@@ -3,14 +3,21 @@
 //! What programs say and expect is theirs: options, exit codes, the listing. What becomes of a message is that of every
 //! other: a profile is chosen, it is kept in the queue, a worker sends it.
 
+mod dialogue;
 mod intake;
 mod options;
 mod queue;
 mod verify;
 
-use std::{ffi::OsString, io, path::Path};
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind},
+    path::Path,
+    slice,
+};
 
 use clap::Args;
+use tempfile::SpooledTempFile;
 
 pub(super) use self::options::Mode;
 use self::{
@@ -20,7 +27,12 @@ use self::{
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context},
+    submit::Taken,
     ui,
+};
+use crate::{
+    mail::Address,
+    smtp::{Refusal, Transaction},
 };
 
 /// Take a message as sendmail does
@@ -62,7 +74,10 @@ pub(super) fn sendmail(mode: Mode, words: &[OsString]) -> Result<Exit, CliError>
             let context = context(&options, &common)?;
             message(options, &Intake::new(&context, &common)?)
         }
-        Mode::Dialogue => Ok(Exit::Success),
+        Mode::Dialogue => {
+            let context = context(&options, &common)?;
+            serve(&Intake::new(&context, &common)?)
+        }
     }
 }
 
@@ -91,4 +106,47 @@ fn message(options: Options, intake: &Intake<'_>) -> Result<Exit, CliError> {
         ends_at_dot: options.ends_at_dot,
     };
     Ok(intake.take(io::stdin().lock(), offer)?.exit())
+}
+
+/// Takes messages of a program that speaks SMTP.
+fn serve(intake: &Intake<'_>) -> Result<Exit, CliError> {
+    let check = |recipient: &Address| match intake.expand(slice::from_ref(recipient)) {
+        Ok(_) => Ok(()),
+        // Of aliases: the recipient will not be right by itself.
+        Err(error) => Err(Refusal::new(550, 3, 5, error.message)),
+    };
+    let take = |transaction: Transaction, content: SpooledTempFile| {
+        let sender = transaction.envelopes.first().and_then(|(envelope, _)| envelope.from().cloned());
+        let groups = transaction.envelopes.into_iter().map(|(envelope, dsn)| (envelope.to().to_vec(), dsn)).collect();
+        let offer = Offer { sender: Some(sender), groups, ..Offer::default() };
+        match intake.take(content, offer) {
+            Ok(Taken::Kept(names)) => Ok(names.first().map_or("Ok".to_owned(), |name| format!("Ok: queued as {name}"))),
+            Ok(Taken::Sent(Exit::Success)) => Ok("Ok: sent".to_owned()),
+            Ok(Taken::Sent(exit)) => Err(refusal(exit, "it could not be sent to everybody".to_owned())),
+            Err(error) => {
+                ui::show(&error);
+                Err(refusal(error.exit, error.message))
+            }
+        }
+    };
+    dialogue::dialogue(io::stdin().lock(), io::stdout().lock(), intake.domain(), check, take)
+        .map(|()| Exit::Success)
+        .map_err(|error| {
+            let exit = match error.kind() {
+                ErrorKind::UnexpectedEof => Exit::Data,
+                ErrorKind::InvalidData => Exit::Protocol,
+                _ => Exit::Io,
+            };
+            CliError::new(exit, "-bs: the session has not come to its end").source(error)
+        })
+}
+
+/// What a client is told of a message that is not taken, and whether it may come again.
+fn refusal(exit: Exit, text: String) -> Refusal {
+    match exit {
+        Exit::Data => Refusal::new(554, 6, 0, text),
+        Exit::Partial | Exit::NoUser | Exit::NoHost | Exit::Unavailable => Refusal::new(554, 0, 0, text),
+        Exit::Configuration | Exit::NoPermission => Refusal::new(451, 3, 5, text),
+        _ => Refusal::new(451, 3, 0, text),
+    }
 }

@@ -1,5 +1,6 @@
 //! `mailsend worker`: sends what is in the queue, until it is stopped; and the same once, for whoever has added something.
 
+mod intake;
 mod jobs;
 mod notify;
 mod places;
@@ -19,7 +20,7 @@ use std::{
 use clap::{Args, ValueHint};
 use tokio::{sync::watch, time::sleep};
 
-use self::{jobs::Jobs, notify::Notifier, places::Places, presenter::Presenter};
+use self::{intake::Clerk, jobs::Jobs, notify::Notifier, places::Places, presenter::Presenter};
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context, FormatArg, ProgressArg, ReportArgs, WhereArgs},
@@ -31,7 +32,7 @@ use crate::{
     config::{parse_duration, resolve_queue},
     delivery::make_room_for,
     feed::{Drained, Draining, QueueTold, Signals, drain},
-    mail::{State, Stop},
+    mail::{State, Stop, clean},
     smtp::changed,
 };
 
@@ -144,6 +145,7 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     let notifier = Notifier::of_environment(&context.environment);
     let mut presenter = Presenter::start(report, &context, job.is_lasting)?;
     let wants_trace = context.wants_trace;
+    let clerk = Clerk::new(common.context()?, common, job.place.clone())?;
     let places = Places::new(context, common, job.place.clone(), job.concurrency)?;
     let jobs = || Jobs::new(common.context()?, common, job.place);
     let (source, about) = source::open(places.context(), places.prefetch(), job.is_lasting, job.declares, jobs)?;
@@ -151,7 +153,18 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     if is_talkative {
         // Whoever looks into the journal sees when it began, and by which configuration.
         ui::tell(&about);
+        if let Some(clerk) = &clerk {
+            ui::tell(&clean(&format!("takes what is added to {}", clerk.path().display())));
+        }
     }
+    // Once for whoever ends, and for whoever stays all the time.
+    let _attending = clerk.and_then(|mut clerk| {
+        if job.is_lasting {
+            return Some(clerk.attend());
+        }
+        clerk.take(&|| false);
+        None
+    });
     let places = RefCell::new(places);
     // Where there is less the pools tell: a place that cannot have its connections is left alone.
     let _ = make_room_for(CONNECTIONS);

@@ -1,9 +1,9 @@
 //! Messages that programs of this machine hand over as to sendmail: whatever their octets are, they become fit for
 //! sending.
 //!
-//! The lenient sister of [`read_raw`](super::read_raw): nobody is there who could mend the message. What is fit stays octet
-//! for octet, and a large body in its file. What is not is encoded, with the fields that need to be there (RFC 6409, 8).
-//! Who gets it, and whether names are aliases, is decided elsewhere.
+//! The lenient sister of [`read_raw`](super::read_raw): nobody is there who could mend the message. What is fit stays
+//! octet for octet, and a large body in its file. What is not is encoded, with the fields that this needs; those that are
+//! missing are added (RFC 6409, 8). Who gets it, and whether names are aliases, is decided elsewhere.
 
 mod body;
 mod fields;
@@ -61,8 +61,8 @@ pub struct Submitted {
     pub message_id: String,
     /// The first address of its From field; `None` if that cannot be understood.
     pub from: Option<Address>,
-    /// The recipients in its header, each once: those of To, Cc and Bcc, or of its newest Resent block (RFC 5322, 3.6.6).
-    /// A name without a domain is one at `localhost`. Empty unless they were wanted.
+    /// The recipients in its header, each once: those of To, Cc and Bcc, or of its newest Resent block (RFC 5322,
+    /// 3.6.6). A name without a domain is one at `localhost`. Empty unless they were wanted.
     pub recipients: Vec<Address>,
     /// The message without Bcc.
     pub content: Content,
@@ -71,8 +71,8 @@ pub struct Submitted {
 /// Reads a message to its end and makes it fit.
 ///
 /// # Errors
-/// A recipient in the header that is no address, if they are wanted; a header over 1 MiB; a part that cannot go as it is and
-/// must not be changed; input that cannot be read.
+/// A recipient in the header that is no address, if they are wanted; a header over 1 MiB; a part that cannot go as it
+/// is and must not be changed; input that cannot be read.
 pub fn read_submitted(
     reader: impl Read,
     handover: &Handover<'_>,
@@ -91,8 +91,8 @@ pub fn read_submitted(
     let resent = header.resent();
     let mut writer = FieldWriter::new(&head, &body.marks, Some(handover.domain));
     for (number, field) in header.fields.iter().enumerate() {
-        if resent.as_ref().is_some_and(|block| block.start == number) {
-            added.resent(&mut out);
+        if let Some(block) = resent.as_ref().filter(|block| block.start == number) {
+            added.resent(&header.fields[block.clone()], &mut out);
         }
         if !is_dropped(field) {
             writer.field(field, &mut out);
@@ -165,15 +165,16 @@ impl Added<'_> {
     }
 
     /// A new block of Resent fields says when and by whom (RFC 5322, 3.6.6).
-    fn resent(&mut self, out: &mut Vec<u8>) {
+    fn resent(&mut self, block: &[HeaderField], out: &mut Vec<u8>) {
+        let has = |name: &str| block.iter().any(|field| field.is(name) && !field.value.is_empty());
         let from = self.handover.default_from;
-        if !self.has("Resent-Date") {
+        if !has("Resent-Date") {
             out.extend_from_slice(format!("Resent-Date: {}\r\n", self.stamp.date()).as_bytes());
         }
-        if !self.has("Resent-From") {
+        if !has("Resent-From") {
             write_addresses("Resent-From", vec![Entry::Mailbox(from.clone())], out);
         }
-        if !self.has("Resent-Message-ID") {
+        if !has("Resent-Message-ID") {
             let id = self.id(from.address.domain());
             out.extend_from_slice(format!("Resent-Message-ID: {id}\r\n").as_bytes());
         }
@@ -227,3 +228,6 @@ impl Added<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

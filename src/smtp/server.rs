@@ -189,7 +189,7 @@ impl Server {
 
     /// Answers what was asked last: with words for the client, of which a recipient needs none, or with a refusal. Nothing
     /// happens if nothing was asked.
-    pub fn answer(&mut self, verdict: Result<&str, Refusal>) {
+    pub fn answer(&mut self, verdict: Result<String, Refusal>) {
         let enhanced = |subject, detail| Some(EnhancedStatus { class: 2, subject, detail });
         match (self.asked.take(), verdict) {
             (None, _) => {}
@@ -197,9 +197,9 @@ impl Server {
                 if let Some(open) = &mut self.open {
                     open.add(recipient, &parameters);
                 }
-                self.say(250, enhanced(1, 5), if text.is_empty() { "Ok" } else { text });
+                self.say(250, enhanced(1, 5), if text.is_empty() { "Ok" } else { &text });
             }
-            (Some(Asked::Message), Ok(text)) => self.say(250, enhanced(0, 0), text),
+            (Some(Asked::Message), Ok(text)) => self.say(250, enhanced(0, 0), &text),
             (Some(_), Err(refusal)) => self.refuse(&refusal),
         }
     }
@@ -228,11 +228,7 @@ impl Server {
     }
 
     fn line(&mut self, line: Result<Vec<u8>, TooLong>) -> Option<Next> {
-        let too_long = |TooLong| Refusal::new(500, 5, 2, "The command is too long");
-        let line = match line.map_err(too_long) {
-            Ok(line) => line,
-            Err(refusal) => return self.mistake(refusal),
-        };
+        let Ok(line) = line else { return self.mistake(Refusal::new(500, 5, 2, "The command is too long")) };
         let (verb, argument) = match command::read(&line) {
             Ok(read) => read,
             Err(refusal) => return self.mistake(refusal),
@@ -327,7 +323,7 @@ impl Server {
             path => Some(path::address(path, &self.domain).map_err(|why| Refusal::new(553, 1, 7, why))?),
         };
         if parameters.size.is_some_and(|size| size > self.limits.size) {
-            return Err(self.too_large());
+            return Err(too_large(self.limits.size));
         }
         self.open = Some(Open::new(from, parameters));
         self.was_refused = false;
@@ -415,11 +411,11 @@ impl Server {
 
     /// Hands out a stretch of the content, unless no message comes of it.
     fn keep(&mut self, block: Vec<u8>) -> Option<Next> {
-        let too_large = self.too_large();
+        let limit = self.limits.size;
         let receiving = self.receiving.as_mut()?;
         receiving.size = receiving.size.saturating_add(block.len() as u64);
-        if receiving.size > self.limits.size {
-            receiving.fault.get_or_insert(too_large);
+        if receiving.size > limit {
+            receiving.fault.get_or_insert_with(|| too_large(limit));
         }
         if receiving.fault.is_some() || receiving.content.has_bare || block.is_empty() {
             return None;
@@ -460,10 +456,10 @@ impl Server {
             }
         }
     }
+}
 
-    fn too_large(&self) -> Refusal {
-        Refusal::new(552, 3, 4, format!("The message is over {} octets", self.limits.size))
-    }
+fn too_large(limit: u64) -> Refusal {
+    Refusal::new(552, 3, 4, format!("The message is over {limit} octets"))
 }
 
 fn out_of_order(text: &str) -> Refusal {

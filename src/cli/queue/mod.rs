@@ -26,7 +26,7 @@ use super::{
     ui, worker,
 };
 use crate::{
-    config::{QueueTable, parse_duration, resolve_queue},
+    config::{LogTable, LogTarget, QueueTable, parse_duration, resolve_log, resolve_queue},
     queue::{Store, Time},
     report::is_attended,
     secret::private,
@@ -222,6 +222,9 @@ pub(super) fn see_off(due: Option<Time>, may_stay: bool, queue: &QueueTable, com
 fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
     let Ok(program) = std::env::current_exe() else { return };
     let mut command = Command::new(program);
+    // Its file may have the name of another program, which it would take the place of.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::arg0(&mut command, "mailsend");
     command.args(["queue", "run", "--background"]);
     let config = common.config.clone().or_else(|| context.environment.path("MAILSEND_CONFIG"));
     if let Some(config) = config.and_then(|config| std::path::absolute(config).ok()) {
@@ -233,6 +236,12 @@ fn drain_in_background(path: &Path, common: &CommonArgs, context: &Context) {
     // Where the configuration lies, also if only the system knows.
     if let Some(home) = context.environment.path("HOME") {
         command.env("HOME", home);
+    }
+    // What a variable names lies where we are.
+    if let Ok(LogTable { target: Some(LogTarget::File(path)), .. }) = resolve_log(&context.files, &context.environment)
+        && let Ok(path) = std::path::absolute(path)
+    {
+        command.env("MAILSEND_LOG_FILE", path);
     }
     let trace = context.trace_file.as_ref().and_then(|path| File::options().append(true).create(true).open(path).ok());
     if trace.is_some() {

@@ -212,6 +212,61 @@ fn only_a_profile_that_is_not_there_holds_messages() {
     assert_eq!(names.each_ref().map(status), [Status::Waiting, Status::Waiting, Status::Held]);
 }
 
+/// What users have left for us goes by the profile they name, by that of their sender, or by ours.
+#[test]
+fn what_was_dropped_is_sent_by_its_way() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new("");
+    let url = |name: &str| format!("maildir:{}", home.path().join(name).display());
+    let drop = home.path().join("drop");
+    home.configure(&format!(
+        "default-profile = \"a\"\n[sendmail]\ndrop = {drop:?}\n[profiles.a]\nserver = {:?}\n[profiles.b]\nserver = {:?}\n\
+         [profiles.c]\nserver = {:?}\nmatch = [\"*@c.example\"]\n",
+        url("a"),
+        url("b"),
+        url("c")
+    ));
+    assert_eq!(home.drain(), Exit::Success, "a folder that is not there is said, and no reason to end");
+    fs::create_dir(&drop).unwrap();
+    let run = || {
+        let report = ReportArgs { report: None, format: None, progress: ProgressArg::None };
+        drain_once(home.context(("LANG", "C")), &home.common(), None, WhereArgs::default(), None, &report)
+    };
+    assert_eq!(run().unwrap_err().exit, Exit::Configuration, "one that is ours and not safe is");
+    fs::set_permissions(&drop, fs::Permissions::from_mode(0o3733)).unwrap();
+    let folder = crate::queue::Drop::open(&drop).unwrap();
+    let mailbox = |text: &str| Mailbox::parse(text).unwrap().address;
+    let add = |from: Option<&str>, profile: Option<&str>| {
+        let job = Job {
+            message_id: "<m@x.example>".to_owned(),
+            envelope: Envelope::new(from.map(mailbox), vec![mailbox("b@y.example")]).unwrap(),
+            content: Content::from_bytes(b"Subject: s\r\n\r\nt\r\n".to_vec()),
+            dsn: DsnRequest::default(),
+            place: Place { profile: profile.map(str::to_owned), server: Some(url("d")), settings: Vec::new() },
+            priority: 0,
+            due: None,
+            expires: i64::MAX,
+            key: None,
+        };
+        folder.add(&job).unwrap()
+    };
+    for (from, profile) in [
+        (Some("a@x.example"), None),
+        (Some("a@x.example"), Some("gone")),
+        (None, None),
+        (Some("a@x.example"), Some("b")),
+        (Some("a@c.example"), None),
+        (Some("a@c.example"), Some("gone")),
+    ] {
+        add(from, profile);
+    }
+    let name = add(Some("a@c.example"), Some("b"));
+    assert_eq!(home.drain(), Exit::Success);
+    assert_eq!(["a", "b", "c", "d"].map(|name| home.count(name)), [3, 2, 2, 0]);
+    assert_eq!(home.store().show(&name).unwrap().outline.status, Status::Done);
+    assert_eq!(fs::read_dir(&drop).unwrap().count(), 0);
+}
+
 /// The keys of a unit's service, the last of each.
 fn service(unit: &str) -> BTreeMap<&str, &str> {
     let mut sections = BTreeMap::new();
@@ -235,6 +290,7 @@ fn the_units_fit_the_worker() {
     for unit in [
         include_str!("../../../examples/systemd/mailsend-worker.service"),
         include_str!("../../../examples/systemd/mailsend-worker@.service"),
+        include_str!("../../../examples/systemd/mailsend.service"),
     ] {
         let service = service(unit);
         let command: Vec<&str> = service["ExecStart"].split(' ').collect();

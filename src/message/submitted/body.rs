@@ -20,6 +20,8 @@ use crate::{
 
 /// What must be changed is held in memory up to here.
 const MAX_HELD: u64 = 64 * 1024 * 1024;
+/// A larger body that is one leaf is encoded while it goes out.
+const MAX_LEAF: u64 = 4 * 1024 * 1024;
 /// Nobody nests parts deeper, or has more of them.
 const MAX_DEPTH: usize = 20;
 const MAX_PARTS: usize = 10_000;
@@ -32,8 +34,8 @@ pub(super) struct Body {
     pub marks: Marks,
 }
 
-/// Makes the body of a message fit: no line over 998 octets, no NUL, no bare CR, 8-bit only where the header says so. `head`
-/// is what stands above it, `header` the same taken apart.
+/// Makes the body of a message fit: no line over 998 octets, no NUL, no bare CR, 8-bit only where the header says so.
+/// `head` is what stands above it, `header` the same taken apart.
 ///
 /// # Errors
 /// What cannot go as it is and cannot be changed, with its line: it is signed, or the parts are too large or too many.
@@ -49,8 +51,16 @@ pub(super) fn fit_body(head: &[u8], header: &Header, body: &Data) -> Result<Body
         let pieces = if body.len() > 0 { vec![body.crlf_piece(0, length)] } else { Vec::new() };
         return Ok(Body { pieces, is_8bit, marks: Marks::default() });
     }
+    if body.len() > MAX_LEAF && form.is_plain_leaf() {
+        // Base64 does not mind its line ends, and neither does who reads them.
+        let charset = if form.is_text && form.charset.is_none() { Some(find_charset(body)?) } else { None };
+        let marks = Marks { transfer_encoding: Some("base64"), charset, is_text: false };
+        let pieces = vec![body.base64_piece(), Piece::Bytes(b"\r\n"[..].into())];
+        return Ok(Body { pieces, is_8bit: false, marks });
+    }
     if body.len() > MAX_HELD {
-        return large(&form, body);
+        let what = "it has a line over 998 octets, a NUL or a bare CR, and is too large to be encoded part by part";
+        return Err(ComposeError::value("the message", what));
     }
     let octets = body.head(MAX_HELD as usize)?;
     let lines_above = memchr::memchr_iter(b'\n', head).count();
@@ -60,17 +70,6 @@ pub(super) fn fit_body(head: &[u8], header: &Header, body: &Data) -> Result<Body
         out.extend_from_slice(b"\r\n");
     }
     Ok(Body { is_8bit: !out.is_ascii(), pieces: vec![Piece::Bytes(out.into())], marks })
-}
-
-/// What is too large to be held can be encoded as a whole while it goes out.
-fn large(form: &Form, body: &Data) -> Result<Body, ComposeError> {
-    if form.kind != Kind::Leaf || !matches!(form.transfer, Transfer::Plain | Transfer::Declared) {
-        let what = "it has a line over 998 octets, a NUL or a bare CR, and is too large to be encoded part by part";
-        return Err(ComposeError::value("the message", what));
-    }
-    let charset = if form.is_text && form.charset.is_none() { Some(find_charset(body)?) } else { None };
-    let marks = Marks { transfer_encoding: Some("base64"), charset, is_text: false };
-    Ok(Body { pieces: vec![body.base64_piece(), Piece::Bytes(b"\r\n"[..].into())], is_8bit: false, marks })
 }
 
 /// Encodes what needs it in a body that is in memory.
@@ -234,6 +233,9 @@ fn delimiters(octets: &[u8], boundary: &[u8]) -> (Vec<Range<usize>>, Option<Rang
                 return (parts, Some(place));
             }
             _ => {}
+        }
+        if parts.len() > MAX_PARTS {
+            break;
         }
     }
     (parts, None)

@@ -24,8 +24,8 @@ pub(super) fn is_for_addresses(name: &str) -> bool {
         .any(|field| field.eq_ignore_ascii_case(name))
 }
 
-/// Writes a field of which these are the lines: as it is if it can stand so. Names without a domain get `domain`, if there
-/// is one. Nothing but an address that is not ASCII stays 8-bit.
+/// Writes a field of which these are the lines: as it is if it can stand so. Names without a domain get `domain`, if
+/// there is one. Nothing but an address that is not ASCII stays 8-bit.
 pub(super) fn write_field(name: &str, lines: &[u8], domain: Option<&str>, out: &mut Vec<u8>) {
     let is_fit = is_fit(name, lines);
     let wants_addresses = is_for_addresses(name) && (!is_fit || domain.is_some());

@@ -87,6 +87,11 @@ impl Form {
     pub fn is_declared(&self) -> bool {
         self.transfer != Transfer::Plain || self.kind != Kind::Leaf
     }
+
+    /// Whether it is a single part that nobody has encoded.
+    pub fn is_plain_leaf(&self) -> bool {
+        self.kind == Kind::Leaf && matches!(self.transfer, Transfer::Plain | Transfer::Declared)
+    }
 }
 
 /// What a body that was encoded wants in the header above it.

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Reads up to a line that is just a dot, which is not part of the message; what is behind it is not looked at. Dots are
-/// not doubled here: that is a rule of SMTP.
+/// Reads up to a line that is just a dot, which is not part of the message; what is behind it is not looked at. Nobody
+/// has doubled dots here: that is a rule of SMTP.
 pub(super) struct UpToDot<R> {
     input: BufReader<R>,
     place: Place,

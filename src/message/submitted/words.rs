@@ -39,8 +39,8 @@ impl<'a> Folder<'a> {
         self.has_word = true;
     }
 
-    /// Adds all words of a text; those in which `is_foreign` are encoded, neighbours together with the white space between
-    /// them. The last one is followed by `tail`.
+    /// Adds all words of a text; those that are `is_foreign` become encoded words, neighbours together with the white
+    /// space between them. The last one is followed by `tail`.
     pub fn text(&mut self, octets: &[u8], is_foreign: impl Fn(&[u8]) -> bool, tail: &[u8]) {
         let mut words = words(octets);
         if let Some((space, _)) = words.first_mut() {

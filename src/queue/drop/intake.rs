@@ -64,11 +64,11 @@ pub struct Intake {
 }
 
 /// What is done with what was found.
-struct Round<'a> {
+struct Round<'a, E> {
     batch: Vec<Dropped>,
     octets: u64,
     lines: usize,
-    keep: &'a mut dyn FnMut(Vec<Dropped>) -> Result<(), QueueError>,
+    keep: &'a mut dyn FnMut(Vec<Dropped>) -> Result<(), E>,
     tell: &'a mut dyn FnMut(String),
 }
 
@@ -113,6 +113,11 @@ impl Intake {
         Ok(Self { path, user: user.as_raw(), seen: None, known: HashSet::new(), stamp: Stamp::now() })
     }
 
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether there may be something new since it was looked through last. Costs next to nothing.
     pub fn has_news(&self) -> bool {
         self.seen.is_none() || changed(&self.path).ok() != self.seen
@@ -124,13 +129,13 @@ impl Intake {
     ///
     /// # Errors
     /// Of `keep`, and of the folder: what was not kept is there the next time.
-    pub fn take(
+    pub fn take<E: From<QueueError>>(
         &mut self,
         lifetime: Time,
-        keep: &mut dyn FnMut(Vec<Dropped>) -> Result<(), QueueError>,
+        keep: &mut dyn FnMut(Vec<Dropped>) -> Result<(), E>,
         tell: &mut dyn FnMut(String),
         is_over: &dyn Fn() -> bool,
-    ) -> Result<(), QueueError> {
+    ) -> Result<(), E> {
         // It may be another one by now.
         Drop::open(&self.path)?;
         let folder = File::open(&self.path).map_err(|error| self.failed(&error))?;
@@ -138,7 +143,7 @@ impl Intake {
             Ok(()) => {}
             // Another worker is about it. It is free again when that one has closed it.
             Err(TryLockError::WouldBlock) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(self.failed(&error)),
+            Err(TryLockError::Error(error)) => return Err(self.failed(&error).into()),
         }
         let mut round = Round { batch: Vec::new(), octets: 0, lines: 0, keep, tell };
         let taken = self.take_all(lifetime, &mut round, is_over);
@@ -148,12 +153,12 @@ impl Intake {
         taken
     }
 
-    fn take_all(
+    fn take_all<E: From<QueueError>>(
         &mut self,
         lifetime: Time,
-        round: &mut Round<'_>,
+        round: &mut Round<'_, E>,
         is_over: &dyn Fn() -> bool,
-    ) -> Result<(), QueueError> {
+    ) -> Result<(), E> {
         self.seen = None;
         let changed = changed(&self.path).map_err(|error| self.failed(&error))?;
         let now = jiff::Timestamp::now().as_millisecond();
@@ -174,7 +179,7 @@ impl Intake {
                 Err(No::Message(why)) => self.reject(&name, &why, round),
                 Err(No::Now(error)) => {
                     self.keep(round)?;
-                    return Err(self.failed(&error));
+                    return Err(self.failed(&error).into());
                 }
             }
         }
@@ -185,7 +190,7 @@ impl Intake {
     }
 
     /// Has what was found kept, and removes it.
-    fn keep(&self, round: &mut Round<'_>) -> Result<(), QueueError> {
+    fn keep<E: From<QueueError>>(&self, round: &mut Round<'_, E>) -> Result<(), E> {
         round.octets = 0;
         let batch = mem::take(&mut round.batch);
         if batch.is_empty() {
@@ -248,7 +253,7 @@ impl Intake {
     }
 
     /// Moves what is no message away, or leaves it where it is if that is not possible.
-    fn reject(&mut self, name: &OsStr, why: &str, round: &mut Round<'_>) {
+    fn reject<E>(&mut self, name: &OsStr, why: &str, round: &mut Round<'_, E>) {
         if self.known.contains(name) {
             return;
         }

@@ -71,7 +71,7 @@ fn job(to: &str) -> Job {
 /// Takes everything; returns it with the lines that are told.
 fn take(intake: &mut Intake) -> (Vec<Dropped>, Vec<String>) {
     let (mut all, mut lines) = (Vec::new(), Vec::new());
-    let mut keep = |batch: Vec<Dropped>| {
+    let mut keep = |batch: Vec<Dropped>| -> Result<(), QueueError> {
         all.extend(batch);
         Ok(())
     };
@@ -131,7 +131,8 @@ fn what_was_not_kept_stays() {
     lock.lock().unwrap();
     assert!(take(&mut intake).0.is_empty());
     lock.unlock().unwrap();
-    intake.take(DAY, &mut |_| panic!("it is over"), &mut |line| panic!("{line}"), &|| true).unwrap();
+    let mut keep = |_| -> Result<(), QueueError> { panic!("it is over") };
+    intake.take(DAY, &mut keep, &mut |line| panic!("{line}"), &|| true).unwrap();
     assert_eq!(take(&mut intake).0.len(), 1);
 }
 

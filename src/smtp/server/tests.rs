@@ -40,7 +40,7 @@ impl Dialogue {
                 Next::Recipient(recipient) if recipient.user().starts_with("no") => {
                     self.server.answer(Err(Refusal::new(550, 1, 1, "Nobody")));
                 }
-                Next::Recipient(_) => self.server.answer(Ok("")),
+                Next::Recipient(_) => self.server.answer(Ok(String::new())),
                 Next::Content(block) => self.content.extend(block),
                 Next::Discard => {
                     assert!(!self.content.is_empty());
@@ -49,7 +49,7 @@ impl Dialogue {
                 }
                 Next::Message(transaction) => {
                     self.take(&transaction);
-                    self.server.answer(Ok("queued"));
+                    self.server.answer(Ok("queued".to_owned()));
                 }
                 Next::End { has_quit } => self.has_quit = Some(has_quit),
             }
@@ -307,11 +307,11 @@ fn limits() {
 #[test]
 fn a_caller_may_refuse_and_end() {
     let mut server = Server::new("x", Limits::default());
-    server.answer(Ok("nothing was asked"));
+    server.answer(Ok("nothing was asked".to_owned()));
     server.push(b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n");
     assert!(matches!(server.advance(), Some(Next::Recipient(_))));
     assert_eq!(server.advance(), None, "it waits for the answer");
-    server.answer(Ok(""));
+    server.answer(Ok(String::new()));
     assert_eq!(server.advance(), Some(Next::Content(b"x\r\n".to_vec())));
     assert!(server.is_receiving());
     assert!(matches!(server.advance(), Some(Next::Message(_))));
