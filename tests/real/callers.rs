@@ -52,7 +52,7 @@ fn cron_mails_what_a_job_prints() {
     assert_eq!(mail.header("to"), "carla@example.test");
     assert_eq!(mail.header("auto-submitted"), "auto-generated");
     assert!(mail.all("x-cron-env").contains(&"<LOGNAME=carla>"), "{mail:#?}");
-    assert_eq!(return_path(&mail), "<carla@example.test>");
+    assert_eq!(return_path(&mail), "<root@example.test>");
     let mail = postfix.postfix.mail_for(&own);
     assert_eq!((mail.text(), mail.header("to")), ("hers\n", own.as_str()));
 
@@ -129,7 +129,7 @@ From here on the message is more than ASCII: Grüße'
     };
     let meant = tree("main");
     machine.call(CARLA, &[&git[..], &["checkout", "--quiet", "-b", "arrived", "main~3"]].concat(), b"");
-    let apply = "git -C ~/repository am --quiet --keep-cr ~/arrived/*";
+    let apply = "git -C ~/repository am --quiet --keep-cr --whitespace=nowarn --quoted-cr=nowarn ~/arrived/*";
     machine.call(CARLA, &["/bin/sh", "-c", apply], b"");
     assert_eq!(tree("arrived"), meant);
     let log = [&git[..], &["log", "--format=%an <%ae>%n%B", "-3"]];
@@ -154,7 +154,8 @@ fn mutt_attaches() {
     mail.has_file("größe.pdf", &pdf);
     mail.has_file("noise", &noise);
     assert_eq!(return_path(&mail), "<carla@example.test>");
-    let kept = fs::read_to_string(machine.path("home/carla/sent")).expect("a copy");
+    let kept = fs::read(machine.path("home/carla/sent")).expect("a copy");
+    let kept = String::from_utf8_lossy(&kept);
     for name in ["message-id", "date"] {
         assert!(kept.contains(mail.header(name)), "another {name} than in {kept}");
     }
@@ -223,7 +224,7 @@ exit($first && $second ? 0 : 1);
     assert_eq!((mail.header("subject"), mail.text()), ("Grüße", format!("{TEXT}\n").as_str()));
     assert_eq!(mail.header("message-id"), "<php-1@example.test>");
     assert!(mail.all("bcc").is_empty() && mail.all("x-mailer").is_empty(), "{mail:#?}");
-    assert_eq!(return_path(&mail), "<www-data@example.test>");
+    assert_eq!(return_path(&mail), "<web@example.test>");
     let mail = postfix.postfix.mail_for(&bounced);
     assert_eq!((mail.header("subject"), mail.header("from")), ("With a file", "web@example.test"));
     assert_eq!((mail.text(), mail.header("x-mailer")), ("<p>Grüße", "PHP/8"));
@@ -248,7 +249,7 @@ fn reports_are_piped() {
     assert_eq!(mail.body(), text);
     assert_eq!((mail.header("to"), mail.header("from")), ("root@example.test", "Logwatch@example.test"));
     assert_eq!(mail.header("subject"), "Logwatch for host (Linux)");
-    assert_eq!(return_path(&mail), "<root@example.test>");
+    assert_eq!(return_path(&mail), "<Logwatch@example.test>");
 
     // unattended-upgrades, which writes with Python.
     let ops = unique("report");
@@ -285,6 +286,8 @@ fn smtplib_speaks_through_pipes_and_a_worker_sends() {
          Content-Transfer-Encoding: base64\r\n\r\n{}\r\n--x--\r\n",
         encodify::base64::STANDARD.encode(&pdf)
     );
+    // It sends octets as they are.
+    let mail = mail.replace("\r\n", "\n").replace('\n', "\r\n");
     let server = machine.command(CARLA, &["/usr/sbin/sendmail", "-bs"]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/smtp_on_pipes.py");
     let mut python = Command::new("python3");
