@@ -213,7 +213,7 @@ impl ReportArgs {
 }
 
 /// What every command starts with: environment, files, and how much to say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The environment.
     pub environment: Environment,
@@ -242,7 +242,7 @@ impl CommonArgs {
         if environment.value("HOME").is_none()
             && let Some(home) = User::of_process().and_then(|user| user.home)
         {
-            environment.set("HOME", home.into());
+            environment = environment.or("HOME", &home.to_string_lossy());
         }
         let files = Files::load(self.config.as_deref(), &environment)?;
         self.context_of(environment, files)

@@ -12,7 +12,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Message")]
 pub struct MessageArgs {
-    /// Recipients: an address, a list, or @FILE with one per line
+    /// Recipients: an address, an alias, a list, or @FILE with one per line
     #[arg(long, value_name = "ADDRESS", allow_hyphen_values = true, value_hint = ValueHint::EmailAddress)]
     pub to: Vec<String>,
 

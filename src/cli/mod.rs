@@ -8,7 +8,9 @@ mod check;
 mod error;
 mod exit;
 mod import;
+mod local;
 mod login;
+mod mailx;
 mod man;
 mod message;
 mod outlets;
@@ -28,7 +30,7 @@ mod user;
 mod worker;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -164,8 +166,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(arguments: &[OsString]) -> Result<Exit, CliError> {
-    if let Some(mode) = arguments.first().and_then(|name| sendmail::mode_of(Path::new(name))) {
+    // The name by which we are called.
+    let name = arguments.first().and_then(|path| Path::new(path).file_name()).and_then(OsStr::to_str);
+    if let Some(mode) = name.and_then(sendmail::mode_of) {
         return sendmail::sendmail(mode, &arguments[1..]);
+    }
+    if let Some("mail" | "mailx" | "Mail") = name {
+        return mailx::mailx(&arguments[1..]);
     }
     if arguments.len() <= 1 {
         ui::tell(FIRST_STEPS);

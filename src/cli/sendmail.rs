@@ -12,7 +12,6 @@ mod verify;
 use std::{
     ffi::OsString,
     io::{self, ErrorKind},
-    path::Path,
     slice,
 };
 
@@ -44,8 +43,8 @@ pub struct SendmailArgs {
 }
 
 /// What the name of the program asks for, if it is one of sendmail's.
-pub(super) fn mode_of(name: &Path) -> Option<Mode> {
-    match name.file_name()?.to_str()? {
+pub(super) fn mode_of(name: &str) -> Option<Mode> {
+    match name {
         "sendmail" => Some(Mode::Message),
         "mailq" => Some(Mode::List),
         "newaliases" => Some(Mode::Aliases),

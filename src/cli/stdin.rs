@@ -9,9 +9,32 @@ use crate::message::{AttachmentSpec, Input, Text, checked_charset};
 #[derive(Debug, Default)]
 pub struct Stdin {
     claimed_by: Option<String>,
+    /// What has been read of it already.
+    held: Option<Text>,
 }
 
 impl Stdin {
+    /// One that has been read: `text` is what is still wanted of it.
+    pub fn holding(text: Text) -> Self {
+        Self { claimed_by: None, held: Some(text) }
+    }
+
+    /// The text in it, for whoever has claimed it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&mut self) -> Result<Text, CliError> {
+        match self.held.take() {
+            Some(text) => Ok(text),
+            None => Ok(Text { bytes: Input::Stdin.read()?, charset: None }),
+        }
+    }
+
+    /// Whether somebody has to type now what is wanted of it.
+    pub fn is_typed(&self) -> bool {
+        self.held.is_none() && io::stdin().is_terminal()
+    }
+
     /// Claims it for `who`.
     ///
     /// # Errors
@@ -29,11 +52,6 @@ impl Stdin {
         self.claimed_by.is_none()
     }
 
-    /// Whether somebody would have to type it.
-    pub fn is_terminal() -> bool {
-        io::stdin().is_terminal()
-    }
-
     /// A text: literal, `@FILE` with `;charset=…`, or `-`. `@@x` is the literal `@x`.
     ///
     /// # Errors
@@ -41,7 +59,7 @@ impl Stdin {
     pub fn text(&mut self, option: &str, value: &str) -> Result<Text, CliError> {
         if value == "-" {
             self.claim(option)?;
-            return Ok(Text { bytes: Input::Stdin.read()?, charset: None });
+            return self.read();
         }
         match value.strip_prefix('@') {
             Some(rest) if rest.starts_with('@') => Ok(Text::from(rest)),

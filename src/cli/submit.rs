@@ -7,7 +7,7 @@ use super::{
     args::{CommonArgs, Context, WhereArgs},
     queue::{self, LaterArgs},
     records,
-    send::{self, Letter},
+    send::{compose::Letter, deliver::deliver, no_server},
     ui,
 };
 use crate::{
@@ -50,7 +50,7 @@ pub(in crate::cli) fn submit(
     common: &CommonArgs,
 ) -> Result<Taken, CliError> {
     if profile.server.is_none() {
-        return Err(send::no_server());
+        return Err(no_server());
     }
     if profile.sendmail.mode == SubmissionMode::Direct {
         return send_now(letters, profile, context, common);
@@ -150,7 +150,7 @@ fn send_now(
     let mut worst = Exit::Success;
     for letter in letters {
         let args = Cli::plain(common)?.send;
-        match send::deliver(letter, profile.clone(), &args, context)? {
+        match deliver(letter, profile.clone(), &args, context)? {
             Exit::Success => {}
             exit => worst = exit,
         }

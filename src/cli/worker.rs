@@ -145,7 +145,7 @@ fn run(job: Job, context: Context, report: &ReportArgs, common: &CommonArgs) -> 
     let notifier = Notifier::of_environment(&context.environment);
     let mut presenter = Presenter::start(report, &context, job.is_lasting)?;
     let wants_trace = context.wants_trace;
-    let clerk = Clerk::new(common.context()?, common, job.place.clone())?;
+    let clerk = Clerk::new(context.clone(), common, job.place.clone())?;
     let places = Places::new(context, common, job.place.clone(), job.concurrency)?;
     let jobs = || Jobs::new(common.context()?, common, job.place);
     let (source, about) = source::open(places.context(), places.prefetch(), job.is_lasting, job.declares, jobs)?;

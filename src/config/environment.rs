@@ -35,9 +35,13 @@ impl Environment {
         Self(rest)
     }
 
-    /// Sets a variable, here and not in the process.
-    pub fn set(&mut self, name: &str, value: OsString) {
-        self.0.insert(name.to_owned(), value);
+    /// The same with this value for a variable that is not set, or empty.
+    #[must_use]
+    pub fn or(mut self, name: &str, value: &str) -> Self {
+        if self.value(name).is_none() {
+            self.0.insert(name.to_owned(), value.into());
+        }
+        self
     }
 
     /// A variable that is set, not empty and UTF-8.
@@ -109,6 +113,16 @@ mod tests {
         }
         assert!(environment.proxy_for("notexample.com").is_some());
         assert_eq!(Environment::default().proxy_for("x"), None);
+    }
+
+    #[test]
+    fn what_is_set_stays() {
+        let environment = Environment::from([("EMAIL", "a@x.example"), ("REPLYTO", "")]);
+        let environment = environment.or("EMAIL", "b@x.example").or("REPLYTO", "c@x.example").or("X", "y");
+        assert_eq!(
+            ["EMAIL", "REPLYTO", "X"].map(|name| environment.get(name)),
+            [Some("a@x.example"), Some("c@x.example"), Some("y")]
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ const TOP_KEYS: [&str; 8] =
     ["default-profile", "secrets", "queue", "sendmail", "log", "defaults", "profiles", "templates"];
 
 /// One file, its keys known and in place, their values not yet looked at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConfigFile {
     /// Where it lies.
     pub path: PathBuf,
@@ -41,7 +41,7 @@ pub struct ConfigFile {
 }
 
 /// `[profiles.NAME]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ProfileTable {
     pub origin: Origin,
     pub inherits: Option<(String, Origin)>,
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Key {
 }
 
 /// The files that hold together: the user's, and the system's behind it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Files {
     /// The user's file, or the one named by flag or environment; the one that is edited.
     pub user: Option<ConfigFile>,

@@ -228,10 +228,15 @@ impl Server {
     }
 
     fn line(&mut self, line: Result<Vec<u8>, TooLong>) -> Option<Next> {
-        let Ok(line) = line else { return self.mistake(Refusal::new(500, 5, 2, "The command is too long")) };
-        let (verb, argument) = match command::read(&line) {
+        let too_long = || Refusal::new(500, 5, 2, "The command is too long");
+        let read = line.as_deref().map_err(|TooLong| too_long()).and_then(command::read);
+        let (verb, argument) = match read {
             Ok(read) => read,
-            Err(refusal) => return self.mistake(refusal),
+            Err(refusal) => {
+                // It may have been MAIL.
+                self.was_refused |= self.open.is_none();
+                return self.mistake(refusal);
+            }
         };
         // These belong to a transaction that has failed, and were under way when it did.
         let is_left_over = matches!(verb, Verb::Rcpt | Verb::Bdat) && self.was_refused;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::SendArgs;
+use super::{SendArgs, book::AddressBook};
 use crate::{
     cli::{
         CliError, Exit,
@@ -14,16 +14,28 @@ use crate::{
         ui,
         user::login_name,
     },
-    config::{Profile, Server},
+    config::{LocalPlace, Profile, Server},
     feed::{add_unsubscribe, dress},
-    mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox, parse_list},
+    mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox},
     message::{
-        AttachmentSpec, Draft, Field, Input, Stamp, Text, compose, message_id, message_ids, parse_date, read_raw,
+        AttachmentSpec, Draft, Field, Input, Message, Stamp, compose, message_id, message_ids, parse_date, read_raw,
     },
     net::host_name,
     rows::{self, Origin},
     template::{self, Data, Names},
 };
+
+/// A message, and who gets it.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// What needs a way; `None` if aliases lead to nothing but places on this machine.
+    pub letter: Option<Letter>,
+    /// These places.
+    pub places: Vec<LocalPlace>,
+    pub content: Content,
+    /// The return path.
+    pub sender: Option<Address>,
+}
 
 /// A message that only needs a way.
 #[derive(Debug)]
@@ -43,21 +55,24 @@ pub(super) fn letter(
     context: &Context,
     profile: &Profile,
     stdin: &mut Stdin,
+    book: &mut AddressBook,
     stamp: &mut Stamp,
-) -> Result<Option<Letter>, CliError> {
+) -> Result<Option<Made>, CliError> {
     let args = &send.message;
     let dsn = args.dsn()?;
-    let to = [recipients("ADDRESS", &send.addresses, stdin)?, recipients("--to", &args.to, stdin)?].concat();
-    let cc = recipients("--cc", &args.cc, stdin)?;
-    let bcc = recipients("--bcc", &args.bcc, stdin)?;
+    let mut named = |option: &str, values: &[String]| book.recipients(option, values, stdin);
+    let to = [named("ADDRESS", &send.addresses)?, named("--to", &args.to)?].concat();
+    let cc = named("--cc", &args.cc)?;
+    let bcc = named("--bcc", &args.bcc)?;
     if let Some(raw) = &send.raw {
         let named = [to, cc, bcc].concat();
-        return raw_letter(args, raw, &named, profile, stdin, dsn, stamp).map(Some);
+        let message = raw_message(args, raw, &named, profile, stdin, book, stamp)?;
+        return made(message, dsn, book).map(Some);
     }
 
     let mut draft = Draft::new(sender(args, context, profile)?);
     (draft.to, draft.cc, draft.bcc) = (to, cc, bcc);
-    fields(args, profile, &mut draft)?;
+    fields(args, profile, book, &mut draft)?;
     texts(args, &mut draft, stdin)?;
     files(args, &mut draft, stdin)?;
     if let Some(unsubscribe) = &args.unsubscribe {
@@ -66,7 +81,7 @@ pub(super) fn letter(
     if let Some(name) = &args.template {
         use_template(name, send, context, &mut draft, stdin)?;
     }
-    if draft.to.is_empty() && draft.cc.is_empty() && draft.bcc.is_empty() {
+    if draft.to.is_empty() && draft.cc.is_empty() && draft.bcc.is_empty() && book.places().is_empty() {
         return Err(no_recipient());
     }
     read_text_from_stdin(args, &mut draft, stdin)?;
@@ -76,14 +91,36 @@ pub(super) fn letter(
 
     let message = compose(&draft, stamp)?;
     let sender = return_path(args, profile.return_path(Some(&draft.from.address)).as_ref())?;
-    Ok(Some(Letter {
-        envelope: envelope(sender, message.recipients)?,
-        message_id: message.message_id,
-        content: message.content,
-        dsn,
-        parts: parts(&draft),
-        subject: draft.subject,
-    }))
+    let parts = parts(&draft);
+    let Message { message_id, recipients, content } = message;
+    made(Ready { message_id, sender, recipients, content, subject: draft.subject, parts }, dsn, book).map(Some)
+}
+
+/// A message that is ready but for its envelope.
+struct Ready {
+    message_id: String,
+    sender: Option<Address>,
+    recipients: Vec<Address>,
+    content: Content,
+    subject: Option<String>,
+    parts: Vec<String>,
+}
+
+fn made(message: Ready, dsn: DsnRequest, book: &AddressBook) -> Result<Made, CliError> {
+    let Ready { message_id, sender, recipients, content, subject, parts } = message;
+    let places = book.places().to_vec();
+    let letter = match recipients.is_empty() && !places.is_empty() {
+        true => None,
+        false => Some(Letter {
+            envelope: Envelope::new(sender.clone(), recipients).map_err(|_| no_recipient())?,
+            message_id,
+            content: content.clone(),
+            dsn,
+            subject,
+            parts,
+        }),
+    };
+    Ok(Made { letter, places, content, sender })
 }
 
 /// Fills what the options have left open with what the template gives.
@@ -114,30 +151,6 @@ fn use_template(
 
 fn no_recipient() -> CliError {
     CliError::usage("nobody is named to send it to").hint("mailsend --to ADDRESS …, or --cc, --bcc")
-}
-
-fn envelope(sender: Option<Address>, recipients: Vec<Address>) -> Result<Envelope, CliError> {
-    Envelope::new(sender, recipients).map_err(|_| no_recipient())
-}
-
-fn recipients(option: &str, values: &[String], stdin: &mut Stdin) -> Result<Vec<Entry>, CliError> {
-    let mut entries = Vec::new();
-    for value in values {
-        match stdin.list(option, value)? {
-            Some(lines) => {
-                for (number, line) in lines.iter().enumerate() {
-                    let place = format!("{option} {value}, entry {}", number + 1);
-                    entries.extend(parse_list(line).map_err(|error| CliError::address(&place, &error))?);
-                }
-            }
-            None => {
-                // '@@x' is the literal '@x', here as everywhere.
-                let literal = value.strip_prefix('@').filter(|rest| rest.starts_with('@')).unwrap_or(value);
-                entries.extend(parse_list(literal).map_err(|error| CliError::address(option, &error))?);
-            }
-        }
-    }
-    Ok(entries)
 }
 
 fn mailbox(option: &str, text: &str) -> Result<Mailbox, CliError> {
@@ -216,10 +229,10 @@ fn return_path(args: &MessageArgs, from: Option<&Address>) -> Result<Option<Addr
     }
 }
 
-fn fields(args: &MessageArgs, profile: &Profile, draft: &mut Draft) -> Result<(), CliError> {
+fn fields(args: &MessageArgs, profile: &Profile, book: &AddressBook, draft: &mut Draft) -> Result<(), CliError> {
     draft.subject.clone_from(&args.subject);
     if let Some(reply_to) = &args.reply_to {
-        draft.reply_to = parse_list(reply_to).map_err(|error| CliError::address("--reply-to", &error))?;
+        draft.reply_to = book.addresses("--reply-to", reply_to)?;
     }
     if let Some(date) = &args.date {
         let date = parse_date(date).map_err(|what| CliError::new(Exit::Data, format!("--date: {what}")))?;
@@ -283,26 +296,26 @@ fn read_text_from_stdin(args: &MessageArgs, draft: &mut Draft, stdin: &mut Stdin
     if is_given || !stdin.is_free() {
         return Ok(());
     }
-    if Stdin::is_terminal() {
+    if stdin.is_typed() {
         if !draft.attachments.is_empty() {
             return Ok(());
         }
         ui::tell("Type the text, then Ctrl-D on a line of its own.");
     }
     stdin.claim("the text")?;
-    draft.text = Some(Text { bytes: Input::Stdin.read()?, charset: None });
+    draft.text = Some(stdin.read()?);
     Ok(())
 }
 
-fn raw_letter(
+fn raw_message(
     args: &MessageArgs,
     raw: &str,
     named: &[Entry],
     profile: &Profile,
     stdin: &mut Stdin,
-    dsn: DsnRequest,
+    book: &AddressBook,
     stamp: &mut Stamp,
-) -> Result<Letter, CliError> {
+) -> Result<Ready, CliError> {
     let input = Input::from_word(raw);
     if input == Input::Stdin {
         stdin.claim("--raw")?;
@@ -311,12 +324,13 @@ fn raw_letter(
         Some(from) => Some(mailbox("--from", from)?),
         None => profile.from.clone(),
     };
-    let message = read_raw(&input, from.as_ref(), named.is_empty(), stamp)?;
+    let is_named = !named.is_empty() || !book.places().is_empty();
+    let message = read_raw(&input, from.as_ref(), !is_named, stamp)?;
     let mut seen = HashSet::new();
     let mut recipients: Vec<Address> =
         named.iter().flat_map(Entry::mailboxes).map(|mailbox| mailbox.address.clone()).collect();
     recipients.retain(|address| seen.insert(address.clone()));
-    if recipients.is_empty() {
+    if !is_named {
         recipients = message.recipients;
     }
     let from = from.filter(|_| args.from.is_some()).map(|from| from.address).or(message.from);
@@ -328,12 +342,12 @@ fn raw_letter(
         )
         .hint("name one: --from ADDRESS"));
     }
-    Ok(Letter {
-        envelope: envelope(sender, recipients)?,
+    Ok(Ready {
         message_id: message.message_id,
+        sender,
+        recipients,
         parts: vec![format!("as it is, from {}", input.path().display())],
         content: message.content,
-        dsn,
         subject: None,
     })
 }

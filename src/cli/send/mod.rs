@@ -1,7 +1,8 @@
 //! `mailsend`: one message, made of flags, files and standard input.
 
+pub(super) mod book;
 pub(super) mod compose;
-mod deliver;
+pub(super) mod deliver;
 mod keep;
 mod plan;
 
@@ -11,15 +12,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(super) use compose::Letter;
-pub(super) use deliver::{deliver, no_server};
-
 use clap::{Args, Parser, ValueHint};
 use jiff::Zoned;
 
+pub(super) use self::deliver::no_server;
+use self::{
+    book::{AddressBook, Habit},
+    compose::{Letter, Made},
+};
 use super::{
     Cli, CliError, Exit, address_word,
     args::{CommonArgs, Context, ReportArgs, WhereArgs},
+    local,
     message::MessageArgs,
     printed,
     queue::LaterArgs,
@@ -46,7 +50,7 @@ pub struct SendArgs {
     addresses: Vec<String>,
 
     #[command(flatten)]
-    message: MessageArgs,
+    pub message: MessageArgs,
 
     /// An existing message; recipients from options, else from its header
     ///
@@ -87,26 +91,39 @@ pub struct SendArgs {
     queue_on_failure: bool,
 
     #[command(flatten)]
-    place: WhereArgs,
+    pub place: WhereArgs,
     #[command(flatten)]
     report: ReportArgs,
     #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
+    pub common: CommonArgs,
 }
 
 /// Sends one message, or shows it.
 pub fn send(args: SendArgs) -> Result<Exit, CliError> {
     let context = args.common.context()?;
     check_queue(&args)?;
-    let request = Request { senders: compose::senders(&args.message, &context)?, ..args.place.request()? };
-    let profile = resolve(&request, &context.files, &context.environment)?;
+    send_as(&args, &context, Stdin::default(), Habit::Strict, |letter, profile| match args.later.is_wanted() {
+        true => keep::keep(&letter, &profile, &args, &context),
+        false => deliver::deliver(letter, profile, &args, &context),
+    })
+}
+
+/// The same, for whoever has read standard input, takes names in another way, and hands over to somebody else.
+pub(super) fn send_as(
+    args: &SendArgs,
+    context: &Context,
+    mut stdin: Stdin,
+    habit: Habit,
+    hand_over: impl FnOnce(Letter, Profile) -> Result<Exit, CliError>,
+) -> Result<Exit, CliError> {
+    let profile = args.profile(context)?;
     let is_shown = args.dry_run || args.eml.is_some();
-    let mut stamp = stamp(&context, &profile, is_shown)?;
-    let mut stdin = Stdin::default();
-    if args.place.wanted(&profile, &context).is_some_and(|wanted| wanted.source() == Some(SecretSource::Fd(0))) {
+    let mut stamp = stamp(context, &profile, is_shown)?;
+    if args.place.wanted(&profile, context).is_some_and(|wanted| wanted.source() == Some(SecretSource::Fd(0))) {
         stdin.claim("the password")?;
     }
-    let Some(letter) = compose::letter(&args, &context, &profile, &mut stdin, &mut stamp)? else {
+    let mut book = AddressBook::new(context, &profile.sendmail, habit);
+    let Some(made) = compose::letter(args, context, &profile, &mut stdin, &mut book, &mut stamp)? else {
         return Ok(Exit::Success);
     };
     if args.dry_run {
@@ -114,16 +131,32 @@ pub fn send(args: SendArgs) -> Result<Exit, CliError> {
             true => Some(args.later.terms(&profile.queue, &Zoned::now(), context.is_quiet)?),
             false => None,
         };
-        let wanted = args.place.wanted(&profile, &context);
-        printed(ui::print(&plan::plan(&letter, &profile, wanted.as_ref(), later)))?;
+        let wanted = args.place.wanted(&profile, context);
+        printed(ui::print(&plan::plan(&made, &profile, wanted.as_ref(), later)))?;
     }
     if let Some(path) = &args.eml {
-        write_message(path, &letter.content)?;
+        write_message(path, &made.content)?;
     }
-    match is_shown {
-        true => Ok(Exit::Success),
-        false if args.later.is_wanted() => keep::keep(&letter, &profile, &args, &context),
-        false => deliver(letter, profile, &args, &context),
+    if is_shown {
+        return Ok(Exit::Success);
+    }
+    let Made { letter, places, content, sender } = made;
+    // What can be known is told before anybody has it.
+    if letter.is_some() && profile.server.is_none() {
+        return Err(no_server());
+    }
+    let handed = local::hand_out(&places, &content, sender.as_ref(), profile.timeouts)?;
+    handed.with(letter.map(|letter| hand_over(letter, profile)))
+}
+
+impl SendArgs {
+    /// The profile that they ask for.
+    ///
+    /// # Errors
+    /// As [`resolve`], or a sender that is no address.
+    pub(super) fn profile(&self, context: &Context) -> Result<Profile, CliError> {
+        let request = Request { senders: compose::senders(&self.message, context)?, ..self.place.request()? };
+        Ok(resolve(&request, &context.files, &context.environment)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::compose::Letter;
+use super::compose::{Letter, Made};
 use crate::{
     cli::{check::way, queue::Terms},
     config::{Profile, Server},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The plan of `--dry-run`, a name and a value per line.
-pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>, later: Option<Terms>) -> String {
+pub(super) fn plan(made: &Made, profile: &Profile, wanted: Option<&Wanted>, later: Option<Terms>) -> String {
     let mut lines: Vec<(&str, String)> = Vec::new();
     if let Some(name) = &profile.name {
         lines.push(("profile", name.clone()));
@@ -38,8 +38,20 @@ pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>, 
     if let Some(terms) = later {
         lines.push(("queue", terms.to_string()));
     }
-    let sender = letter.envelope.from().map_or_else(|| "<>".to_owned(), ToString::to_string);
+    let sender = made.sender.as_ref().map_or_else(|| "<>".to_owned(), ToString::to_string);
     lines.push(("return path", sender));
+    lines.extend(made.places.iter().map(|place| ("place", place.to_string())));
+    if let Some(letter) = &made.letter {
+        of_letter(letter, &mut lines);
+    }
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{name:<12}{}", clean(value));
+        text
+    })
+}
+
+fn of_letter(letter: &Letter, lines: &mut Vec<(&str, String)>) {
     for recipient in letter.envelope.to() {
         lines.push(("recipient", recipient.to_string()));
     }
@@ -62,9 +74,4 @@ pub(super) fn plan(letter: &Letter, profile: &Profile, wanted: Option<&Wanted>, 
         let wishes: Vec<String> = [notify, ret, envid].into_iter().flatten().collect();
         lines.push(("reports", wishes.join(", ")));
     }
-    lines.iter().fold(String::new(), |mut text, (name, value)| {
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "{name:<12}{}", clean(value));
-        text
-    })
 }

@@ -1,26 +1,20 @@
 //! From what a program hands over to letters: who it is for and from, by which profile it leaves, and that it is safe.
 
-use std::{
-    collections::HashSet,
-    io::Read,
-    sync::{Arc, atomic::AtomicI32},
-};
+use std::{collections::HashSet, io::Read};
 
 use crate::{
     cli::{
         CliError, Exit,
         args::{CommonArgs, Context},
-        runtime,
-        send::Letter,
-        signals::listen,
+        local,
+        send::compose::Letter,
         submit::{Taken, submit},
         user::{User, login_name},
     },
-    config::{Aliases, Expanded, LocalPlace, Profile, Request, resolve, resolve_sendmail},
-    mail::{Address, Content, DsnRequest, Entry, Envelope, Mailbox, Trouble, parse_list_at},
+    config::{Aliases, Expanded, Profile, Request, resolve, resolve_sendmail},
+    mail::{Address, DsnRequest, Entry, Envelope, Mailbox, parse_list_at},
     message::{Handover, Stamp, read_submitted},
     net::host_name,
-    transport::deliver_locally,
 };
 
 /// The domain of names that were said without one, until it is known whether they are aliases.
@@ -157,10 +151,10 @@ impl<'a> Intake<'a> {
         };
 
         let (mut letters, mut seen) = (Vec::new(), HashSet::new());
-        let mut places = Vec::new();
+        let (mut places, mut known) = (Vec::new(), HashSet::new());
         for (to, dsn) in groups {
             let expanded = self.expand(&to)?;
-            places.extend(expanded.places);
+            places.extend(expanded.places.into_iter().filter(|place| known.insert(place.clone())));
             let addresses = expanded.mailboxes.into_iter().map(|mailbox| mailbox.address);
             let to: Vec<Address> = addresses.filter(|to| seen.insert(to.clone())).collect();
             let Ok(envelope) = Envelope::new(return_path.clone(), to) else { continue };
@@ -173,12 +167,17 @@ impl<'a> Intake<'a> {
                 parts: Vec::new(),
             });
         }
-        // First: if one of these fails nobody has it, and all of it may be tried again.
-        deliver_here(&places, &message.content, return_path.as_ref(), &profile)?;
-        if letters.is_empty() {
-            return Ok(Taken::Kept(Vec::new()));
+        // First: if these fail nobody has it, and all of it may be tried again.
+        let handed = local::hand_out(&places, &message.content, return_path.as_ref(), profile.timeouts)?;
+        if let Some(exit) = handed.failed().filter(|_| !handed.has_delivered()) {
+            // A file that cannot be written now may be so later.
+            return Ok(Taken::Sent(if exit == Exit::Io { Exit::TryAgain } else { exit }));
         }
-        submit(letters, &profile, self.context, self.common)
+        let taken = match letters.is_empty() {
+            true => Taken::Kept(Vec::new()),
+            false => submit(letters, &profile, self.context, self.common)?,
+        };
+        Ok(if handed.failed().is_some() { Taken::Sent(Exit::Partial) } else { taken })
     }
 
     /// Who writes where the message does not say it: `-f`, EMAIL, the profile, or this user at this machine.
@@ -205,35 +204,4 @@ impl<'a> Intake<'a> {
         let address = address.ok_or_else(|| CliError::new(Exit::Configuration, "nobody is named as the sender"))?;
         Ok(Mailbox { name: said.or_else(full_name), address })
     }
-}
-
-/// Delivers to the files and commands that aliases lead to, each once.
-///
-/// # Errors
-/// Of the first that fails.
-fn deliver_here(
-    places: &[LocalPlace],
-    content: &Content,
-    sender: Option<&Address>,
-    profile: &Profile,
-) -> Result<(), CliError> {
-    if places.is_empty() {
-        return Ok(());
-    }
-    let runtime = runtime()?;
-    let delivered = runtime.block_on(async {
-        let stop = listen(Arc::new(AtomicI32::new(0)));
-        let mut seen = HashSet::new();
-        for place in places.iter().filter(|place| seen.insert(*place)) {
-            deliver_locally(place, content, sender, profile.timeouts, &stop).await?;
-        }
-        Ok(())
-    });
-    // A thread that writes on is not waited for.
-    runtime.shutdown_background();
-    delivered.map_err(|trouble: Trouble| match CliError::from(trouble) {
-        // A file that cannot be written now may be so later.
-        error if error.exit == Exit::Io => CliError { exit: Exit::TryAgain, ..error },
-        error => error,
-    })
 }

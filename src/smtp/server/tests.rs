@@ -229,6 +229,8 @@ fn what_comes_behind_data_is_never_a_command() {
         ("MAIL FROM:<a@b>\r\n", "554 5.5.1"),
         ("MAIL FROM:<a b>\r\nRCPT TO:<c@d>\r\n", "554 5.5.1"),
         ("MAIL FROM a\r\nRCPT TO:<c@d>\r\n", "554 5.5.1"),
+        ("MAIL FROM:<a\u{1}@b>\r\nRCPT TO:<c@d>\r\n", "554 5.5.1"),
+        (&format!("MAIL FROM:<{}@b>\r\nRCPT TO:<c@d>\r\n", "a".repeat(2_000)), "554 5.5.1"),
     ] {
         let octets = format!("{begin}{body}NOOP\r\n");
         assert_eq!(messages(&octets), Vec::<String>::new());
