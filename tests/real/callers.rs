@@ -42,8 +42,17 @@ fn cron_mails_what_a_job_prints() {
     machine.file("etc/cron.d/job", format!("@reboot carla {job}\n"), ROOT);
     machine.file("var/spool/cron/crontabs/carla", format!("MAILTO={own}\n@reboot echo hers\n@reboot true\n"), CARLA);
     let log = machine.log();
-    // It goes on in the background. 15: it tells everything.
+    // It goes on in the background, with HOME=/root. 15: it tells everything.
     machine.call(ROOT, &["/usr/sbin/cron", "-L", "15"], b"");
+    // It would tell of a sendmail that failed.
+    log.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut told = Vec::new();
+    while told.iter().filter(|line: &&String| line.contains(" END ")).count() < 3 {
+        let mut line = [0; 1_000];
+        let length = log.recv(&mut line).unwrap_or_else(|error| panic!("{error}: {told:#?}"));
+        told.push(String::from_utf8_lossy(&line[..length]).into_owned());
+    }
+    assert!(!told.iter().any(|line| line.contains("MAIL") || line.contains("error")), "{told:#?}");
 
     let mail = postfix.postfix.mail_for(&ops);
     assert_eq!(mail.body(), "Grüße\n.\nFrom here on\n".as_bytes());
@@ -55,16 +64,6 @@ fn cron_mails_what_a_job_prints() {
     assert_eq!(return_path(&mail), "<root@example.test>");
     let mail = postfix.postfix.mail_for(&own);
     assert_eq!((mail.text(), mail.header("to")), ("hers\n", own.as_str()));
-
-    // It would tell of a sendmail that failed.
-    log.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    let mut told = Vec::new();
-    while told.iter().filter(|line: &&String| line.contains(" END ")).count() < 3 {
-        let mut line = [0; 1_000];
-        let length = log.recv(&mut line).unwrap_or_else(|error| panic!("{error}: {told:#?}"));
-        told.push(String::from_utf8_lossy(&line[..length]).into_owned());
-    }
-    assert!(!told.iter().any(|line| line.contains("MAIL") || line.contains("error")), "{told:#?}");
 }
 
 #[test]
@@ -156,9 +155,7 @@ fn mutt_attaches() {
     assert_eq!(return_path(&mail), "<carla@example.test>");
     let kept = fs::read(machine.path("home/carla/sent")).expect("a copy");
     let kept = String::from_utf8_lossy(&kept);
-    for name in ["message-id", "date"] {
-        assert!(kept.contains(mail.header(name)), "another {name} than in {kept}");
-    }
+    assert!(kept.contains(mail.header("message-id")), "another Message-ID than in {kept}");
     let mail = postfix.postfix.mail_for(&hidden);
     assert!(!String::from_utf8_lossy(mail.body()).contains(&hidden) && mail.all("bcc").is_empty(), "{mail:#?}");
 }
