@@ -21,7 +21,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
 
     $completions = @(switch ($command) {
         'mailsend' {
-            [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Recipients: an address, a list, or @FILE with one per line')
+            [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Recipients: an address, an alias, a list, or @FILE with one per line')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Recipients of a copy')
             [CompletionResult]::new('--cc', '--cc', [CompletionResultType]::ParameterName, 'Recipients of a copy')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Recipients whom no one sees')
@@ -104,7 +104,7 @@ Register-ArgumentCompleter -Native -CommandName 'mailsend' -ScriptBlock {
             break
         }
         'mailsend;batch' {
-            [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Recipients: an address, a list, or @FILE with one per line')
+            [CompletionResult]::new('--to', '--to', [CompletionResultType]::ParameterName, 'Recipients: an address, an alias, a list, or @FILE with one per line')
             [CompletionResult]::new('-c', '-c', [CompletionResultType]::ParameterName, 'Recipients of a copy')
             [CompletionResult]::new('--cc', '--cc', [CompletionResultType]::ParameterName, 'Recipients of a copy')
             [CompletionResult]::new('-b', '-b', [CompletionResultType]::ParameterName, 'Recipients whom no one sees')

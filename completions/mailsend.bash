@@ -960,7 +960,7 @@ _mailsend() {
             return 0
             ;;
         mailsend__subcmd__man)
-            opts="-h --help mailsend batch queue config"
+            opts="-h --help mailsend batch queue sendmail config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -18,7 +18,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
     }
     var completions = [
         &'mailsend'= {
-            cand --to 'Recipients: an address, a list, or @FILE with one per line'
+            cand --to 'Recipients: an address, an alias, a list, or @FILE with one per line'
             cand -c 'Recipients of a copy'
             cand --cc 'Recipients of a copy'
             cand -b 'Recipients whom no one sees'
@@ -100,7 +100,7 @@ set edit:completion:arg-completer[mailsend] = {|@words|
             cand man 'Print a manual page'
         }
         &'mailsend;batch'= {
-            cand --to 'Recipients: an address, a list, or @FILE with one per line'
+            cand --to 'Recipients: an address, an alias, a list, or @FILE with one per line'
             cand -c 'Recipients of a copy'
             cand --cc 'Recipients of a copy'
             cand -b 'Recipients whom no one sees'

@@ -24,7 +24,7 @@ function __fish_mailsend_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c mailsend -n "__fish_mailsend_needs_command" -l to -d 'Recipients: an address, a list, or @FILE with one per line' -r -f
+complete -c mailsend -n "__fish_mailsend_needs_command" -l to -d 'Recipients: an address, an alias, a list, or @FILE with one per line' -r -f
 complete -c mailsend -n "__fish_mailsend_needs_command" -s c -l cc -d 'Recipients of a copy' -r -f
 complete -c mailsend -n "__fish_mailsend_needs_command" -s b -l bcc -d 'Recipients whom no one sees' -r -f
 complete -c mailsend -n "__fish_mailsend_needs_command" -s s -l subject -d 'Subject' -r
@@ -99,7 +99,7 @@ complete -c mailsend -n "__fish_mailsend_needs_command" -a "logout" -d 'Remove w
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "sendmail" -d 'Take a message as sendmail does; see man mailsend-sendmail'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "completions" -d 'Print completions for a shell'
 complete -c mailsend -n "__fish_mailsend_needs_command" -a "man" -d 'Print a manual page'
-complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l to -d 'Recipients: an address, a list, or @FILE with one per line' -r -f
+complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -l to -d 'Recipients: an address, an alias, a list, or @FILE with one per line' -r -f
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s c -l cc -d 'Recipients of a copy' -r -f
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s b -l bcc -d 'Recipients whom no one sees' -r -f
 complete -c mailsend -n "__fish_mailsend_using_subcommand batch" -s s -l subject -d 'Subject' -r
