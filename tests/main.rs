@@ -3,6 +3,7 @@
 
 mod support;
 
+mod aliases;
 mod bad_input;
 mod batch;
 mod command_line;
@@ -12,7 +13,9 @@ mod doors;
 mod engine;
 mod fallback;
 mod importing;
+mod log;
 mod login;
+mod mailx;
 mod oauth;
 mod output;
 mod passage;

@@ -11,8 +11,9 @@ use super::{
     ui,
 };
 use crate::{
-    config::{LocalPlace, Timeouts},
+    config::{LocalPlace, Profile},
     mail::{Address, Content},
+    secret,
     transport::deliver_locally,
 };
 
@@ -32,18 +33,20 @@ pub fn hand_out(
     places: &[LocalPlace],
     content: &Content,
     sender: Option<&Address>,
-    timeouts: Timeouts,
+    profile: &Profile,
 ) -> Result<Handed, CliError> {
     let mut handed = Handed::default();
     if places.is_empty() {
         return Ok(handed);
     }
+    secret::withhold(profile);
+    secret::withhold_sources(profile.queue.password.iter());
     let signal = Arc::new(AtomicI32::new(0));
     let runtime = runtime()?;
     runtime.block_on(async {
         let stop = listen(signal.clone());
         for place in places {
-            match deliver_locally(place, content, sender, timeouts, &stop).await {
+            match deliver_locally(place, content, sender, profile.timeouts, &stop).await {
                 Ok(()) => handed.delivered += 1,
                 Err(trouble) => {
                     let error = CliError::from(trouble);

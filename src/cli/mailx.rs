@@ -151,8 +151,9 @@ fn send_args(call: &Call, context: &Context) -> Result<SendArgs, CliError> {
         &resolve_sendmail(&context.files, &context.environment)?,
         true,
     );
-    let whole = |option: &str, text: &str| match mailbox(option, text)? {
-        Mailbox { name, address } => Ok::<_, CliError>(Mailbox { name, address: aliases.whole(&address) }),
+    let whole = |option: &str, text: &str| {
+        let Mailbox { name, address } = mailbox(option, text)?;
+        Ok::<_, CliError>(Mailbox { name, address: aliases.whole(&address) })
     };
     if let Some(from) = &call.from {
         args.message.from = Some(whole("-r", from)?.to_string());

@@ -30,7 +30,8 @@ use super::{
     ui,
 };
 use crate::{
-    mail::Address,
+    config::{Aliases, resolve_sendmail},
+    mail::{Address, clean},
     smtp::{Refusal, Transaction},
 };
 
@@ -58,7 +59,8 @@ pub(super) fn sendmail(mode: Mode, words: &[OsString]) -> Result<Exit, CliError>
     let (quiet, verbose) = (!options.is_verbose, options.is_verbose);
     let common = CommonArgs { config: options.config.clone(), quiet, verbose, trace: false };
     match &options.mode {
-        Mode::Aliases | Mode::Hosts => Ok(Exit::Success),
+        Mode::Hosts => Ok(Exit::Success),
+        Mode::Aliases => check_aliases(&context(&options, &common)?),
         Mode::Daemon => {
             ui::tell("no daemon is needed: mailsend worker sends what is in the queue; nothing listens");
             Ok(Exit::Success)
@@ -78,6 +80,21 @@ pub(super) fn sendmail(mode: Mode, words: &[OsString]) -> Result<Exit, CliError>
             serve(&Intake::new(&context, &common)?)
         }
     }
+}
+
+/// There is no database to be made anew; what is wrong with the files can be told.
+fn check_aliases(context: &Context) -> Result<Exit, CliError> {
+    let table = resolve_sendmail(&context.files, &context.environment)?;
+    match Aliases::new(&context.files, &context.environment, &table, false).check() {
+        Ok((count, remarks)) => {
+            remarks.iter().for_each(|remark| ui::tell(&clean(remark)));
+            if context.is_verbose {
+                ui::tell(&format!("{count} aliases"));
+            }
+        }
+        Err(error) => ui::show(&error.into()),
+    }
+    Ok(Exit::Success)
 }
 
 fn context(options: &Options, common: &CommonArgs) -> Result<Context, CliError> {

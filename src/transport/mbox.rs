@@ -152,7 +152,7 @@ fn write(file: &mut File, end: u64, content: &Content, sender: Option<&Address>)
     let mut out = BufWriter::with_capacity(64 * 1024, file);
     let from = sender.map_or_else(|| "MAILER-DAEMON".to_owned(), ToString::to_string);
     let date = Timestamp::now().strftime("%a %b %e %H:%M:%S %Y");
-    write!(out, "{separator}From {from} {date}\n").map_err(Failure::Output)?;
+    writeln!(out, "{separator}From {from} {date}").map_err(Failure::Output)?;
     let (mut lines, mut quoting) = (NativeLines::default(), Quoting::default());
     for block in Blocks::new(content) {
         let mut native = Vec::new();

@@ -5,6 +5,7 @@ mod batches;
 mod broker;
 mod deciding;
 mod draining;
+mod dropping;
 mod jobs;
 mod rabbitmq;
 mod trouble;

@@ -228,3 +228,24 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
     sandbox.run(&["queue", "run", "--concurrency", "2"]).exits(0);
     assert_eq!(sink.count(), 1);
 }
+
+/// Who has no home has a queue all the same, where the administrator has made room for such.
+#[test]
+fn a_user_without_a_home() {
+    let mut sandbox = sandbox();
+    sandbox.env("HOME", "/nonexistent");
+    let run = sandbox
+        .run(&message(NOWHERE, "a@y.example", &["--queue"]))
+        .exits(78)
+        .says("/nonexistent/.local/state/mailsend");
+    run.says("fallback-folder");
+    fs::create_dir(sandbox.path("users")).expect("a folder");
+    sandbox.config("[queue]\nfallback-folder = \"users\"\n");
+    fs::set_permissions(sandbox.path("users"), fs::Permissions::from_mode(0o777)).expect("a mode");
+    sandbox.run(&message(NOWHERE, "a@y.example", &["--queue"])).exits(78).says("chmod 1777");
+    fs::set_permissions(sandbox.path("users"), fs::Permissions::from_mode(0o1777)).expect("a mode");
+    sandbox.run(&message(NOWHERE, "a@y.example", &["--queue"])).exits(0);
+    assert_eq!(list(&sandbox, &[]).len(), 1);
+    let user = rustix::process::geteuid().as_raw().to_string();
+    assert!(sandbox.path("users").join(user).join("queue.sqlite").is_file());
+}

@@ -147,7 +147,7 @@ const SHORT: [(&str, Does); 23] = [
 ];
 
 /// GNU's and s-nail's.
-const LONG: [(&str, Does); 52] = [
+const LONG: [(&str, Does); 51] = [
     ("account", Does::Ignores),
     ("append", Does::Appends),
     ("attach", Does::Attaches),
@@ -188,7 +188,6 @@ const LONG: [(&str, Does); 52] = [
     ("quit", Does::Nothing),
     ("quote-file", Does::Text),
     ("read-only", Does::Reads),
-    ("reply-to", Does::Ignores),
     ("resource-files", Does::Resources),
     ("return-address", Does::From),
     ("set", Does::Sets),

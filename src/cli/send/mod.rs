@@ -145,7 +145,7 @@ pub(super) fn send_as(
     if letter.is_some() && profile.server.is_none() {
         return Err(no_server());
     }
-    let handed = local::hand_out(&places, &content, sender.as_ref(), profile.timeouts)?;
+    let handed = local::hand_out(&places, &content, sender.as_ref(), &profile)?;
     handed.with(letter.map(|letter| hand_over(letter, profile)))
 }
 

@@ -168,7 +168,7 @@ impl<'a> Intake<'a> {
             });
         }
         // First: if these fail nobody has it, and all of it may be tried again.
-        let handed = local::hand_out(&places, &message.content, return_path.as_ref(), profile.timeouts)?;
+        let handed = local::hand_out(&places, &message.content, return_path.as_ref(), &profile)?;
         if let Some(exit) = handed.failed().filter(|_| !handed.has_delivered()) {
             // A file that cannot be written now may be so later.
             return Ok(Taken::Sent(if exit == Exit::Io { Exit::TryAgain } else { exit }));
