@@ -603,9 +603,11 @@ fn tokens_are_left_alone_without_their_lock() {
     let locks = fs::read_dir(sandbox.path(".local/state/mailsend/locks")).expect("a lock");
     assert_eq!(locks.count(), 1);
     login(&sandbox, &WHO, CANARY).exits(0);
-    sandbox.without("HOME");
+    // Without HOME it would be the real one.
+    let file = sandbox.file("file", "");
+    sandbox.env("HOME", &file);
     let run = sandbox.run(&[&["logout"], &WHO[..]].concat()).exits(0);
-    run.says("are left alone: there is no place for the lock").says("holds no password any more of ada");
+    run.says("are left alone: the tokens cannot be locked").says("holds no password any more of ada");
 }
 
 /// `oauth:ada` would be given the tokens of ada as a password.

@@ -10,7 +10,10 @@ use crate::{
     secret::{self, Wanted},
 };
 
-use super::{CliError, Exit, user::User};
+use super::{
+    CliError, Exit,
+    user::{User, has_home},
+};
 
 /// Where to send.
 #[derive(Debug, Clone, Default, Args)]
@@ -238,11 +241,10 @@ impl CommonArgs {
     /// If a file cannot be read or is wrong, or a variable is no boolean.
     pub fn context(&self) -> Result<Context, CliError> {
         let mut environment = Environment::of_process();
-        // Services and programs that are called by them often have none.
-        if environment.value("HOME").is_none()
+        if !has_home(&environment)
             && let Some(home) = User::of_process().and_then(|user| user.home)
         {
-            environment = environment.or("HOME", &home.to_string_lossy());
+            environment = environment.without(&["HOME"]).or("HOME", &home.to_string_lossy());
         }
         let files = Files::load(self.config.as_deref(), &environment)?;
         self.context_of(environment, files)

@@ -1,9 +1,16 @@
 //! Who runs this, where the environment does not tell: in containers, in services, under cron and PHP.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use super::args::Context;
-use crate::mail::{Entry, Mailbox, parse_list_at};
+use crate::{
+    config::Environment,
+    mail::{Entry, Mailbox, parse_list_at},
+};
 
 /// A user as passwd(5) has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +29,7 @@ impl User {
         #[cfg(unix)]
         {
             let id = rustix::process::geteuid().as_raw();
-            Self::of_passwd(&std::fs::read("/etc/passwd").ok()?, id)
+            Self::of_passwd(&fs::read("/etc/passwd").ok()?, id)
         }
         #[cfg(not(unix))]
         None
@@ -62,6 +69,14 @@ pub fn own_mailbox(context: &Context, domain: &str) -> Option<Mailbox> {
     Some(Mailbox { name: full_name(), address })
 }
 
+/// Whether HOME can be the home of this user. Services often have none, or that of the machine's first process; and cron
+/// hands its own, which is root's, to the sendmail that it calls as another user.
+pub fn has_home(environment: &Environment) -> bool {
+    let is_closed =
+        |home: &Path| fs::metadata(home.join(".")).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    environment.path("HOME").is_some_and(|home| home != Path::new("/") && !is_closed(&home))
+}
+
 /// The name that this user logs in by: as the environment says, else as the system does.
 fn login_name(context: &Context) -> Option<String> {
     let named = ["LOGNAME", "USER"].iter().find_map(|name| context.environment.get(name)).map(str::to_owned);
@@ -77,6 +92,19 @@ fn capitalised(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// That of another user is closed, but nothing is for root.
+    #[test]
+    fn homes() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().to_str().unwrap();
+        assert!(has_home(&Environment::from([("HOME", home)])));
+        assert!(has_home(&Environment::from([("HOME", "/nonexistent")])));
+        for home in ["", "/", "//"] {
+            assert!(!has_home(&Environment::from([("HOME", home)])), "{home}");
+        }
+        assert!(!has_home(&Environment::default()));
+    }
 
     #[test]
     fn users_of_passwd() {

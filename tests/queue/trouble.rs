@@ -82,7 +82,8 @@ fn no_queue_at_all() {
 #[test]
 fn no_place_for_it() {
     let mut sandbox = sandbox();
-    sandbox.without("HOME");
+    // Without HOME it would be the real one.
+    sandbox.env("HOME", "/nonexistent");
     sandbox.run(&message(NOWHERE, "a@y.example", &["--queue"])).exits(78).says("no place for the queue");
     let path = sandbox.file("file", "");
     sandbox.env("MAILSEND_QUEUE_PATH", &format!("{path}/queue.sqlite"));

@@ -1,5 +1,6 @@
 //! Real servers: what scripted ones cannot prove, that others understand us as we mean it.
 
+mod callers;
 mod check;
 mod extensions;
 mod job;

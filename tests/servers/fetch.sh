@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes target/servers/root: a small Debian with mail servers and a message broker in it, which the tests run by chroot.
+# Makes target/servers/root: a small Debian with mail servers, a message broker and callers of sendmail in it, which the
+# tests run by chroot.
 #
 # Packages are downloaded and unpacked, never installed: no script of theirs runs, no daemon starts, and nothing of
 # this machine changes. So servers that exclude each other as packages lie side by side, users and paths that are
@@ -18,6 +19,7 @@ groups=(
     "opensmtpd"
     "postfix dovecot-lmtpd gnome-keyring dbus-daemon dbus-bin libsecret-tools coreutils dash"
     "rabbitmq-server python3-pika coreutils dash"
+    "cron libpam-modules mutt s-nail bsd-mailx php-cli git git-email libmailtools-perl perl libc-bin coreutils dash"
 )
 servers=target/servers
 # Whoever changes this file fetches anew.
@@ -41,7 +43,8 @@ if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
 fi
 echo "tests/run: fetching mail servers into $servers (once)" >&2
 
-# apt with lists, cache and status of its own. What packages want for their scripts only is said to be there.
+# apt with lists, cache and status of its own. What packages want for their scripts only, or for what no test does, is
+# said to be there.
 apt=$(realpath "$servers")/apt
 mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 cat > "$apt/status" << 'END'
@@ -50,13 +53,14 @@ Status: install ok installed
 Architecture: all
 Version: 1
 Maintainer: nobody <nobody@example.test>
-Description: stands for what only scripts of packages use
+Description: stands for what nothing here uses
 Provides: adduser (= 9999), cpio (= 9999), cron (= 9999), dbus-session-bus, dbus-session-bus-common (= 9999),
- debconf (= 9999), debconf-2.0, default-dbus-session-bus, dpkg (= 9999), e2fsprogs (= 9999), exim4-config (= 9999),
- exim4-config-2, gcr (= 9999), init-system-helpers (= 9999), libpam-runtime (= 9999), libpam-systemd (= 9999),
- logrotate (= 9999), lsb-base (= 9999), netbase (= 9999), openssl (= 9999), perl (= 9999), pinentry-gnome3 (= 9999),
- procps (= 9999), psmisc (= 9999), python3 (= 9999), python3:any (= 9999), socat (= 9999), ssl-cert (= 9999),
- sysvinit-utils (= 9999), tar (= 9999), ucf (= 9999), xz-utils (= 9999)
+ debconf (= 9999), debconf-2.0, default-dbus-session-bus, default-mta, dpkg (= 9999), e2fsprogs (= 9999),
+ exim4-config (= 9999), exim4-config-2, gcr (= 9999), gpg (= 9999), init-system-helpers (= 9999),
+ libcurl3-gnutls (= 9999), libpam-runtime (= 9999), libpam-systemd (= 9999), logrotate (= 9999), lsb-base (= 9999),
+ media-types (= 9999), netbase (= 9999), openssl (= 9999), perl (= 9999), pinentry-gnome3 (= 9999), procps (= 9999),
+ psmisc (= 9999), python3 (= 9999), python3:any (= 9999), socat (= 9999), ssl-cert (= 9999), sysvinit-utils (= 9999),
+ tar (= 9999), ucf (= 9999), xz-utils (= 9999)
 END
 apt_get() {
     apt-get -qq -o Dir::State="$apt" -o Dir::State::Lists="$apt/lists" -o Dir::State::status="$apt/status" \
@@ -68,7 +72,8 @@ apt_get update >&2 || true
 
 root=$servers/root
 rm -rf "$root"
-mkdir -p "$root"/{dev,etc,run,tmp,srv,usr/bin,usr/sbin,usr/lib,usr/lib64,var/lib/opensmtpd/empty,var/spool/smtpd}
+mkdir -p "$root"/{dev,etc,home,proc,root,run,tmp,srv,usr/bin,usr/sbin,usr/lib,usr/lib64}
+mkdir -p "$root"/var/{lib/opensmtpd/empty,spool/smtpd}
 for folder in bin sbin lib lib64; do
     ln -s "usr/$folder" "$root/$folder"
 done
@@ -78,12 +83,15 @@ for group in "${groups[@]}"; do
     # shellcheck disable=SC2086
     apt_get install --yes --download-only $group >&2
     for package in "$apt"/cache/archives/*.deb; do
-        # Unlike dpkg -x this follows the links above.
+        # Unlike dpkg -x this follows the links above. Of /usr/share only perl and zoneinfo are needed.
         dpkg-deb --fsys-tarfile "$package" | tar -x -C "$root" --keep-directory-symlink \
-            --exclude './usr/share/*' --exclude './etc/init.d' --exclude './lib/systemd'
+            --exclude './usr/share/[!pz]*' --exclude './etc/init.d' --exclude './lib/systemd'
     done
 done
 rm -rf "$apt"
+# A link that a script of a package makes, and what mailsend is mounted over; /usr/sbin/sendmail is Postfix's.
+ln -s "$(basename "$root"/usr/bin/php[0-9]*)" "$root/usr/bin/php"
+touch "$root"/usr/bin/{mail,mailsend}
 
 mknod "$root/dev/null" c 1 3
 mknod "$root/dev/zero" c 1 5
@@ -100,7 +108,9 @@ dovenull:x:103:103::/:/bin/false
 Debian-exim:x:104:104::/:/bin/false
 opensmtpd:x:105:105::/var/lib/opensmtpd/empty:/bin/false
 opensmtpq:x:106:106::/var/lib/opensmtpd/empty:/bin/false
+www-data:x:33:33::/var/www:/bin/false
 mailbox:x:1000:1000::/:/bin/false
+carla:x:1001:1001:Carla Caller:/home/carla:/bin/sh
 nobody:x:65534:65534::/:/bin/false
 END
 cut -d: -f1,2,4 "$root/etc/passwd" | sed 's/$/:/' > "$root/etc/group"

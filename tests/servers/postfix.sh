@@ -45,6 +45,8 @@ message_size_limit = 8000000
 virtual_mailbox_limit = 0
 smtputf8_enable = yes
 smtpd_peername_lookup = no
+# Headers stay as they come, as those of strangers do.
+local_header_rewrite_clients =
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions = check_recipient_access regexp:$inside/etc/recipients
 # Tests send more than people do.

@@ -79,6 +79,12 @@ pub(super) fn rabbitmq<T>(how: impl FnOnce(fn() -> Real) -> T) -> Option<T> {
     is_here("RabbitMQ", is_fetched()).then(|| how(|| Real::start("rabbitmq", &[])))
 }
 
+/// A machine of the caller's own, likewise; `super::machine` knows what to do with it.
+pub(super) fn machine() -> Option<Real> {
+    is_here("a Debian with callers of sendmail", is_fetched())
+        .then(|| Real::start("machine", &[env!("CARGO_BIN_EXE_mailsend")]))
+}
+
 /// A keyring of the caller's own, which is empty, and open or locked. It needs no root, so what is installed will do.
 pub fn keyring(lock: &str) -> Option<Real> {
     let is_installed = ["gnome-keyring-daemon", "dbus-daemon", "dbus-send"].iter().all(|program| {
@@ -188,12 +194,19 @@ impl Real {
     /// The file of the only mail for this address, once it is there.
     #[track_caller]
     pub fn wait_for(&self, address: &str) -> PathBuf {
+        self.wait_for_all(1, address).remove(0)
+    }
+
+    /// The files of so many mails for this address, once they are there.
+    #[track_caller]
+    pub fn wait_for_all(&self, count: usize, address: &str) -> Vec<PathBuf> {
         let start = Instant::now();
         loop {
-            if let [file] = &self.mails_for(address)[..] {
-                return file.clone();
+            let files = self.mails_for(address);
+            if files.len() == count {
+                return files;
             }
-            assert!(start.elapsed() < PATIENCE, "{} mails for {address}", self.mails_for(address).len());
+            assert!(start.elapsed() < PATIENCE, "{} mails for {address}", files.len());
             thread::sleep(Duration::from_millis(50));
         }
     }
@@ -262,6 +275,13 @@ pub fn read_mail(file: &Path) -> Mail {
 }
 
 impl Mail {
+    /// Everything behind the header, as it has arrived.
+    #[track_caller]
+    pub fn body(&self) -> &[u8] {
+        let end = self.octets.windows(2).position(|pair| pair == b"\n\n").expect("an empty line");
+        &self.octets[end + 2..]
+    }
+
     /// The values of a header field.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()

@@ -93,17 +93,21 @@ impl Sandbox {
 
     /// Runs with these bytes on standard input.
     pub fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Run {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
-        let mut pipe = child.stdin.take().expect("a pipe");
-        let bytes = stdin.to_vec();
-        // It may end without reading everything.
-        let writer = std::thread::spawn(move || drop(pipe.write_all(&bytes)));
-        let run = finish(child);
-        writer.join().expect("the writer ends");
-        run
+        run_to_end(self.command(arguments), stdin)
     }
+}
+
+/// Runs with these bytes on standard input.
+pub fn run_to_end(mut command: Command, stdin: &[u8]) -> Run {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    let bytes = stdin.to_vec();
+    // It may end without reading everything.
+    let writer = std::thread::spawn(move || drop(pipe.write_all(&bytes)));
+    let run = finish(child);
+    writer.join().expect("the writer ends");
+    run
 }
 
 /// Waits for a run that was started by hand.
