@@ -30,7 +30,7 @@ use super::{
         send_as,
     },
     stdin::Stdin,
-    submit::submit,
+    submit::{service_context, submit},
     ui,
 };
 use crate::{
@@ -83,7 +83,7 @@ fn hand_over(letter: Letter, profile: Profile, args: &SendArgs, context: &Contex
 /// Environment and files; `~/.mailrc` says who writes where the environment does not.
 fn context(call: &Call) -> Result<Context, CliError> {
     let common = CommonArgs { verbose: call.is_verbose, ..CommonArgs::default() };
-    let mut context = common.context()?;
+    let mut context = service_context(common.context()?)?;
     let mailrc = Mailrc::path(&context.environment).filter(|_| call.has_mailrc);
     let Some(path) = mailrc else {
         // Neither are its aliases.

@@ -26,7 +26,8 @@ use self::{
 use super::{
     CliError, Exit,
     args::{CommonArgs, Context},
-    submit::Taken,
+    printed,
+    submit::{Taken, service_context},
     ui,
 };
 use crate::{
@@ -43,6 +44,17 @@ pub struct SendmailArgs {
     pub(super) words: Vec<OsString>,
 }
 
+const HELP: &str = "\
+sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [-v] [--] ADDRESS... < MESSAGE
+
+This is mailsend, in the place of sendmail.
+  -t         recipients are those of the header, too
+  -i         a line with a lone dot is part of the message
+  -f, -r     the return path, <> for none
+  -bp, -q    print the queue; send what is in it
+  -bs, -bv   speak SMTP on standard input; say where recipients go
+See man mailsend-sendmail.";
+
 /// What the name of the program asks for, if it is one of sendmail's.
 pub(super) fn mode_of(name: &str) -> Option<Mode> {
     match name {
@@ -55,6 +67,13 @@ pub(super) fn mode_of(name: &str) -> Option<Mode> {
 
 /// Does what a caller of sendmail asks for; `words` stand behind the name of the program.
 pub(super) fn sendmail(mode: Mode, words: &[OsString]) -> Result<Exit, CliError> {
+    if let [word] = words
+        && let Some(text) = [("--help", HELP), ("--version", concat!("mailsend ", env!("CARGO_PKG_VERSION")))]
+            .into_iter()
+            .find_map(|(option, text)| (word == option).then_some(text))
+    {
+        return printed(ui::print(&format!("{text}\n")));
+    }
     let options = Options::parse(mode, words)?;
     let (quiet, verbose) = (!options.is_verbose, options.is_verbose);
     let common = CommonArgs { config: options.config.clone(), quiet, verbose, trace: false };
@@ -98,7 +117,12 @@ fn check_aliases(context: &Context) -> Result<Exit, CliError> {
 }
 
 fn context(options: &Options, common: &CommonArgs) -> Result<Context, CliError> {
-    let mut context = common.context()?;
+    // 66 says to callers that there are no recipients.
+    let wrong = |error: CliError| match error.exit {
+        Exit::NoInput => CliError { exit: Exit::Configuration, ..error },
+        _ => error,
+    };
+    let mut context = service_context(common.context().map_err(wrong)?)?;
     context.trace_file.clone_from(&options.trace);
     if let Some(tag) = &options.tag {
         context.tag.clone_from(tag);
@@ -108,8 +132,14 @@ fn context(options: &Options, common: &CommonArgs) -> Result<Context, CliError> 
 
 /// Takes a message from standard input.
 fn message(options: Options, intake: &Intake<'_>) -> Result<Exit, CliError> {
-    let to = Intake::recipients(&options.recipients)?;
-    if to.is_empty() && !options.reads_recipients {
+    let (mut to, mut refused) = (Vec::new(), Vec::new());
+    for word in &options.recipients {
+        match Intake::recipients(word) {
+            Ok(addresses) => to.extend(addresses),
+            Err(error) => refused.push(error),
+        }
+    }
+    if to.is_empty() && refused.is_empty() && !options.reads_recipients {
         return Err(CliError::usage("nobody is named to send it to")
             .hint("sendmail ADDRESS …, or sendmail -t for the recipients of the header"));
     }
@@ -120,8 +150,16 @@ fn message(options: Options, intake: &Intake<'_>) -> Result<Exit, CliError> {
         groups: vec![(to, options.dsn)],
         reads_recipients: options.reads_recipients,
         ends_at_dot: options.ends_at_dot,
+        refused,
     };
-    Ok(intake.take(io::stdin().lock(), offer)?.exit())
+    match intake.take(io::stdin().lock(), offer) {
+        Ok(taken) => Ok(taken.exit()),
+        // No room for a copy, above all: it could not be made safe.
+        Err(error) if matches!(error.exit, Exit::Io | Exit::System | Exit::CannotCreate) => {
+            Err(CliError { exit: Exit::TryAgain, ..error })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes messages of a program that speaks SMTP.

@@ -11,7 +11,7 @@ use super::{
     ui,
 };
 use crate::{
-    config::{Origin, Profile, SubmissionMode, profile_names},
+    config::{Files, Profile, SubmissionMode, resolve_sendmail},
     ledger::Record,
     mail::{Outcome, Route},
     message::Stamp,
@@ -70,7 +70,7 @@ pub(in crate::cli) fn submit(
     };
     let jobs: Vec<Job> = letters.into_iter().map(job).collect();
     let log = records::log(context)?;
-    let shared = shared(profile, context)?;
+    let shared = shared(profile)?;
     let names: Vec<String> = match &shared {
         Some(folder) => jobs.iter().map(|job| Ok(folder.add(job)?)).collect::<Result<_, _>>().map_err(not_safe)?,
         None => {
@@ -91,23 +91,25 @@ pub(in crate::cli) fn submit(
     Ok(Taken::Kept(names))
 }
 
-/// The folder of this machine's mail service, unless this is its worker's own mail, or goes by a profile of the user's own:
-/// the service knows neither that nor its password.
-fn shared(profile: &Profile, context: &Context) -> Result<Option<Drop>, CliError> {
-    let Some(path) = &profile.sendmail.drop else { return Ok(None) };
-    let file = |origin: &Origin| match origin {
-        Origin::File(path, _) => Some(path.clone()),
-        _ => None,
-    };
-    let said = profile.settings.iter().find(|setting| setting.key == "sendmail.drop");
-    let said_in = said.and_then(|setting| file(&setting.origin));
-    let names = profile_names(&context.files);
-    let made_in = profile.name.as_ref().and_then(|name| file(names.get(name)?));
-    if made_in.is_none() || made_in != said_in {
-        return Ok(None);
+/// What holds for programs where the machine has a mail service of its own: the system's configuration alone, whatever
+/// profiles the user has. The service knows neither them nor their passwords.
+///
+/// # Errors
+/// Of the configuration.
+pub(in crate::cli) fn service_context(mut context: Context) -> Result<Context, CliError> {
+    let Some(system) = &context.files.system else { return Ok(context) };
+    let files = Files { user: None, system: Some(system.clone()), places: context.files.places.clone() };
+    let table = resolve_sendmail(&files, &context.environment)?;
+    if table.drop.as_deref().is_some_and(|path| Drop::open(path).is_ok_and(|folder| !folder.is_ours())) {
+        context.files = files;
     }
-    let folder = Drop::open(path)?;
-    Ok(Some(folder).filter(|folder| !folder.is_ours()))
+    Ok(context)
+}
+
+/// The folder of this machine's mail service, unless this is its worker's own mail.
+fn shared(profile: &Profile) -> Result<Option<Drop>, CliError> {
+    let folder = profile.sendmail.drop.as_deref().map(Drop::open).transpose()?;
+    Ok(folder.filter(|folder| !folder.is_ours()))
 }
 
 /// Writes into the log who waits in the queue now.

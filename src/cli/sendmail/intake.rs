@@ -9,10 +9,11 @@ use crate::{
         local,
         send::compose::Letter,
         submit::{Taken, submit},
+        ui,
         user::own_mailbox,
     },
     config::{Aliases, Expanded, Profile, Request, resolve, resolve_sendmail},
-    mail::{Address, DsnRequest, Entry, Envelope, Mailbox, parse_list_at},
+    mail::{Address, DsnRequest, Entry, Envelope, Mailbox, clean, parse_list_at},
     message::{Handover, Stamp, read_submitted},
     net::host_name,
 };
@@ -44,6 +45,8 @@ pub(super) struct Offer {
     pub reads_recipients: bool,
     /// A line with a lone dot ends the message.
     pub ends_at_dot: bool,
+    /// Why others who were named are no recipients.
+    pub refused: Vec<CliError>,
 }
 
 impl<'a> Intake<'a> {
@@ -63,17 +66,14 @@ impl<'a> Intake<'a> {
         &self.domain
     }
 
-    /// Addresses of the command line; a word may be a list.
+    /// Addresses of a word of the command line, which may be a list.
     ///
     /// # Errors
     /// 65: what is none.
-    pub fn recipients(words: &[String]) -> Result<Vec<Address>, CliError> {
-        let mut addresses = Vec::new();
-        for word in words {
-            let list = parse_list_at(word, LOCAL).map_err(|error| CliError::address("recipient", &error))?;
-            addresses.extend(list.iter().flat_map(Entry::mailboxes).map(|mailbox| mailbox.address.clone()));
-        }
-        Ok(addresses)
+    pub fn recipients(word: &str) -> Result<Vec<Address>, CliError> {
+        let list = parse_list_at(word, LOCAL).map_err(|error| CliError::address("recipient", &error))?;
+        check_charset(word)?;
+        Ok(list.iter().flat_map(Entry::mailboxes).map(|mailbox| mailbox.address.clone()).collect())
     }
 
     /// The return path that `-f` says.
@@ -84,6 +84,7 @@ impl<'a> Intake<'a> {
         if matches!(text.trim(), "" | "<>") {
             return Ok(None);
         }
+        check_charset(text)?;
         let list = parse_list_at(text, &self.domain).map_err(|error| CliError::address("-f", &error))?;
         match list.as_slice() {
             [Entry::Mailbox(mailbox)] => Ok(Some(mailbox.address.clone())),
@@ -101,6 +102,29 @@ impl<'a> Intake<'a> {
         Ok(self.aliases.expand(&mailboxes)?)
     }
 
+    /// The same, where one that comes to nothing does not stop the others: why is added to `refused`.
+    fn expand_each(&self, recipients: &[Address], refused: &mut Vec<CliError>) -> Expanded {
+        let whole = match self.expand(recipients) {
+            Ok(whole) => return whole,
+            Err(error) if recipients.len() == 1 => {
+                refused.push(error);
+                return Expanded::default();
+            }
+            Err(_) => recipients.iter().map(|recipient| self.expand(std::slice::from_ref(recipient))),
+        };
+        let mut together = Expanded::default();
+        for expanded in whole {
+            match expanded {
+                Ok(expanded) => {
+                    together.mailboxes.extend(expanded.mailboxes);
+                    together.places.extend(expanded.places);
+                }
+                Err(error) => refused.push(error),
+            }
+        }
+        together
+    }
+
     /// The profile for messages of these senders, the strongest first; none is the null sender.
     ///
     /// # Errors
@@ -116,7 +140,7 @@ impl<'a> Intake<'a> {
     /// # Errors
     /// 66, if it has no recipients; 65, if it cannot be one; 75, if it could not be made safe; 78.
     pub fn take(&self, reader: impl Read, offer: Offer) -> Result<Taken, CliError> {
-        let Offer { sender, full_name, mut groups, reads_recipients, ends_at_dot } = offer;
+        let Offer { sender, full_name, mut groups, reads_recipients, ends_at_dot, mut refused } = offer;
         let said: Vec<Option<&Address>> = sender.iter().map(Option::as_ref).collect();
         let mut profile = self.profile(&said)?;
         let default_from = self.default_from(sender.as_ref(), full_name.as_deref(), &profile)?;
@@ -155,7 +179,7 @@ impl<'a> Intake<'a> {
         let (mut letters, mut seen) = (Vec::new(), HashSet::new());
         let (mut places, mut known) = (Vec::new(), HashSet::new());
         for (to, dsn) in groups {
-            let expanded = self.expand(&to)?;
+            let expanded = self.expand_each(&to, &mut refused);
             places.extend(expanded.places.into_iter().filter(|place| known.insert(place.clone())));
             let addresses = expanded.mailboxes.into_iter().map(|mailbox| mailbox.address);
             let to: Vec<Address> = addresses.filter(|to| seen.insert(to.clone())).collect();
@@ -169,6 +193,13 @@ impl<'a> Intake<'a> {
                 parts: Vec::new(),
             });
         }
+        if letters.is_empty() && places.is_empty() && !refused.is_empty() {
+            let first = refused.remove(0);
+            refused.iter().for_each(ui::show);
+            return Err(first);
+        }
+        // One that cannot be reached never stops the others.
+        refused.iter().for_each(ui::show);
         let has_letters = !letters.is_empty();
         let taken = match has_letters {
             true => submit(letters, &profile, self.context, self.common)?,
@@ -176,7 +207,8 @@ impl<'a> Intake<'a> {
         };
         let so_far = has_letters.then(|| Ok(taken.exit()));
         match local::hand_out_after(so_far, &places, &message.content, return_path.as_ref(), &profile)? {
-            Exit::Success => Ok(taken),
+            Exit::Success if refused.is_empty() => Ok(taken),
+            Exit::Success => Ok(Taken::Sent(Exit::Partial)),
             // A file that cannot be written now may be so later.
             Exit::Io if !has_letters => Ok(Taken::Sent(Exit::TryAgain)),
             exit => Ok(Taken::Sent(exit)),
@@ -200,5 +232,13 @@ impl<'a> Intake<'a> {
         let own = own_mailbox(self.context, &self.domain)
             .ok_or_else(|| CliError::new(Exit::Configuration, "nobody is named as the sender").hint("name one: -f"))?;
         Ok(Mailbox { name: said.or(own.name), ..own })
+    }
+}
+
+/// Options are octets; what is not UTF-8 in an address reaches nobody.
+fn check_charset(text: &str) -> Result<(), CliError> {
+    match text.contains('\u{FFFD}') {
+        true => Err(CliError::new(Exit::Data, format!("'{}' is neither ASCII nor UTF-8", clean(text)))),
+        false => Ok(()),
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn verify(words: &[String], intake: &Intake<'_>) -> Result<Exit, CliE
     };
     let (mut text, mut exit) = (String::new(), Exit::Success);
     for word in words {
-        let expanded = Intake::recipients(std::slice::from_ref(word)).and_then(|to| intake.expand(&to));
+        let expanded = Intake::recipients(word).and_then(|to| intake.expand(&to));
         let expanded = match expanded {
             Ok(expanded) => expanded,
             Err(error) => {

@@ -51,9 +51,23 @@ impl Mailrc {
     /// Reads its text.
     pub fn parse(text: &str) -> Self {
         let mut mailrc = Self::default();
+        // What stands between these is for some accounts, or under some condition, which nobody knows here.
+        let mut ends: Vec<&str> = Vec::new();
         for (line, text) in joined_lines(text) {
             let words = words(&text);
             let Some((command, words)) = words.split_first() else { continue };
+            if ends.last().is_some_and(|end| *end == command.text) {
+                ends.pop();
+                continue;
+            }
+            match command.text.as_str() {
+                "if" => ends.push("endif"),
+                "account" | "define" if words.last().is_some_and(|word| word.text == "{") => ends.push("}"),
+                _ => {}
+            }
+            if !ends.is_empty() {
+                continue;
+            }
             // Commands may be shortened.
             match command.text.trim_start_matches('\\') {
                 "" => {}
