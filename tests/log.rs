@@ -239,7 +239,7 @@ impl Loggers {
             .args(command.get_args());
         // Every variable of the sealed environment is named.
         within.env_clear();
-        command.get_envs().for_each(|(name, value)| drop(value.map(|value| within.env(name, value))));
+        within.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         within.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         within
     }

@@ -394,7 +394,7 @@ fn files_and_commands_of_aliases() {
     desk.sandbox.file(
         "system-aliases",
         format!(
-            "all: \"|cat > {}\", {}, b@y.example\nfails: \"|exit 75\", b@y.example\nnobody: /dev/null\n",
+            "all: \"|cat > {}\", {}, b@y.example\nfails: \"|exit 75\", b@y.example\nlate: \"|exit 75\"\nnobody: /dev/null\n",
             got.display(),
             inbox.display()
         ),
@@ -404,10 +404,39 @@ fn files_and_commands_of_aliases() {
     assert!(std::fs::read_to_string(&got).unwrap().ends_with("\n\nhi\n"));
     assert!(std::fs::read_to_string(&inbox).unwrap().starts_with("From "));
     assert_eq!(std::fs::metadata(&inbox).unwrap().permissions().mode() & 0o777, 0o600);
-    desk.sendmail(&["-i", "fails"], b"Subject: x\n\nhi\n").exits(75);
+    // The addresses have it, whatever the command says; and what is not safe for them is nowhere else.
+    desk.sendmail(&["-i", "fails"], b"Subject: x\n\nhi\n").exits(69).says("wants the message later");
+    desk.sendmail(&["-i", "late"], b"Subject: x\n\nhi\n").exits(75);
     desk.sendmail(&["-i", "nobody"], b"Subject: x\n\nhi\n").exits(0).silently();
     desk.sandbox.run(&["queue", "run", "-q"]).exits(0);
-    assert_eq!(desk.sink.count(), 1);
+    assert_eq!(desk.sink.count(), 2);
+    // Not safe for the addresses: nobody else has it either.
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).unwrap();
+    desk.sandbox.config(&format!("{config}[queue]\npath = \"/proc/none/queue.sqlite\"\n"));
+    let before = std::fs::metadata(&inbox).unwrap().len();
+    desk.sendmail(&["-i", "all"], b"Subject: x\n\nhi\n").exits(75);
+    assert_eq!(std::fs::metadata(&inbox).unwrap().len(), before);
+}
+
+#[test]
+fn whoever_resends_is_the_sender() {
+    let desk = Desk::new("");
+    let resent =
+        b"Resent-From: me@x.example\nResent-To: z@y.example\nFrom: stranger@w.example\nTo: b@y.example\n\nhi\n";
+    desk.sendmail(&["-t"], resent).exits(0).silently();
+    assert_eq!(desk.only().sender, "me@x.example");
+    // A sender whom nobody can understand is nobody's: reports come to us.
+    desk.sendmail(&["-i", "b@y.example"], b"From: Two Words\n\nhi\n").exits(0).silently();
+    assert_eq!(desk.wait(2)[1].sender, "tester@box.example");
+}
+
+/// Whatever the user is called.
+#[test]
+fn a_login_name_may_be_anything() {
+    let mut desk = Desk::new("");
+    desk.sandbox.env("LOGNAME", "DOM\\bob, x");
+    desk.sendmail(&["-i", "b@y.example"], b"hi\n").exits(0).silently();
+    assert_eq!(desk.only().sender, "\"DOM\\\\bob, x\"@box.example");
 }
 
 /// Programs of services have no HOME, or one that is not there.

@@ -1,4 +1,4 @@
-//! What aliases lead to on this machine gets the message before anything else happens to it.
+//! What aliases lead to on this machine gets the message as soon as it is safe for everybody else.
 
 use std::sync::{
     Arc,
@@ -19,17 +19,36 @@ use crate::{
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Handed {
+struct Handed {
     delivered: usize,
     /// Of the first that failed.
     failed: Option<Exit>,
+}
+
+/// Delivers to these places once the addresses have it, if there were some, and combines what came of both. Where nobody
+/// has it yet nobody gets it: all of it can be tried again.
+///
+/// # Errors
+/// That of the addresses; no event loop.
+pub fn hand_out_after(
+    addresses: Option<Result<Exit, CliError>>,
+    places: &[LocalPlace],
+    content: &Content,
+    sender: Option<&Address>,
+    profile: &Profile,
+) -> Result<Exit, CliError> {
+    match addresses {
+        Some(Err(error)) if error.exit != Exit::Partial => Err(error),
+        Some(Ok(Exit::TryAgain)) => Ok(Exit::TryAgain),
+        addresses => hand_out(places, content, sender, profile)?.with(addresses),
+    }
 }
 
 /// Delivers to each of these places; one that fails does not stop the others, and is told at once.
 ///
 /// # Errors
 /// No event loop.
-pub fn hand_out(
+fn hand_out(
     places: &[LocalPlace],
     content: &Content,
     sender: Option<&Address>,
@@ -65,21 +84,11 @@ pub fn hand_out(
 }
 
 impl Handed {
-    /// The code of the first place that has failed.
-    pub fn failed(&self) -> Option<Exit> {
-        self.failed
-    }
-
-    /// Whether the message is somewhere.
-    pub fn has_delivered(&self) -> bool {
-        self.delivered > 0
-    }
-
     /// How it ends together with what came of the addresses, if there were some.
     ///
     /// # Errors
     /// That of the addresses.
-    pub fn with(self, rest: Option<Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    fn with(self, rest: Option<Result<Exit, CliError>>) -> Result<Exit, CliError> {
         let together = |exit: Exit| match (exit, self.failed) {
             (exit, None) if self.delivered == 0 => exit,
             (Exit::Success, None) => Exit::Success,

@@ -26,7 +26,7 @@ use super::{
     send::{
         SendArgs,
         book::Habit,
-        compose::{Letter, default_sender},
+        compose::{Letter, sender_of_machine},
         send_as,
     },
     stdin::Stdin,
@@ -166,7 +166,7 @@ fn send_args(call: &Call, context: &Context) -> Result<SendArgs, CliError> {
     if let Some(name) = &call.full_name {
         let sender = match &args.message.from {
             Some(from) => mailbox("-r", from)?,
-            None => default_sender(context, &args.profile(context)?)?,
+            None => sender_of_machine(context, &args.profile(context)?)?,
         };
         args.message.from = Some(Mailbox { name: Some(name.clone()), ..sender }.to_string());
     }

@@ -136,7 +136,10 @@ fn note(jobs: &[Job], names: &[String], profile: &Profile, mut records: Records)
 /// A queue that cannot take it now may take it later, whatever ails it.
 fn not_safe(error: CliError) -> CliError {
     match error.exit {
-        Exit::Configuration | Exit::Usage => error,
+        // What never fits does not fit later.
+        Exit::Configuration | Exit::Usage | Exit::Data | Exit::NoInput => error,
+        // Somebody may have it: whoever tries again would send it twice.
+        Exit::Partial => CliError { exit: Exit::Unavailable, ..error },
         _ => CliError { exit: Exit::TryAgain, ..error },
     }
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::args::Context;
-use crate::config::Environment;
+use crate::{
+    config::Environment,
+    mail::{Entry, Mailbox, parse_list_at},
+};
 
 /// A user as passwd(5) has them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,8 +63,22 @@ pub fn has_home(environment: &Environment) -> bool {
     environment.path("HOME").is_some_and(|home| home != Path::new("/") && !is_closed(&home))
 }
 
+/// This user at this machine: the sender where nobody names another.
+pub fn own_mailbox(context: &Context, domain: &str) -> Option<Mailbox> {
+    let login = login_name(context)?;
+    let full_name = || {
+        let named = context.environment.get("NAME").map(str::to_owned);
+        named.or_else(|| User::of_process().filter(|user| user.name == login)?.full_name)
+    };
+    // Whatever is in it: some directories of users have names like DOMAIN\user.
+    let quoted = format!("\"{}\"", login.replace('\\', "\\\\").replace('"', "\\\""));
+    let list = parse_list_at(&quoted, domain).ok()?;
+    let address = list.iter().flat_map(Entry::mailboxes).next()?.address.clone();
+    Some(Mailbox { name: full_name(), address })
+}
+
 /// The name that this user logs in by: as the environment says, else as the system does.
-pub fn login_name(context: &Context) -> Option<String> {
+fn login_name(context: &Context) -> Option<String> {
     let named = ["LOGNAME", "USER"].iter().find_map(|name| context.environment.get(name)).map(str::to_owned);
     named.or_else(|| User::of_process().map(|user| user.name))
 }

@@ -152,6 +152,15 @@ pub(super) fn read_list(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file with a list of addresses"));
     }
     check_writers(path, &metadata, "who gets mail")?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        // Many users have a group of their own, with their number.
+        if metadata.mode() & 0o020 != 0 && metadata.gid() != metadata.uid() {
+            let what = format!("a group can write it, and it says who gets mail: chmod g-w {}", path.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+    }
     let mut octets = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(file, MAX_LIST), &mut octets)?;
     Ok(String::from_utf8_lossy(&octets).into_owned())

@@ -59,7 +59,7 @@ pub struct Handover<'a> {
 pub struct Submitted {
     /// Its Message-ID, or the one it was given here.
     pub message_id: String,
-    /// The first address of its From field; `None` if that cannot be understood.
+    /// The first address of its From field, or that of whoever resends it; `None` if that cannot be understood.
     pub from: Option<Address>,
     /// The recipients in its header, each once: those of To, Cc and Bcc, or of its newest Resent block (RFC 5322,
     /// 3.6.6). A name without a domain is one at `localhost`. Empty unless they were wanted.
@@ -98,8 +98,12 @@ pub fn read_submitted(
             writer.field(field, &mut out);
         }
     }
-    let from = added.sender(&mut out);
-    let message_id = added.identity(from.as_ref(), &mut out);
+    let author = added.sender(&mut out);
+    let from = match &resent {
+        Some(block) => added.resender(&header.fields[block.clone()]),
+        None => author.clone(),
+    };
+    let message_id = added.identity(author.as_ref(), &mut out);
     if resent.is_none() {
         added.recipients(&recipients, &mut out);
     }
@@ -180,6 +184,15 @@ impl Added<'_> {
         }
     }
 
+    /// Returns the first address of Resent-Sender, or of Resent-From.
+    fn resender(&self, block: &[HeaderField]) -> Option<Address> {
+        let value = |name: &str| block.iter().find(|field| field.is(name) && !field.value.is_empty());
+        match value("Resent-Sender").or_else(|| value("Resent-From")) {
+            Some(field) => self.first_address(&field.value),
+            None => Some(self.handover.default_from.address.clone()),
+        }
+    }
+
     /// Returns the first address of From.
     fn sender(&self, out: &mut Vec<u8>) -> Option<Address> {
         let default = self.handover.default_from;
@@ -187,6 +200,10 @@ impl Added<'_> {
             write_addresses("From", vec![Entry::Mailbox(default.clone())], out);
             return Some(default.address.clone());
         };
+        self.first_address(value)
+    }
+
+    fn first_address(&self, value: &str) -> Option<Address> {
         let entries = parse_list_at(value, self.handover.domain).ok()?;
         let first = entries.iter().flat_map(Entry::mailboxes).next()?;
         Some(first.address.clone()).filter(|address| !address.user().contains('\u{FFFD}'))

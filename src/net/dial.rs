@@ -225,7 +225,8 @@ pub(super) fn reason(error: &io::Error) -> String {
 
 /// This machine's name as the system knows it, or `localhost`.
 pub fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    // As addresses have it: what is compared with it has no capitals.
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     if name.is_empty() { "localhost".to_owned() } else { name }
 }
 

@@ -60,6 +60,11 @@ impl Drop {
         Ok(Self { path: path.to_owned(), owner: metadata.uid(), group: metadata.gid() })
     }
 
+    /// The number of the user whose worker sends from it.
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
     /// Whether our worker is the one that sends from it.
     pub fn is_ours(&self) -> bool {
         self.owner == rustix::process::geteuid().as_raw()

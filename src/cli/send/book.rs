@@ -77,6 +77,11 @@ impl AddressBook {
         Ok(entries)
     }
 
+    /// How names are taken.
+    pub fn habit(&self) -> Habit {
+        self.habit
+    }
+
     /// Addresses that no message goes to.
     ///
     /// # Errors

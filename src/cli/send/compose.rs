@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::{SendArgs, book::AddressBook};
+use super::{
+    SendArgs,
+    book::{AddressBook, Habit},
+};
 use crate::{
     cli::{
         CliError, Exit,
@@ -12,7 +15,7 @@ use crate::{
         message::{MessageArgs, PriorityArg},
         stdin::Stdin,
         ui,
-        user::login_name,
+        user::own_mailbox,
     },
     config::{LocalPlace, Profile, Server},
     feed::{add_unsubscribe, dress},
@@ -70,7 +73,7 @@ pub(super) fn letter(
         return made(message, dsn, book).map(Some);
     }
 
-    let mut draft = Draft::new(sender(args, context, profile)?);
+    let mut draft = Draft::new(sender(args, context, profile, book.habit())?);
     (draft.to, draft.cc, draft.bcc) = (to, cc, bcc);
     fields(args, profile, book, &mut draft)?;
     texts(args, &mut draft, stdin)?;
@@ -189,8 +192,23 @@ fn named_sender(args: &MessageArgs) -> Result<Option<Mailbox>, CliError> {
     Ok(None)
 }
 
-fn sender(args: &MessageArgs, context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
-    named_sender(args)?.map_or_else(|| default_sender(context, profile), Ok)
+fn sender(args: &MessageArgs, context: &Context, profile: &Profile, habit: Habit) -> Result<Mailbox, CliError> {
+    if let Some(named) = named_sender(args)? {
+        return Ok(named);
+    }
+    match habit {
+        Habit::Strict => default_sender(context, profile),
+        Habit::Machine => sender_of_machine(context, profile),
+    }
+}
+
+/// The sender where no option names one, and a user of this machine will do.
+pub(in crate::cli) fn sender_of_machine(context: &Context, profile: &Profile) -> Result<Mailbox, CliError> {
+    let domain = profile.sendmail.domain.clone().unwrap_or_else(host_name);
+    match profile.from.clone().or_else(|| own_mailbox(context, &domain)) {
+        Some(from) => Ok(from),
+        None => default_sender(context, profile),
+    }
 }
 
 /// The sender where no option names one.
@@ -203,11 +221,8 @@ pub(in crate::cli) fn default_sender(context: &Context, profile: &Profile) -> Re
         Some(Server::Sendmail { .. } | Server::Maildir { .. }) => true,
         None => false,
     };
-    if is_local
-        && let Some(user) = login_name(context)
-        && let Ok(mailbox) = Mailbox::parse(&format!("{user}@{}", host_name()))
-    {
-        return Ok(mailbox);
+    if is_local && let Some(own) = own_mailbox(context, &host_name()) {
+        return Ok(Mailbox { name: None, ..own });
     }
     let error = CliError::new(Exit::Configuration, "nobody is named as the sender").hint("name one: --from ADDRESS");
     Err(match (&profile.name, profile.server.is_some()) {

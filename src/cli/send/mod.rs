@@ -145,8 +145,8 @@ pub(super) fn send_as(
     if letter.is_some() && profile.server.is_none() {
         return Err(no_server());
     }
-    let handed = local::hand_out(&places, &content, sender.as_ref(), &profile)?;
-    handed.with(letter.map(|letter| hand_over(letter, profile)))
+    let addresses = letter.map(|letter| hand_over(letter, profile.clone()));
+    local::hand_out_after(addresses, &places, &content, sender.as_ref(), &profile)
 }
 
 impl SendArgs {

@@ -9,7 +9,7 @@ use crate::{
         local,
         send::compose::Letter,
         submit::{Taken, submit},
-        user::{User, login_name},
+        user::own_mailbox,
     },
     config::{Aliases, Expanded, Profile, Request, resolve, resolve_sendmail},
     mail::{Address, DsnRequest, Entry, Envelope, Mailbox, parse_list_at},
@@ -130,7 +130,9 @@ impl<'a> Intake<'a> {
             is_of_cron: full_name.as_deref() == Some(CRON),
         };
         let message = read_submitted(reader, &handover, &mut Stamp::now())?;
-        if let Some(from) = message.from.as_ref().filter(|from| **from != default_from.address) {
+        // One that cannot be understood is nobody's: reports go to whoever sends.
+        let from = message.from.as_ref().unwrap_or(&default_from.address);
+        if *from != default_from.address {
             let null = said.iter().filter(|sender| sender.is_none());
             let senders: Vec<_> = null.chain([&Some(from)]).chain(&said).copied().collect();
             profile = self.profile(&senders)?;
@@ -147,7 +149,7 @@ impl<'a> Intake<'a> {
         let return_path = match &sender {
             Some(None) => None,
             Some(said) => profile.return_path(said.as_ref()),
-            None => profile.return_path(message.from.as_ref()),
+            None => profile.return_path(Some(from)),
         };
 
         let (mut letters, mut seen) = (Vec::new(), HashSet::new());
@@ -167,17 +169,18 @@ impl<'a> Intake<'a> {
                 parts: Vec::new(),
             });
         }
-        // First: if these fail nobody has it, and all of it may be tried again.
-        let handed = local::hand_out(&places, &message.content, return_path.as_ref(), &profile)?;
-        if let Some(exit) = handed.failed().filter(|_| !handed.has_delivered()) {
-            // A file that cannot be written now may be so later.
-            return Ok(Taken::Sent(if exit == Exit::Io { Exit::TryAgain } else { exit }));
-        }
-        let taken = match letters.is_empty() {
-            true => Taken::Kept(Vec::new()),
-            false => submit(letters, &profile, self.context, self.common)?,
+        let has_letters = !letters.is_empty();
+        let taken = match has_letters {
+            true => submit(letters, &profile, self.context, self.common)?,
+            false => Taken::Kept(Vec::new()),
         };
-        Ok(if handed.failed().is_some() { Taken::Sent(Exit::Partial) } else { taken })
+        let so_far = has_letters.then(|| Ok(taken.exit()));
+        match local::hand_out_after(so_far, &places, &message.content, return_path.as_ref(), &profile)? {
+            Exit::Success => Ok(taken),
+            // A file that cannot be written now may be so later.
+            Exit::Io if !has_letters => Ok(Taken::Sent(Exit::TryAgain)),
+            exit => Ok(Taken::Sent(exit)),
+        }
     }
 
     /// Who writes where the message does not say it: `-f`, EMAIL, the profile, or this user at this machine.
@@ -194,14 +197,8 @@ impl<'a> Intake<'a> {
         if let Some(from) = &profile.from {
             return Ok(Mailbox { name: said.or_else(|| from.name.clone()), address: from.address.clone() });
         }
-        let name = login_name(self.context).unwrap_or_else(|| "nobody".to_owned());
-        let full_name = || {
-            let named = self.context.environment.get("NAME").map(str::to_owned);
-            named.or_else(|| User::of_process().filter(|user| user.name == name)?.full_name)
-        };
-        let list = parse_list_at(&name, &self.domain).map_err(|error| CliError::address("login name", &error))?;
-        let address = list.iter().flat_map(Entry::mailboxes).next().map(|mailbox| mailbox.address.clone());
-        let address = address.ok_or_else(|| CliError::new(Exit::Configuration, "nobody is named as the sender"))?;
-        Ok(Mailbox { name: said.or_else(full_name), address })
+        let own = own_mailbox(self.context, &self.domain)
+            .ok_or_else(|| CliError::new(Exit::Configuration, "nobody is named as the sender").hint("name one: -f"))?;
+        Ok(Mailbox { name: said.or(own.name), ..own })
     }
 }

@@ -101,7 +101,10 @@ impl Options {
                 return Ok(());
             }
             if letter == 'q' {
-                return self.run(tail);
+                // Its text may stand joined to the letter, or as a word of its own.
+                let text = if matches!(tail, "I" | "R" | "S") { words.next() } else { Some(String::new()) };
+                let text = text.ok_or_else(|| CliError::usage(format!("-q{tail}: its value is missing")))?;
+                return self.run(&format!("{tail}{text}"));
             }
             if !"bfrFNRVCXL".contains(letter) && !IGNORED_VALUES.contains(letter) {
                 let shown = clean(word);
@@ -262,6 +265,8 @@ mod tests {
             ("-qf", Mode::Run(Which::All)),
             ("-qI4k7r", Mode::Run(Which::Named("4k7r".to_owned()))),
             ("-qRy.example", Mode::Run(Which::Recipient("y.example".to_owned()))),
+            ("-qS ada", Mode::Run(Which::Sender("ada".to_owned()))),
+            ("-qI 4k7r", Mode::Run(Which::Named("4k7r".to_owned()))),
             ("-qSada", Mode::Run(Which::Sender("ada".to_owned()))),
         ] {
             assert_eq!(parse(words).unwrap().mode, mode, "{words}");
@@ -271,7 +276,7 @@ mod tests {
     #[test]
     fn what_sendmail_does_not_have() {
         for words in
-            ["-Z", "-tZ", "-k x", "--help", "-bz", "-f", "-N sometimes", "-R all", "-V a+b", "-qX", "-é", "-a@b"]
+            ["-Z", "-tZ", "-k x", "--help", "-bz", "-f", "-N sometimes", "-R all", "-V a+b", "-qX", "-qI", "-é", "-a@b"]
         {
             assert_eq!(parse(words).unwrap_err().exit, Exit::Usage, "{words}");
         }

@@ -11,8 +11,9 @@ use crate::{
         args::{CommonArgs, Context, ProgressArg, ReportArgs, WhereArgs},
         printed, queue, ui, worker,
     },
+    config::{resolve_queue, resolve_sendmail},
     mail::{State, clean},
-    queue::{Entry, QueueError, Recipient, Status, Store},
+    queue::{Drop, Entry, QueueError, Recipient, Status, Store},
 };
 
 const HEAD: &str = "-Queue ID-  --Size-- ----Arrival Time---- -Sender/Recipient-------";
@@ -23,7 +24,7 @@ const OPEN: [Status; 3] = [Status::Waiting, Status::Leased, Status::Held];
 
 /// Prints what waits, is held or is being sent.
 pub(super) fn list(context: &Context) -> Result<Exit, CliError> {
-    let (_, mut store) = queue::own(context)?;
+    let mut store = own(context)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut names = Vec::new();
     store.list(&OPEN, &mut |outline| names.push(outline.name.clone()))?;
@@ -45,6 +46,27 @@ pub(super) fn list(context: &Context) -> Result<Exit, CliError> {
         _ => writeln!(out, "-- {} Kbytes in {count} {requests}.", octets.div_ceil(1024)),
     });
     printed(ui::written(result.and_then(|()| out.flush())))
+}
+
+/// The queue that the mail of this user goes into.
+///
+/// # Errors
+/// 77, if that is another user's; of the queue.
+fn own(context: &Context) -> Result<Store, CliError> {
+    let table = resolve_sendmail(&context.files, &context.environment)?;
+    let folder = table.drop.as_deref().map(Drop::open).transpose()?;
+    if let Some(folder) = folder.filter(|folder| !folder.is_ours()) {
+        let own = queue::file(&resolve_queue(&context.files, &context.environment)?, context);
+        // Who sends by a profile of their own has a queue of their own.
+        if !own.is_ok_and(|path| path.exists()) {
+            let what = "the mail of this machine is in the queue of its mail service, which only that can see";
+            return Err(CliError::new(Exit::NoPermission, what).hint(format!(
+                "as root: setpriv --reuid={0} --clear-groups mailq, or: sudo -u '#{0}' mailq",
+                folder.owner()
+            )));
+        }
+    }
+    Ok(queue::own(context)?.1)
 }
 
 /// A message and its open recipients, below what was heard of them.
@@ -83,7 +105,7 @@ fn lines(entry: &Entry, zone: &TimeZone) -> String {
 
 /// Sends what is in the queue, due or not, and waits for it.
 pub(super) fn run(which: &Which, context: Context, common: &CommonArgs) -> Result<Exit, CliError> {
-    let (_, mut store) = queue::own(&context)?;
+    let mut store = own(&context)?;
     let mut names = Vec::new();
     store.list(&[Status::Waiting], &mut |outline| names.push(outline.name.clone()))?;
     let mut found = false;
