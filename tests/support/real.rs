@@ -81,7 +81,11 @@ pub(super) fn rabbitmq<T>(how: impl FnOnce(fn() -> Real) -> T) -> Option<T> {
 
 /// A machine of the caller's own, likewise; `super::machine` knows what to do with it.
 pub(super) fn machine() -> Option<Real> {
-    is_here("a Debian with callers of sendmail", is_fetched())
+    let has_namespaces = || {
+        let unshare = Command::new("unshare").args(["--mount", "--pid", "--fork", "true"]).output();
+        unshare.is_ok_and(|output| output.status.success())
+    };
+    is_here("a Debian with callers of sendmail, in namespaces", is_fetched() && has_namespaces())
         .then(|| Real::start("machine", &[env!("CARGO_BIN_EXE_mailsend")]))
 }
 
