@@ -98,8 +98,8 @@ fn cron_mail() {
     assert_eq!(mail.recipients, ["ops@y.example"]);
     assert_eq!(mail.sender, "root@box.example");
     assert_eq!(mail.field("Auto-Submitted").as_deref(), Some("auto-generated"));
-    assert!(mail.field("From").unwrap().contains("root@box.example"), "{mail:#?}");
-    assert!(mail.field("To").unwrap().contains("root@box.example"));
+    assert!(mail.field("From").expect("it is there").contains("root@box.example"), "{mail:#?}");
+    assert!(mail.field("To").expect("it is there").contains("root@box.example"));
     assert!(mail.field("Date").is_some() && mail.field("Message-ID").is_some());
     assert_eq!(mail.body(), "hi\r\n");
 }
@@ -160,7 +160,7 @@ fn senders() {
     // Some servers take one return path only.
     let url = desk.sink.url();
     configure(&desk.sandbox, &url, "");
-    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).unwrap();
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("it is there");
     desk.sandbox.config(&format!("{config}envelope-from = \"bounces@x.example\"\n"));
     assert_eq!(send(&desk, &["-f", "f@x.example"], named).0, "bounces@x.example");
     assert_eq!(send(&desk, &["-f", "<>"], named).0, "");
@@ -171,7 +171,7 @@ fn senders() {
 fn the_sender_chooses_a_profile() {
     let desk = Desk::new("");
     let other = Sink::new("");
-    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).unwrap();
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("it is there");
     let more = format!("[profiles.other]\nserver = \"{}\"\nmatch = [\"*@other.example\"]\n", other.url());
     desk.sandbox.config(&format!("default-profile = \"work\"\n{config}{more}"));
     desk.sendmail(&["-i", "b@y.example"], b"From: a@other.example\n\nhi\n").exits(0);
@@ -203,7 +203,7 @@ fn no_text_fails_for_its_octets() {
         assert!(mail.content.split("\r\n").all(|line| line.len() <= 998 && !line.contains(['\r', '\0', '\n'])));
     }
     let mails = desk.sink.taken();
-    assert!(mails[1].field("Subject").unwrap().starts_with("=?"), "{:#?}", mails[1]);
+    assert!(mails[1].field("Subject").expect("it is there").starts_with("=?"), "{:#?}", mails[1]);
     assert_eq!(mails[1].field("MIME-Version").as_deref(), Some("1.0"));
     assert_eq!(mails[0].body(), "no header, no end of line\r\n");
 }
@@ -261,13 +261,13 @@ fn it_is_safe_before_anything_is_sent() {
     configure(&sandbox, "smtp://127.0.0.1:1", "mode = \"queue\"");
     send().exits(0).silently();
     let json = || sandbox.run(&["queue", "list", "--json", "-q"]).exits(0).stdout;
-    let queued: Vec<serde_json::Value> = serde_json::from_str(&json()).unwrap();
+    let queued: Vec<serde_json::Value> = serde_json::from_str(&json()).expect("it is there");
     assert_eq!(queued.len(), 2);
     assert_eq!(queued[1]["attempts"], 0);
     // At once, while the caller waits.
     configure(&sandbox, "smtp://127.0.0.1:1", "mode = \"direct\"");
     send().exits(75);
-    let queued: Vec<serde_json::Value> = serde_json::from_str(&json()).unwrap();
+    let queued: Vec<serde_json::Value> = serde_json::from_str(&json()).expect("it is there");
     assert_eq!(queued.len(), 2);
     // No way at all.
     sandbox.config("[sendmail]\n");
@@ -280,7 +280,7 @@ fn what_cannot_be_made_safe_is_75() {
     let sandbox = Sandbox::new();
     let queue = disk.path("queue.sqlite");
     configure(&sandbox, "smtp://127.0.0.1:1", "mode = \"queue\"");
-    let config = std::fs::read_to_string(sandbox.path("config.toml")).unwrap();
+    let config = std::fs::read_to_string(sandbox.path("config.toml")).expect("it is there");
     sandbox.config(&format!("{config}[queue]\npath = \"{}\"\n", queue.display()));
     let text = format!("Subject: x\n\n{}", "a line of text\n".repeat(20_000));
     let mut codes = Vec::new();
@@ -291,7 +291,7 @@ fn what_cannot_be_made_safe_is_75() {
     assert!(codes.iter().all(|code| matches!(code, 0 | 75)), "{codes:?}");
     let kept = codes.iter().filter(|code| **code == 0).count();
     let list = sandbox.run(&["queue", "list", "--json", "-q"]).exits(0).stdout;
-    assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&list).unwrap().len(), kept);
+    assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&list).expect("it is there").len(), kept);
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn smtp_on_standard_input() {
     assert_eq!(mails[1].recipients, ["b@y.example", "ops@y.example"]);
     assert!(mails[1].body().contains(".dot\r\n"));
     // Without an end there is no message.
-    desk.sendmail(&["-bs"], b"HELO x\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\nhalf").code;
+    desk.sendmail(&["-bs"], b"HELO x\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\nhalf").exits(65);
     desk.sandbox.run(&["queue", "run", "-q"]);
     assert_eq!(desk.sink.count(), 2);
     // No way: the dot is refused, for now.
@@ -377,12 +377,12 @@ fn recipients_are_verified() {
 fn the_dialogue_goes_into_a_file() {
     let desk = Desk::new("");
     let trace = desk.sandbox.path("trace");
-    desk.sendmail(&["-i", "-X", trace.to_str().unwrap(), "b@y.example"], b"hi\n").exits(0).silently();
+    desk.sendmail(&["-i", "-X", trace.to_str().expect("it is there"), "b@y.example"], b"hi\n").exits(0).silently();
     desk.only();
     let traced = || std::fs::read_to_string(&trace).unwrap_or_default();
     until(|| traced().contains("RCPT TO:<b@y.example>"));
     configure(&desk.sandbox, &desk.sink.url(), "mode = \"direct\"");
-    desk.sendmail(&["-i", "-X", trace.to_str().unwrap(), "c@y.example"], b"hi\n").exits(0).silently();
+    desk.sendmail(&["-i", "-X", trace.to_str().expect("it is there"), "c@y.example"], b"hi\n").exits(0).silently();
     assert!(traced().contains("RCPT TO:<c@y.example>"));
 }
 
@@ -401,9 +401,9 @@ fn files_and_commands_of_aliases() {
     );
     desk.sendmail(&["-i", "all"], b"Subject: x\n\nhi\n").exits(0).silently();
     assert_eq!(desk.only().recipients, ["b@y.example"]);
-    assert!(std::fs::read_to_string(&got).unwrap().ends_with("\n\nhi\n"));
-    assert!(std::fs::read_to_string(&inbox).unwrap().starts_with("From "));
-    assert_eq!(std::fs::metadata(&inbox).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(std::fs::read_to_string(&got).expect("it is there").ends_with("\n\nhi\n"));
+    assert!(std::fs::read_to_string(&inbox).expect("it is there").starts_with("From "));
+    assert_eq!(std::fs::metadata(&inbox).expect("it is there").permissions().mode() & 0o777, 0o600);
     // The addresses have it, whatever the command says; and what is not safe for them is nowhere else.
     desk.sendmail(&["-i", "fails"], b"Subject: x\n\nhi\n").exits(69).says("wants the message later");
     desk.sendmail(&["-i", "late"], b"Subject: x\n\nhi\n").exits(75);
@@ -411,11 +411,11 @@ fn files_and_commands_of_aliases() {
     desk.sandbox.run(&["queue", "run", "-q"]).exits(0);
     assert_eq!(desk.sink.count(), 2);
     // Not safe for the addresses: nobody else has it either.
-    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).unwrap();
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("it is there");
     desk.sandbox.config(&format!("{config}[queue]\npath = \"/proc/none/queue.sqlite\"\n"));
-    let before = std::fs::metadata(&inbox).unwrap().len();
+    let before = std::fs::metadata(&inbox).expect("it is there").len();
     desk.sendmail(&["-i", "all"], b"Subject: x\n\nhi\n").exits(75);
-    assert_eq!(std::fs::metadata(&inbox).unwrap().len(), before);
+    assert_eq!(std::fs::metadata(&inbox).expect("it is there").len(), before);
 }
 
 #[test]
@@ -446,16 +446,17 @@ fn users_without_a_home() {
     let mut sandbox = Sandbox::new();
     configure(&sandbox, &sink.url(), "");
     let spool = sandbox.path("spool");
-    std::fs::create_dir(&spool).unwrap();
-    std::fs::set_permissions(&spool, std::fs::Permissions::from_mode(0o1777)).unwrap();
-    let config = std::fs::read_to_string(sandbox.path("config.toml")).unwrap();
+    std::fs::create_dir(&spool).expect("it is there");
+    std::fs::set_permissions(&spool, std::fs::Permissions::from_mode(0o1777)).expect("it is there");
+    let config = std::fs::read_to_string(sandbox.path("config.toml")).expect("it is there");
     sandbox.config(&format!("{config}[queue]\nfallback-folder = \"{}\"\n", spool.display()));
     sandbox.env("HOME", "/nonexistent");
     call(&sandbox, "sendmail", &["-i", "b@y.example"], b"hi\n").exits(0).silently();
     until(|| sink.count() == 1);
-    let own: Vec<_> = std::fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap()).collect();
+    let own: Vec<_> =
+        std::fs::read_dir(&spool).expect("it is there").map(|entry| entry.expect("it is there")).collect();
     assert_eq!(own.len(), 1);
-    assert_eq!(own[0].metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(own[0].metadata().expect("it is there").permissions().mode() & 0o777, 0o700);
     configure(&sandbox, &sink.url(), "");
     call(&sandbox, "sendmail", &["-i", "b@y.example"], b"hi\n").exits(78).says("fallback-folder");
 }

@@ -303,6 +303,14 @@ mod tests {
         assert!(KEYS.iter().all(|key| config.contains(&escape(key.name))));
     }
 
+    /// What is put in when a page is made is put in.
+    #[test]
+    fn no_page_has_a_gap() {
+        for page in [command_page(), batch_page(), queue_page(), sendmail_page(), config_page()] {
+            assert!(!page.lines().any(|line| line.len() > 2 && line.starts_with('@') && line.ends_with('@')), "{page}");
+        }
+    }
+
     #[test]
     fn text_becomes_roff() {
         assert_eq!(

@@ -91,8 +91,8 @@ impl Options {
 
     /// Options that stand behind one hyphen: the first that takes a value ends them.
     fn cluster(&mut self, word: &str, cluster: &str, words: &mut impl Iterator<Item = String>) -> Result<(), CliError> {
-        let mut letters = cluster.char_indices();
-        while let Some((at, letter)) = letters.next() {
+        let letters = cluster.char_indices();
+        for (at, letter) in letters {
             let tail = &cluster[at + letter.len_utf8()..];
             if self.flag(letter) {
                 continue;

@@ -38,7 +38,7 @@ pub(super) fn list(context: &Context) -> Result<Exit, CliError> {
         };
         let head = if count == 0 { format!("{HEAD}\n") } else { String::new() };
         (count, octets) = (count + 1, octets + entry.outline.size);
-        result = result.and_then(|()| write!(out, "{head}{}\n", lines(&entry, &TimeZone::system())));
+        result = result.and_then(|()| writeln!(out, "{head}{}", lines(&entry, &TimeZone::system())));
     }
     let requests = if count == 1 { "Request" } else { "Requests" };
     let result = result.and_then(|()| match count {
