@@ -28,7 +28,7 @@ use crate::{
 const MANY: usize = 100;
 const LARGE: u64 = 8 << 20;
 /// Octets of a file: those of a message, and of the line before it.
-const MOST: u64 = letter::MOST + (8 << 20);
+const MOST: u64 = letter::MOST + letter::MOST_HEAD;
 /// What was not finished by then is not finished any more, in seconds.
 const STALE: i64 = 24 * 3_600;
 /// A folder that has changed so lately may have changed once more since, at the same time by its clock.
