@@ -15,7 +15,7 @@ use crate::{
     ledger::Record,
     mail::{Outcome, Route},
     message::Stamp,
-    queue::{Drop, Job},
+    queue::{Drop, Job, QueueError},
     report::Records,
 };
 
@@ -72,7 +72,10 @@ pub(in crate::cli) fn submit(
     let log = records::log(context)?;
     let shared = shared(profile, context)?;
     let names: Vec<String> = match &shared {
-        Some(folder) => jobs.iter().map(|job| Ok(folder.add(job)?)).collect::<Result<_, _>>().map_err(not_safe)?,
+        Some(folder) => folder.add_all(&jobs).map_err(|error| match error {
+            QueueError::Unfit(_) => error.into(),
+            error => not_safe(error.into()),
+        })?,
         None => {
             let added = queue::add(&jobs, &profile.queue, context).map_err(not_safe)?;
             added.into_iter().map(|(name, _)| name).collect()

@@ -248,7 +248,7 @@ fn what_was_dropped_is_sent_by_its_way() {
             expires: i64::MAX,
             key: None,
         };
-        folder.add(&job).unwrap()
+        folder.add_all(&[job]).unwrap().remove(0)
     };
     for (from, profile) in [
         (Some("a@x.example"), None),

@@ -49,6 +49,12 @@ impl Folder {
     }
 }
 
+impl Drop {
+    fn add(&self, job: &Job) -> Result<String, QueueError> {
+        self.add_all(std::slice::from_ref(job)).map(|mut names| names.remove(0))
+    }
+}
+
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
@@ -201,7 +207,7 @@ fn nothing_is_left_of_what_cannot_be_added() {
     let drop = folder.drop();
     let mut huge = job("b@y.example");
     huge.content = Content::from_bytes(vec![b'x'; (64 << 20) + 1]);
-    assert!(matches!(drop.add(&huge), Err(QueueError::Invalid { what, .. }) if what.contains("67108864")));
+    assert!(matches!(drop.add(&huge), Err(QueueError::Unfit(what)) if what.contains("67108864")));
     assert!(folder.names().is_empty());
     // Its files would have another group than the folder.
     let other = Drop { group: drop.group + 1, ..folder.drop() };
@@ -209,6 +215,29 @@ fn nothing_is_left_of_what_cannot_be_added() {
     assert!(error.contains("its group") && folder.names().is_empty(), "{error}");
     fs::remove_dir(folder.path()).unwrap();
     assert!(matches!(drop.add(&job("b@y.example")), Err(QueueError::File { .. })));
+}
+
+/// Of several messages all are added or none.
+#[test]
+fn all_are_added_or_none() {
+    let folder = Folder::new();
+    let drop = folder.drop();
+    let good = job("b@y.example");
+    let bad = Job { message_id: "20261128.1234".to_owned(), ..good.clone() };
+    let error = drop.add_all(&[good.clone(), good.clone(), bad]).unwrap_err();
+    assert!(matches!(error, QueueError::Unfit(_)) && error.to_string().contains("Message-ID"), "{error}");
+    assert!(folder.names().is_empty());
+    // One whose file cannot be renamed, after others were.
+    let mut adding = Adding { folder: &drop, files: Vec::new() };
+    for name in ["0123456789abcdefghij", "1123456789abcdefghij"] {
+        adding.write(name, b"x").unwrap();
+    }
+    fs::remove_file(folder.path().join("1123456789abcdefghij.new")).unwrap();
+    assert!(adding.publish().is_err() && folder.names().is_empty());
+    let names = drop.add_all(&[good.clone(), Job { message_id: "<other@x.example>".to_owned(), ..good }]).unwrap();
+    let (taken, lines) = take(&mut folder.intake());
+    assert!(names.len() == 2 && taken.iter().all(|dropped| names.contains(&dropped.name)), "{lines:?}");
+    assert_eq!(taken.len(), 2);
 }
 
 /// Whatever somebody has made there is moved away and told, and the message beside it is taken.
