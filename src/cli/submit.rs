@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     config::{Origin, Profile, SubmissionMode, profile_names},
-    ledger::Record,
-    mail::{Outcome, Route},
+    mail::Route,
     message::Stamp,
     queue::{Drop, Job, QueueError},
     report::Records,
@@ -69,8 +68,8 @@ pub(in crate::cli) fn submit(
         key: None,
     };
     let jobs: Vec<Job> = letters.into_iter().map(job).collect();
-    let log = records::log(context)?;
     let shared = shared(profile, context)?;
+    let log = if shared.is_some() { records::log_of_many(context)? } else { records::log(context)? };
     let names: Vec<String> = match &shared {
         Some(folder) => folder.add_all(&jobs).map_err(|error| match error {
             QueueError::Unfit(_) => error.into(),
@@ -119,18 +118,7 @@ fn note(jobs: &[Job], names: &[String], profile: &Profile, mut records: Records)
     let route = Route { profile: profile.name.clone(), server };
     let run = Stamp::now().mark();
     for (job, name) in jobs.iter().zip(names) {
-        for recipient in job.envelope.to() {
-            records.write(&Record {
-                run: &run,
-                row: None,
-                message_id: &job.message_id,
-                from: job.envelope.from(),
-                outcome: &Outcome::queued(recipient.clone(), name),
-                route: &route,
-                attempts: 0,
-                is_redelivered: false,
-            });
-        }
+        records::queued(&mut records, &run, job, name, &route);
     }
     // There is no file or reader that could have failed.
     let _ = records.finish();

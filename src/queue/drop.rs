@@ -20,13 +20,15 @@ use std::{
 
 pub use intake::{Dropped, Intake};
 
-use super::{Job, Letter, QueueError};
+use super::{Job, Letter, QueueError, letter};
 use crate::message::Stamp;
 
 /// The mode of the folder.
 const MODE: u32 = 0o3733;
 /// That of a file that is whole.
 const WHOLE: u32 = 0o640;
+/// Octets of the line in front of a message: there is room for what may be longer in the queue that it goes to.
+const MOST_HEAD: usize = letter::MOST_HEAD - (64 << 10);
 /// Ends the name of a file that is being written.
 const UNFINISHED: &str = ".new";
 
@@ -79,7 +81,7 @@ impl Drop {
         let mut names = Vec::with_capacity(jobs.len());
         for job in jobs {
             let letter = Letter::new(stamp.mark(), job.clone(), now).whole().map_err(QueueError::Unfit)?;
-            adding.write(&letter.name, &letter.seal()?).map_err(|error| self.failed(&error))?;
+            adding.write(&letter.name, &letter.seal(MOST_HEAD)?).map_err(|error| self.failed(&error))?;
             names.push(letter.name);
         }
         adding.publish().map_err(|error| self.failed(&error))?;

@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 /// Octets of a message that is taken from other programs.
 pub(super) const MOST: u64 = 64 << 20;
 /// Octets of the line in front of a message.
-pub(super) const MOST_HEAD: u64 = 8 << 20;
+pub(super) const MOST_HEAD: usize = 8 << 20;
 /// Recipients of a message that is taken from other programs.
 const MOST_RECIPIENTS: usize = 100_000;
 /// Octets of the beginning of a message.
@@ -96,13 +96,13 @@ impl Letter {
         Ok(letter)
     }
 
-    /// The octets that are kept, if who takes them will not refuse them.
+    /// The octets that are kept, if who takes them will not refuse them; the line before them has `most` octets.
     ///
     /// # Errors
     /// If a file of the message cannot be read, or nobody would take it: it would only be missed.
-    pub fn seal(&self) -> Result<Vec<u8>, QueueError> {
+    pub fn seal(&self, most: usize) -> Result<Vec<u8>, QueueError> {
         let octets = self.encode().map_err(|error| self.unreadable(error))?;
-        match opened(&octets) {
+        match opened(&octets, most) {
             Ok(_) => Ok(octets),
             Err(what) => Err(QueueError::Unfit(what)),
         }
@@ -191,7 +191,7 @@ impl Letter {
     /// # Errors
     /// With the reason, if it is none.
     pub fn decode(octets: &[u8]) -> Result<Self, String> {
-        let (mut letter, message) = opened(octets)?;
+        let (mut letter, message) = opened(octets, MOST_HEAD)?;
         let header = memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |end| &message[..end]);
         letter.job.content = Content::from_bytes(message.to_vec());
         // As of read_raw: octets of an old charset are no UTF-8.
@@ -201,11 +201,11 @@ impl Letter {
 }
 
 /// What was kept, still without its message, and the message.
-fn opened(octets: &[u8]) -> Result<(Letter, &[u8]), String> {
+fn opened(octets: &[u8], most: usize) -> Result<(Letter, &[u8]), String> {
     let end = memchr::memchr(b'\n', octets).ok_or("it has no line that says for whom it is")?;
     let (head, message) = (&octets[..end], &octets[end + 1..]);
-    if head.len() as u64 > MOST_HEAD {
-        return Err(format!("the line that says for whom it is has more than {MOST_HEAD} octets"));
+    if head.len() > most {
+        return Err(format!("the line that says for whom it is has more than {most} octets"));
     }
     let version: Version = serde_json::from_slice(head).map_err(|error| error.to_string())?;
     if version.v != VERSION {
@@ -350,8 +350,8 @@ mod tests {
     #[test]
     fn what_would_be_refused_is_not_sealed() {
         let good = letter();
-        assert_eq!(good.seal().unwrap(), good.encode().unwrap());
-        let unfit = |letter: &Letter| match letter.seal() {
+        assert_eq!(good.seal(MOST_HEAD).unwrap(), good.encode().unwrap());
+        let unfit = |letter: &Letter| match letter.seal(MOST_HEAD) {
             Err(QueueError::Unfit(what)) => what,
             other => panic!("{other:?}"),
         };
@@ -368,7 +368,7 @@ mod tests {
         letter.job.envelope = Envelope::new(None, to(MOST_RECIPIENTS + 1).collect()).unwrap();
         assert!(unfit(&letter).contains("100000 recipients"));
         letter.job.envelope = Envelope::new(None, to(MOST_RECIPIENTS).collect()).unwrap();
-        assert!(letter.seal().is_ok());
+        assert!(letter.seal(MOST_HEAD).is_ok());
     }
 
     /// A domain is the same however it is written (RFC 5321, 2.4).
@@ -381,7 +381,7 @@ mod tests {
             Address::new_dangerous(user, domain)
         };
         letter.job.envelope = Envelope::new(Some(address("a@X.Example")), to.map(address).to_vec()).unwrap();
-        let read = Letter::decode(&letter.seal().unwrap()).unwrap().job.envelope;
+        let read = Letter::decode(&letter.seal(MOST_HEAD).unwrap()).unwrap().job.envelope;
         assert_eq!(read.from().unwrap().to_string(), "a@x.example");
         let to: Vec<String> = read.to().iter().map(ToString::to_string).collect();
         assert_eq!(to, ["bob@websrv01", "ada@y.example"]);
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn a_head_has_a_bound() {
         let head = |length: usize| [&b" ".repeat(length)[..], b"{\n"].concat();
-        let most = usize::try_from(MOST_HEAD).unwrap();
+        let most = MOST_HEAD;
         assert!(Letter::decode(&head(most)).unwrap_err().contains("8388608 octets"));
         assert!(!Letter::decode(&head(most - 1)).unwrap_err().contains("8388608 octets"));
     }

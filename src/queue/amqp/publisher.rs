@@ -26,7 +26,7 @@ impl Publisher<'_> {
     pub async fn add(&self, letters: &[Letter], now: Time) -> Result<(), QueueError> {
         let mut octets = Vec::with_capacity(letters.len());
         for letter in letters {
-            octets.push(letter.seal()?);
+            octets.push(letter.seal(letter::MOST_HEAD)?);
         }
         let mut confirming = Vec::with_capacity(letters.len());
         for (letter, octets) in letters.iter().zip(octets) {

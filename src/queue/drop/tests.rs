@@ -1,13 +1,18 @@
 //! The drop directory in a folder of one's own: what is added is taken, and what was planted does no harm.
 
 use std::{
+    collections::HashSet,
+    io::Read,
     os::unix::fs::{chown, symlink},
     process::Command,
 };
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    intake::{KNOWN, Known, REJECTED_FILES},
+    *,
+};
 use crate::{
     mail::{Content, DsnRequest, Envelope, Mailbox},
     queue::{Place, Store},
@@ -316,6 +321,80 @@ fn what_cannot_be_moved_stays() {
     let (_, lines) = take(&mut folder.intake());
     assert!(lines.iter().any(|line| line.contains("it is rejected/0-")), "{lines:#?}");
     assert_eq!(fs::metadata(folder.path().join("rejected")).unwrap().uid(), 0);
+}
+
+/// A file that cannot be read now, since its maker holds a lease on it, is in nobody's way.
+#[test]
+fn what_cannot_be_read_now_holds_nothing_up() {
+    let folder = Folder::new();
+    let (drop, mut intake) = (folder.drop(), folder.intake());
+    let held = drop.add(&job("held@y.example")).unwrap();
+    // F_SETLEASE, F_WRLCK; whoever holds it hears by a signal that somebody waits.
+    let hold =
+        "$SIG{IO} = 'IGNORE'; $| = 1; open F, '+<', $ARGV[0] or die; fcntl(F, 1024, 1) or die; print '.'; <STDIN>";
+    let mut holder = Command::new("perl");
+    holder.args(["-e", hold]).arg(folder.path().join(&held));
+    holder.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let Ok(mut holder) = holder.spawn() else { return };
+    let mut answer = [0];
+    if holder.stdout.take().unwrap().read_exact(&mut answer).is_err() {
+        // Not every file system has leases.
+        return drop_it(holder.wait());
+    }
+    let other = drop.add(&job("b@y.example")).unwrap();
+    let (taken, lines) = take(&mut intake);
+    assert!(taken.len() == 1 && taken[0].name == other, "{taken:?} {lines:?}");
+    assert!(lines.len() == 1 && lines[0].contains(&held) && lines[0].contains("looked at again"), "{lines:?}");
+    assert!(intake.again.is_some());
+    let (taken, lines) = take(&mut intake);
+    assert!(taken.is_empty() && lines.is_empty(), "it is told once: {lines:?}");
+    drop_it(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(take(&mut intake).0[0].name, held);
+    assert!(intake.again.is_none() && folder.names().is_empty());
+}
+
+#[test]
+fn what_is_told_has_a_bound() {
+    let mut known = Known::default();
+    let mut tell = |number: usize| known.tell(number.to_string().as_ref(), || "one".into(), || "more".into());
+    assert!((0..KNOWN).all(|number| tell(number).as_deref() == Some("one")));
+    assert_eq!([tell(0), tell(KNOWN), tell(KNOWN + 1)], [None, Some("more".to_owned()), None]);
+    known.retain(&HashSet::from(["7".into()]));
+    assert!(known.names.len() == 1 && !known.is_full);
+}
+
+/// What is no message does not gather for ever.
+#[test]
+fn of_what_was_rejected_the_oldest_go() {
+    let folder = Folder::new();
+    let rejected = folder.path().join("rejected");
+    fs::create_dir(&rejected).unwrap();
+    fs::create_dir(rejected.join("folder")).unwrap();
+    fs::write(rejected.join("folder/file"), "").unwrap();
+    for number in 0..REJECTED_FILES {
+        fs::write(rejected.join(number.to_string()), "").unwrap();
+    }
+    let mut intake = folder.intake();
+    assert!(take(&mut intake).1.is_empty(), "nothing was added to it");
+    fs::write(folder.path().join("x"), "").unwrap();
+    let (_, lines) = take(&mut intake);
+    assert!(lines.len() == 2 && lines[1].contains("the oldest 2 were removed"), "{lines:?}");
+    assert!(folder.rejected() == REJECTED_FILES && !rejected.join("folder").exists());
+}
+
+/// A line that would be too long in the queue is refused before others wait for it.
+#[test]
+fn what_grows_is_refused() {
+    let folder = Folder::new();
+    let drop = folder.drop();
+    let name = drop.add(&job("b@y.example")).unwrap();
+    let path = folder.path().join(&name);
+    let to: Vec<String> = (0..90_000).map(|number| format!("\"{number}@{}\"", "ü.".repeat(25))).collect();
+    let text = fs::read_to_string(&path).unwrap().replace("\"b@y.example\"", &to.join(","));
+    fs::write(&path, &text).unwrap();
+    let (taken, lines) = take(&mut folder.intake());
+    assert!(taken.is_empty() && lines[0].contains("octets"), "{} {lines:?}", text.len());
 }
 
 #[test]
