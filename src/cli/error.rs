@@ -171,7 +171,7 @@ impl From<QueueError> for CliError {
             }
             QueueError::Exposed { hint, .. } => Self::new(Exit::Configuration, what).hint(hint),
             QueueError::Newer { .. } => Self::new(Exit::Configuration, what).hint("use that version"),
-            QueueError::Invalid { .. } => Self::new(Exit::Data, what),
+            QueueError::Invalid { .. } | QueueError::Unfit(_) => Self::new(Exit::Data, what),
             QueueError::Busy(_) => Self::new(Exit::TryAgain, what),
             QueueError::Full(_) => Self::new(Exit::Io, what)
                 .hint("make room on that disk; what has ended takes some: mailsend queue purge --done"),

@@ -12,10 +12,9 @@ use super::{
 };
 use crate::{
     config::{Files, Profile, SubmissionMode, resolve_sendmail},
-    ledger::Record,
-    mail::{Outcome, Route},
+    mail::Route,
     message::Stamp,
-    queue::{Drop, Job},
+    queue::{Drop, Job, QueueError},
     report::Records,
 };
 
@@ -52,7 +51,8 @@ pub(in crate::cli) fn submit(
     if profile.server.is_none() {
         return Err(no_server());
     }
-    if profile.sendmail.mode == SubmissionMode::Direct {
+    let shared = shared(profile)?;
+    if profile.sendmail.mode == SubmissionMode::Direct && shared.is_none() {
         return send_now(letters, profile, context, common);
     }
     let terms = LaterArgs::default().terms(&profile.queue, &Zoned::now(), context.is_quiet)?;
@@ -69,10 +69,12 @@ pub(in crate::cli) fn submit(
         key: None,
     };
     let jobs: Vec<Job> = letters.into_iter().map(job).collect();
-    let log = records::log(context)?;
-    let shared = shared(profile)?;
+    let log = if shared.is_some() { records::log_of_many(context)? } else { records::log(context)? };
     let names: Vec<String> = match &shared {
-        Some(folder) => jobs.iter().map(|job| Ok(folder.add(job)?)).collect::<Result<_, _>>().map_err(not_safe)?,
+        Some(folder) => folder.add_all(&jobs).map_err(|error| match error {
+            QueueError::Unfit(_) => error.into(),
+            error => not_safe(error.into()),
+        })?,
         None => {
             let added = queue::add(&jobs, &profile.queue, context).map_err(not_safe)?;
             added.into_iter().map(|(name, _)| name).collect()
@@ -118,18 +120,7 @@ fn note(jobs: &[Job], names: &[String], profile: &Profile, mut records: Records)
     let route = Route { profile: profile.name.clone(), server };
     let run = Stamp::now().mark();
     for (job, name) in jobs.iter().zip(names) {
-        for recipient in job.envelope.to() {
-            records.write(&Record {
-                run: &run,
-                row: None,
-                message_id: &job.message_id,
-                from: job.envelope.from(),
-                outcome: &Outcome::queued(recipient.clone(), name),
-                route: &route,
-                attempts: 0,
-                is_redelivered: false,
-            });
-        }
+        records::queued(&mut records, &run, job, name, &route);
     }
     // There is no file or reader that could have failed.
     let _ = records.finish();

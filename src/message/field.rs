@@ -3,7 +3,7 @@
 use mail_builder::headers::{HeaderType, address::Address, raw::Raw, text::Text};
 
 use super::ComposeError;
-use crate::mail::{Entry, Mailbox, parse_list};
+use crate::mail::{Entry, Mailbox, clean, parse_list};
 
 /// A header line must stay below 998 octets (RFC 5322, 2.1.1); words longer than this cannot be folded into it.
 const MAX_WORD: usize = 900;
@@ -168,7 +168,21 @@ pub fn message_id(field: &str, text: &str) -> Result<String, ComposeError> {
     }
 }
 
-/// The same for a list, as In-Reply-To and References hold it.
+/// Whether a Message-ID that somebody else has given does no harm where it is repeated, however odd it is: `<` and `>`
+/// around it, and in between what ends no word and no line.
+pub fn is_message_id(text: &str) -> bool {
+    let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>'));
+    bare.is_some_and(|bare| {
+        !bare.is_empty() && bare.len() + 2 <= MAX_WORD && !bare.chars().any(|c| c.is_control() || c.is_whitespace())
+    })
+}
+
+/// The Message-ID of a header as it is repeated elsewhere; `None` if it had better not be.
+pub(super) fn given_message_id(text: &str) -> Option<String> {
+    message_id("Message-ID", text).ok().or_else(|| Some(clean(text.trim())).filter(|id| is_message_id(id)))
+}
+
+/// The list of them that In-Reply-To and References hold.
 ///
 /// # Errors
 /// As [`message_id`].
@@ -241,6 +255,25 @@ mod tests {
         for bad in ["", "a", "@b", "a@", "<a@b", "a b@c", "a@b\r\nBcc: x", "ü@b", "a@b>,<c@d", "a(b)@c"] {
             assert!(message_id("x", bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn odd_message_ids_of_others_are_repeated_where_they_do_no_harm() {
+        for (given, known) in [
+            ("<a@b>", Some("<a@b>")),
+            (" a@b ", Some("<a@b>")),
+            ("<20261128.1234>", Some("<20261128.1234>")),
+            ("<a,b@c>", Some("<a,b@c>")),
+            ("20261128.1234", None),
+            ("<a b@c>", None),
+            ("<a@b> <c@d>", None),
+            ("<>", None),
+            ("<", None),
+            ("", None),
+        ] {
+            assert_eq!(given_message_id(given).as_deref(), known, "{given}");
+        }
+        assert_eq!(given_message_id(&format!("<{}@b>", "a".repeat(900))), None);
     }
 
     proptest! {

@@ -24,7 +24,7 @@ use std::{io, path::PathBuf};
 pub use attachment::{Attachment, AttachmentSpec, checked_charset};
 pub use compose::{Message, check, compose, id_domain};
 pub use draft::{Draft, Priority};
-pub use field::{Field, message_id, message_ids};
+pub use field::{Field, is_message_id, message_id, message_ids};
 pub use raw::{RawMessage, read_raw};
 pub use report::{Failed, Undelivered, failure_report};
 pub use spool::Input;

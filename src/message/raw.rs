@@ -2,7 +2,7 @@
 
 use super::{
     ComposeError, Input, Stamp,
-    field::parse_addresses,
+    field::{given_message_id, parse_addresses},
     header::{Header, HeaderField},
     lines::{MAX_HEADER, MAX_LINE},
     spool::Data,
@@ -14,7 +14,7 @@ const BARE_CR: &str = "it contains a bare CR; mail ends lines with CRLF or LF";
 /// An existing message, ready to be sent.
 #[derive(Debug, Clone)]
 pub struct RawMessage {
-    /// Its Message-ID, or the one it was given here.
+    /// Its Message-ID; one of ours, if it has none, or what is none.
     pub message_id: String,
     /// The first address of its From field.
     pub from: Option<Address>,
@@ -56,18 +56,15 @@ pub fn read_raw(
         Vec::new()
     };
     let mut out = Vec::with_capacity(scan.header.len() + 256);
-    let message_id = match header.value("Message-ID") {
-        Some(id) => {
-            super::message_id(&format!("{place}: Message-ID"), id).unwrap_or_else(|_| crate::mail::clean(id.trim()))
-        }
-        None => {
-            let domain =
-                from.as_ref().or(default_from.map(|from| &from.address)).map_or("localhost", |from| from.domain());
-            let id = format!("<{}@{domain}>", stamp.mark());
-            out.extend_from_slice(format!("Message-ID: {id}\r\n").as_bytes());
-            id
-        }
-    };
+    let given = header.value("Message-ID");
+    let message_id = given.and_then(given_message_id).unwrap_or_else(|| {
+        let domain = from.as_ref().or(default_from.map(|from| &from.address)).map_or("localhost", |from| from.domain());
+        format!("<{}@{domain}>", stamp.mark())
+    });
+    // What is none stays as it is, and the message is known by one of ours.
+    if given.is_none() {
+        out.extend_from_slice(format!("Message-ID: {message_id}\r\n").as_bytes());
+    }
     if header.value("Date").is_none() {
         out.extend_from_slice(format!("Date: {}\r\n", stamp.date()).as_bytes());
     }
@@ -287,6 +284,17 @@ mod tests {
         let (message, bytes) = read(b"Resent-To: z@example.com\nTo: y@example.com\n").unwrap();
         assert_eq!(message.recipients.len(), 1);
         assert!(String::from_utf8(bytes).unwrap().contains("From: <me@example.com>\r\n"));
+    }
+
+    #[test]
+    fn what_is_no_message_id_stays_and_names_nothing() {
+        for id in ["20261128.1234", "<a b@c>"] {
+            let (message, bytes) = read(format!("Message-ID: {id}\nTo: y@example.com\n\n").as_bytes()).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            assert_eq!(text.matches("Message-ID").count(), 1, "{text}");
+            assert!(text.contains(&format!("Message-ID: {id}\r\n")), "{text}");
+            assert!(message.message_id.ends_with("@example.com>") && !message.message_id.contains(' '), "{message:?}");
+        }
     }
 
     #[test]

@@ -26,11 +26,12 @@ use self::{
 use super::{
     ComposeError, Input, Stamp,
     compose::id_domain,
+    field::given_message_id,
     header::{Header, HeaderField},
     lines::MAX_HEADER,
     spool::Data,
 };
-use crate::mail::{Address, AddressError, Content, Entry, Mailbox, clean, parse_list_at};
+use crate::mail::{Address, AddressError, Content, Entry, Mailbox, parse_list_at};
 
 /// The domain of recipients that have none in the header.
 const LOCAL: &str = "localhost";
@@ -57,7 +58,7 @@ pub struct Handover<'a> {
 /// A message as it can be sent.
 #[derive(Debug, Clone)]
 pub struct Submitted {
-    /// Its Message-ID, or the one it was given here.
+    /// Its Message-ID; one of ours, if it has none, or what is none.
     pub message_id: String,
     /// The first address of its From field, or that of whoever resends it; `None` if that cannot be understood.
     pub from: Option<Address>,
@@ -218,11 +219,15 @@ impl Added<'_> {
         if is_of_cron && !self.has("Auto-Submitted") {
             out.extend_from_slice(b"Auto-Submitted: auto-generated\r\n");
         }
-        if let Some(id) = self.header.values("Message-ID").find(|value| !value.is_empty()) {
-            return super::message_id("Message-ID", id).unwrap_or_else(|_| clean(id));
+        let given = self.header.values("Message-ID").find(|value| !value.is_empty());
+        if let Some(id) = given.and_then(given_message_id) {
+            return id;
         }
         let id = self.id(from.unwrap_or(&self.handover.default_from.address).domain());
-        out.extend_from_slice(format!("Message-ID: {id}\r\n").as_bytes());
+        // What is none stays as it is, and the message is known by one of ours.
+        if given.is_none() {
+            out.extend_from_slice(format!("Message-ID: {id}\r\n").as_bytes());
+        }
         id
     }
 

@@ -20,13 +20,15 @@ use std::{
 
 pub use intake::{Dropped, Intake};
 
-use super::{Job, Letter, QueueError};
+use super::{Job, Letter, QueueError, letter};
 use crate::message::Stamp;
 
 /// The mode of the folder.
 const MODE: u32 = 0o3733;
 /// That of a file that is whole.
 const WHOLE: u32 = 0o640;
+/// Octets of the line in front of a message: there is room for what may be longer in the queue that it goes to.
+const MOST_HEAD: usize = letter::MOST_HEAD - (64 << 10);
 /// Ends the name of a file that is being written.
 const UNFINISHED: &str = ".new";
 
@@ -70,38 +72,25 @@ impl Drop {
         self.owner == rustix::process::geteuid().as_raw()
     }
 
-    /// Adds a message, which outlives a loss of power when this returns. Of its place only the profile goes along, and no
-    /// key. Returns its name, which it has in the queue and in the log, too.
+    /// Adds these messages, which outlive a loss of power when this returns: all, or none that the worker has not taken
+    /// yet. Of their places only the profiles go along, and no key. Returns their names, which they have in the queue and
+    /// in the log, too.
     ///
     /// # Errors
-    /// A message that is too large or of which a file cannot be read; a full disk. Then nothing is left of it.
-    pub fn add(&self, job: &Job) -> Result<String, QueueError> {
+    /// [`QueueError::Unfit`] for a message that is too large, of which a file cannot be read, or that the worker would
+    /// refuse; a full disk. Then nothing is left of them.
+    pub fn add_all(&self, jobs: &[Job]) -> Result<Vec<String>, QueueError> {
         let mut stamp = Stamp::now();
         let now = jiff::Timestamp::now().as_millisecond();
-        let letter = Letter::new(stamp.mark(), job.clone(), now);
-        let letter = letter.whole().map_err(|what| QueueError::Invalid { path: self.path.clone(), what })?;
-        let octets = letter.encode().map_err(|error| letter.unreadable(error))?;
-        let path = self.path.join(&letter.name);
-        let new = self.path.join(format!("{}{UNFINISHED}", letter.name));
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).and_then(|file| {
-            let written = self.write(file, &new, &path, &octets);
-            if written.is_err() {
-                // It has the one name or the other, and what could not be removed is never taken for a message.
-                let _ = (fs::remove_file(&new), fs::remove_file(&path));
-            }
-            written
-        });
-        written.map(|()| letter.name).map_err(|error| self.failed(&error))
-    }
-
-    fn write(&self, mut file: File, new: &Path, path: &Path, octets: &[u8]) -> io::Result<()> {
-        if file.metadata()?.gid() != self.group {
-            return Err(io::Error::other("files in it do not get its group, so that nobody could read them"));
+        let mut adding = Adding { folder: self, files: Vec::with_capacity(jobs.len()) };
+        let mut names = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let letter = Letter::new(stamp.mark(), job.clone(), now).whole().map_err(QueueError::Unfit)?;
+            adding.write(&letter.name, &letter.seal(MOST_HEAD)?).map_err(|error| self.failed(&error))?;
+            names.push(letter.name);
         }
-        file.write_all(octets)?;
-        file.set_permissions(Permissions::from_mode(WHOLE))?;
-        fs::rename(new, path)?;
-        file.sync_all()
+        adding.publish().map_err(|error| self.failed(&error))?;
+        Ok(names)
     }
 
     fn failed(&self, error: &io::Error) -> QueueError {
@@ -111,4 +100,62 @@ impl Drop {
         };
         QueueError::File { path: self.path.clone(), what, is_new: false }
     }
+}
+
+/// Messages that are being added. What is not all there when this is dropped is removed.
+struct Adding<'a> {
+    folder: &'a Drop,
+    /// Their paths, and the files while these have not been added.
+    files: Vec<(PathBuf, File)>,
+}
+
+impl Adding<'_> {
+    /// Writes a message that nobody takes yet.
+    fn write(&mut self, name: &str, octets: &[u8]) -> io::Result<()> {
+        let path = self.folder.path.join(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new(&path))?;
+        self.files.push((path, file));
+        let Some((_, file)) = self.files.last_mut() else { return Ok(()) };
+        if file.metadata()?.gid() != self.folder.group {
+            return Err(io::Error::other("files in it do not get its group, so that nobody could read them"));
+        }
+        file.write_all(octets)?;
+        file.set_permissions(Permissions::from_mode(WHOLE))?;
+        // Who takes it the moment it has its name takes all of it.
+        file.sync_all()
+    }
+
+    /// Lets all of them be taken.
+    fn publish(mut self) -> io::Result<()> {
+        for (path, _) in &self.files {
+            fs::rename(new(path), path)?;
+        }
+        for (path, file) in &self.files {
+            // Its name. What is not there any more has been taken, and is safe elsewhere.
+            match file.sync_all() {
+                Err(error) if is_there(path) => return Err(error),
+                _ => {}
+            }
+        }
+        self.files.clear();
+        Ok(())
+    }
+}
+
+impl std::ops::Drop for Adding<'_> {
+    fn drop(&mut self) {
+        for (path, _) in &self.files {
+            // It has the one name or the other, and what could not be removed is never taken for a message.
+            let _ = (fs::remove_file(new(path)), fs::remove_file(path));
+        }
+    }
+}
+
+/// The name of a file that is being written.
+fn new(path: &Path) -> PathBuf {
+    path.with_extension(&UNFINISHED[1..])
+}
+
+fn is_there(path: &Path) -> bool {
+    !matches!(fs::symlink_metadata(path), Err(error) if error.kind() == ErrorKind::NotFound)
 }

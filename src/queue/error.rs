@@ -48,6 +48,9 @@ pub enum QueueError {
         /// Why.
         what: String,
     },
+    /// A message is such that nobody who shares the queue would take it (exit 65).
+    #[error("nobody could take the message from the queue: {0}")]
+    Unfit(String),
     /// Others have it for too long (exit 75).
     #[error("{} is busy", .0.display())]
     Busy(PathBuf),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     mail::{Address, Content, DsnNotify, DsnRequest, DsnReturn, Envelope, Mailbox, Piece, Source},
-    message::Blocks,
+    message::{Blocks, is_message_id},
     queue::{Job, Place, QueueError, Time},
 };
 
@@ -21,6 +21,10 @@ const VERSION: u32 = 1;
 
 /// Octets of a message that is taken from other programs.
 pub(super) const MOST: u64 = 64 << 20;
+/// Octets of the line in front of a message.
+pub(super) const MOST_HEAD: usize = 8 << 20;
+/// Recipients of a message that is taken from other programs.
+const MOST_RECIPIENTS: usize = 100_000;
 /// Octets of the beginning of a message.
 const BEGINNING: usize = 64 * 1024;
 
@@ -61,7 +65,11 @@ struct Head {
     due: Option<Time>,
     expires: Time,
     attempts: u32,
+    /// For those who read a queue by hand, and for older versions; the octets say it themselves.
+    #[serde(default)]
     is_8bit: bool,
+    /// As `is_8bit`.
+    #[serde(default)]
     has_utf8_headers: bool,
     /// Octets of the message, where they are told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +94,18 @@ impl Letter {
         letter.last.retain(|address, _| envelope.to().iter().any(|one| AsRef::<str>::as_ref(one) == address));
         letter.job.envelope = envelope;
         Ok(letter)
+    }
+
+    /// The octets that are kept, if who takes them will not refuse them; the line before them has `most` octets.
+    ///
+    /// # Errors
+    /// If a file of the message cannot be read, or nobody would take it: it would only be missed.
+    pub fn seal(&self, most: usize) -> Result<Vec<u8>, QueueError> {
+        let octets = self.encode().map_err(|error| self.unreadable(error))?;
+        match opened(&octets, most) {
+            Ok(_) => Ok(octets),
+            Err(what) => Err(QueueError::Unfit(what)),
+        }
     }
 
     /// The octets that are kept.
@@ -171,63 +191,75 @@ impl Letter {
     /// # Errors
     /// With the reason, if it is none.
     pub fn decode(octets: &[u8]) -> Result<Self, String> {
-        let end = memchr::memchr(b'\n', octets).ok_or("it has no line that says for whom it is")?;
-        let (head, message) = (&octets[..end], &octets[end + 1..]);
-        let version: Version = serde_json::from_slice(head).map_err(|error| error.to_string())?;
-        if version.v != VERSION {
-            return Err(format!("it is of version {} of this format, and {VERSION} is known", version.v));
-        }
-        let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
-        if !is_name(&head.name) {
-            return Err("its name is none".to_owned());
-        }
-        let is_id = head.message_id.len() <= 900
-            && head.message_id.starts_with('<')
-            && head.message_id.ends_with('>')
-            && !head.message_id.chars().any(|c| c.is_control() || c.is_whitespace());
-        if !is_id {
-            return Err("its Message-ID is none".to_owned());
-        }
-        let from = head.from.as_deref().map(address).transpose()?;
-        let mut to: Vec<Address> = Vec::with_capacity(head.to.len());
-        let mut known = std::collections::HashSet::new();
-        for text in &head.to {
-            if known.insert(text) {
-                to.push(address(text)?);
-            }
-        }
-        let envelope = Envelope::new(from, to).map_err(|error| error.to_string())?;
-        if head.size.is_some_and(|size| size != message.len() as u64) {
-            return Err(format!("the message has {} octets, and not as many as are told", message.len()));
-        }
-        is_canonical(message)?;
-        let mut content = Content::from_bytes(message.to_vec());
-        (content.is_8bit, content.has_utf8_headers) = (head.is_8bit, head.has_utf8_headers);
-        let word = |what: &str| format!("its {what} is none");
-        let notify = head
-            .dsn_notify
-            .as_deref()
-            .map(|text| text.to_ascii_lowercase().parse::<DsnNotify>().map_err(|_| word("NOTIFY")));
-        let ret = head.dsn_return.as_deref().map(|text| DsnReturn::from_word(text).ok_or_else(|| word("RET")));
-        let envid = head.envid.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'));
-        Ok(Self {
-            name: head.name,
-            job: Job {
-                message_id: head.message_id,
-                envelope,
-                content,
-                dsn: DsnRequest { notify: notify.transpose()?, ret: ret.transpose()?, envid },
-                place: Place { profile: head.profile, ..Place::default() },
-                priority: head.priority,
-                due: head.due,
-                expires: head.expires,
-                key: None,
-            },
-            added: head.added,
-            attempts: head.attempts,
-            last: head.last,
-        })
+        let (mut letter, message) = opened(octets, MOST_HEAD)?;
+        let header = memchr::memmem::find(message, b"\r\n\r\n").map_or(message, |end| &message[..end]);
+        letter.job.content = Content::from_bytes(message.to_vec());
+        // As of read_raw: octets of an old charset are no UTF-8.
+        letter.job.content.has_utf8_headers = !header.is_ascii() && std::str::from_utf8(header).is_ok();
+        Ok(letter)
     }
+}
+
+/// What was kept, still without its message, and the message.
+fn opened(octets: &[u8], most: usize) -> Result<(Letter, &[u8]), String> {
+    let end = memchr::memchr(b'\n', octets).ok_or("it has no line that says for whom it is")?;
+    let (head, message) = (&octets[..end], &octets[end + 1..]);
+    if head.len() > most {
+        return Err(format!("the line that says for whom it is has more than {most} octets"));
+    }
+    let version: Version = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+    if version.v != VERSION {
+        return Err(format!("it is of version {} of this format, and {VERSION} is known", version.v));
+    }
+    let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+    if !is_name(&head.name) {
+        return Err("its name is none".to_owned());
+    }
+    if !is_message_id(&head.message_id) {
+        return Err("its Message-ID is none".to_owned());
+    }
+    let from = head.from.as_deref().map(address).transpose()?;
+    if head.to.len().max(head.last.len()) > MOST_RECIPIENTS {
+        return Err(format!("no message has more than {MOST_RECIPIENTS} recipients"));
+    }
+    let mut to: Vec<Address> = Vec::with_capacity(head.to.len());
+    let mut known = std::collections::HashSet::new();
+    for text in &head.to {
+        let address = address(text)?;
+        if known.insert(address.clone()) {
+            to.push(address);
+        }
+    }
+    let envelope = Envelope::new(from, to).map_err(|error| error.to_string())?;
+    if head.size.is_some_and(|size| size != message.len() as u64) {
+        return Err(format!("the message has {} octets, and not as many as are told", message.len()));
+    }
+    is_canonical(message)?;
+    let word = |what: &str| format!("its {what} is none");
+    let notify = head
+        .dsn_notify
+        .as_deref()
+        .map(|text| text.to_ascii_lowercase().parse::<DsnNotify>().map_err(|_| word("NOTIFY")));
+    let ret = head.dsn_return.as_deref().map(|text| DsnReturn::from_word(text).ok_or_else(|| word("RET")));
+    let envid = head.envid.filter(|id| id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'));
+    let letter = Letter {
+        name: head.name,
+        job: Job {
+            message_id: head.message_id,
+            envelope,
+            content: Content::default(),
+            dsn: DsnRequest { notify: notify.transpose()?, ret: ret.transpose()?, envid },
+            place: Place { profile: head.profile, ..Place::default() },
+            priority: head.priority,
+            due: head.due,
+            expires: head.expires,
+            key: None,
+        },
+        added: head.added,
+        attempts: head.attempts,
+        last: head.last,
+    };
+    Ok((letter, message))
 }
 
 /// Whether a message can have this name.
@@ -242,7 +274,7 @@ struct Version {
 
 fn address(text: &str) -> Result<Address, String> {
     match Mailbox::parse(text) {
-        Ok(Mailbox { name: None, address }) if AsRef::<str>::as_ref(&address) == text => Ok(address),
+        Ok(Mailbox { name: None, address }) => Ok(address),
         _ => Err(format!("'{}' is no address", crate::mail::clean(text))),
     }
 }
@@ -312,6 +344,74 @@ mod tests {
         let only = read.only(vec![read.job.envelope.to()[0].clone()]).unwrap();
         assert_eq!((only.job.envelope.to().len(), only.last.len()), (1, 1));
         assert!(read.only(Vec::new()).is_err());
+    }
+
+    /// What nobody would take is not even written.
+    #[test]
+    fn what_would_be_refused_is_not_sealed() {
+        let good = letter();
+        assert_eq!(good.seal(MOST_HEAD).unwrap(), good.encode().unwrap());
+        let unfit = |letter: &Letter| match letter.seal(MOST_HEAD) {
+            Err(QueueError::Unfit(what)) => what,
+            other => panic!("{other:?}"),
+        };
+        for id in ["20261128.1234", "<a b@c>"] {
+            let mut letter = letter();
+            letter.job.message_id = id.to_owned();
+            assert!(unfit(&letter).contains("Message-ID"));
+        }
+        let mut letter = letter();
+        letter.job.content = Content::from_bytes(b"Subject: x\r\n\r\nHello".to_vec());
+        assert!(unfit(&letter).contains("CR LF"));
+        let to = |number: usize| (0..number).map(|number| Address::new_dangerous(format!("u{number}"), "y.example"));
+        letter = good.clone();
+        letter.job.envelope = Envelope::new(None, to(MOST_RECIPIENTS + 1).collect()).unwrap();
+        assert!(unfit(&letter).contains("100000 recipients"));
+        letter.job.envelope = Envelope::new(None, to(MOST_RECIPIENTS).collect()).unwrap();
+        assert!(letter.seal(MOST_HEAD).is_ok());
+    }
+
+    /// A domain is the same however it is written (RFC 5321, 2.4).
+    #[test]
+    fn addresses_are_compared_as_such() {
+        let mut letter = letter();
+        let to = ["bob@WebSrv01", "bob@websrv01", "\"ada\"@y.example"];
+        let address = |text: &str| {
+            let (user, domain) = text.split_once('@').unwrap();
+            Address::new_dangerous(user, domain)
+        };
+        letter.job.envelope = Envelope::new(Some(address("a@X.Example")), to.map(address).to_vec()).unwrap();
+        let read = Letter::decode(&letter.seal(MOST_HEAD).unwrap()).unwrap().job.envelope;
+        assert_eq!(read.from().unwrap().to_string(), "a@x.example");
+        let to: Vec<String> = read.to().iter().map(ToString::to_string).collect();
+        assert_eq!(to, ["bob@websrv01", "ada@y.example"]);
+    }
+
+    /// What a server needs for it the octets say, and nobody else.
+    #[test]
+    fn the_octets_say_what_they_are() {
+        for (message, is_8bit, has_utf8_headers) in [
+            (&b"Subject: x\r\n\r\nHello\r\n"[..], false, false),
+            ("Subject: x\r\n\r\nHellö\r\n".as_bytes(), true, false),
+            ("Subject: ö\r\n\r\nHello\r\n".as_bytes(), true, true),
+            (b"Subject: \xf6\r\n\r\nHello\r\n", true, false),
+        ] {
+            for lie in [false, true] {
+                let mut letter = letter();
+                letter.job.content = Content::from_bytes(message.to_vec());
+                (letter.job.content.is_8bit, letter.job.content.has_utf8_headers) = (lie, lie);
+                let read = Letter::decode(&letter.encode().unwrap()).unwrap().job.content;
+                assert_eq!((read.is_8bit, read.has_utf8_headers), (is_8bit, has_utf8_headers), "{lie}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_has_a_bound() {
+        let head = |length: usize| [&b" ".repeat(length)[..], b"{\n"].concat();
+        let most = MOST_HEAD;
+        assert!(Letter::decode(&head(most)).unwrap_err().contains("8388608 octets"));
+        assert!(!Letter::decode(&head(most - 1)).unwrap_err().contains("8388608 octets"));
     }
 
     /// Whoever may publish may write one: nothing of this world goes further.

@@ -124,7 +124,7 @@ fn what_a_user_adds() {
             expires: i64::MAX,
             key: None,
         };
-        drop.add(&job).expect("room for it");
+        drop.add_all(&[job]).expect("room for it");
     }
 }
 

@@ -18,11 +18,13 @@ use crate::{
     cli::{
         CliError,
         args::{CommonArgs, Context, WhereArgs},
-        queue, ui,
+        queue, records, ui,
     },
     config::{profile_names, resolve_queue, resolve_sendmail},
-    mail::clean,
+    mail::{Route, clean},
+    message::Stamp,
     queue::{Drop, Dropped, Intake, Job, Place, Store, Time},
+    report::Records,
 };
 
 /// The folder is looked at so often.
@@ -34,6 +36,8 @@ pub(super) struct Clerk {
     places: Places,
     /// The queue of this machine; RabbitMQ is asked anew each time.
     store: Option<Store>,
+    /// Where it is noted what has come, since those who leave it cannot do that.
+    records: Records,
     /// What was wrong the last time.
     trouble: Option<String>,
 }
@@ -54,7 +58,15 @@ impl Clerk {
         let Some(path) = resolve_sendmail(&context.files, &context.environment)?.drop else { return Ok(None) };
         match fs::metadata(&path).map(|metadata| metadata.uid()) {
             Ok(owner) if owner == rustix::process::geteuid().as_raw() => {}
-            Ok(_) => return Ok(None),
+            Ok(owner) => {
+                let folder = path.display();
+                if !context.is_quiet {
+                    ui::tell(&clean(&format!(
+                        "nothing is taken from the drop directory {folder}: it is user {owner}'s"
+                    )));
+                }
+                return Ok(None);
+            }
             Err(error) => {
                 let what = format!("warning: nothing is taken from the drop directory {}: {error}", path.display());
                 ui::tell(&clean(&what));
@@ -67,8 +79,9 @@ impl Clerk {
             Some(_) => None,
             None => Some(queue::open(&queue::file(&table, &context)?)?),
         };
+        let records = Records::default().with_log(records::log_for_many(&context)?);
         let places = Places::new(context, common, own, None)?;
-        Ok(Some(Self { intake, places, store, trouble: None }))
+        Ok(Some(Self { intake, places, store, records, trouble: None }))
     }
 
     /// The folder.
@@ -92,7 +105,7 @@ impl Clerk {
     fn try_to_take(&mut self, is_over: &dyn Fn() -> bool) -> Result<(), CliError> {
         // What is wrong with the configuration the worker tells.
         let _ = self.places.refresh(true);
-        let Self { intake, places, store, .. } = self;
+        let Self { intake, places, store, records, .. } = self;
         let context = places.context();
         let table = resolve_queue(&context.files, &context.environment)?;
         let lifetime = Time::try_from(table.lifetime.as_millis()).unwrap_or(Time::MAX);
@@ -102,13 +115,21 @@ impl Clerk {
             }
             let named = |Dropped { name, job, .. }| (name, Job { place: place(&job, places), ..job });
             let named: Vec<(String, Job)> = batch.into_iter().map(named).collect();
-            match store {
-                Some(store) => Ok(store.add_named(&named).map(drop)?),
+            let added = match store {
+                Some(store) => store.add_named(&named)?,
                 None => {
-                    let jobs: Vec<Job> = named.into_iter().map(|(_, job)| Job { key: None, ..job }).collect();
-                    queue::add(&jobs, &table, context).map(drop)
+                    let jobs: Vec<Job> = named.iter().map(|(_, job)| Job { key: None, ..job.clone() }).collect();
+                    queue::add(&jobs, &table, context)?
+                }
+            };
+            let run = Stamp::now().mark();
+            for ((name, first), (_, job)) in added.iter().zip(&named) {
+                // What was there before was noted then.
+                if first.is_none() {
+                    records::queued(records, &run, job, name, &route(job, places));
                 }
             }
+            Ok(())
         };
         intake.take(lifetime, &mut keep, &mut |line| ui::tell(&line), is_over)
     }
@@ -150,4 +171,10 @@ fn place(job: &Job, places: &Places) -> Place {
         // Of a sender who could mean several profiles nobody knows more than the worker.
         _ => job.envelope.from().and_then(|sender| places.of_sender(sender).ok()).unwrap_or_default(),
     }
+}
+
+/// The way of a message as it is now.
+fn route(job: &Job, places: &Places) -> Route {
+    let profile = places.profile(&job.place).unwrap_or_default();
+    Route { profile: profile.name, server: profile.server.map_or_else(String::new, |server| server.to_string()) }
 }

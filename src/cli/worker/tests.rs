@@ -218,9 +218,9 @@ fn what_was_dropped_is_sent_by_its_way() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::new("");
     let url = |name: &str| format!("maildir:{}", home.path().join(name).display());
-    let drop = home.path().join("drop");
+    let (drop, log) = (home.path().join("drop"), home.path().join("mail.log"));
     home.configure(&format!(
-        "default-profile = \"a\"\n[sendmail]\ndrop = {drop:?}\n[profiles.a]\nserver = {:?}\n[profiles.b]\nserver = {:?}\n\
+        "default-profile = \"a\"\n[sendmail]\ndrop = {drop:?}\n[log]\nfile = {log:?}\n[profiles.a]\nserver = {:?}\n[profiles.b]\nserver = {:?}\n\
          [profiles.c]\nserver = {:?}\nmatch = [\"*@c.example\"]\n",
         url("a"),
         url("b"),
@@ -248,7 +248,7 @@ fn what_was_dropped_is_sent_by_its_way() {
             expires: i64::MAX,
             key: None,
         };
-        folder.add(&job).unwrap()
+        folder.add_all(&[job]).unwrap().remove(0)
     };
     for (from, profile) in [
         (Some("a@x.example"), None),
@@ -265,6 +265,12 @@ fn what_was_dropped_is_sent_by_its_way() {
     assert_eq!(["a", "b", "c", "d"].map(|name| home.count(name)), [3, 2, 2, 0]);
     assert_eq!(home.store().show(&name).unwrap().outline.status, Status::Done);
     assert_eq!(fs::read_dir(&drop).unwrap().count(), 0);
+    // Who has left it could not note it in our file.
+    let text = fs::read_to_string(&log).unwrap();
+    let queued: Vec<&str> = text.lines().filter(|line| line.contains("state=queued")).collect();
+    assert_eq!((queued.len(), text.matches("state=accepted").count()), (7, 7), "{text}");
+    let last = queued.iter().find(|line| line.contains(&name)).unwrap();
+    assert!(last.contains("profile=b") && last.contains(&url("b")), "{last}");
 }
 
 /// The keys of a unit's service, the last of each.

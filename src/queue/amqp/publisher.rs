@@ -22,11 +22,11 @@ impl Publisher<'_> {
     /// Publishes letters that are new: for who takes what is due, or to wait until they are.
     ///
     /// # Errors
-    /// A file of one that cannot be read: then none was published. If RabbitMQ has not taken one: others may be there.
+    /// A file of one that cannot be read, or one that nobody would take: then none was published. If RabbitMQ has not taken one: others may be there.
     pub async fn add(&self, letters: &[Letter], now: Time) -> Result<(), QueueError> {
         let mut octets = Vec::with_capacity(letters.len());
         for letter in letters {
-            octets.push(letter.encode().map_err(|error| letter.unreadable(error))?);
+            octets.push(letter.seal(letter::MOST_HEAD)?);
         }
         let mut confirming = Vec::with_capacity(letters.len());
         for (letter, octets) in letters.iter().zip(octets) {

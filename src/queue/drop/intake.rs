@@ -9,12 +9,12 @@ use std::{
     mem,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{Drop, UNFINISHED};
+use super::{Drop, MOST_HEAD, UNFINISHED};
 use crate::{
     mail::clean,
     message::Stamp,
@@ -28,7 +28,7 @@ use crate::{
 const MANY: usize = 100;
 const LARGE: u64 = 8 << 20;
 /// Octets of a file: those of a message, and of the line before it.
-const MOST: u64 = letter::MOST + (8 << 20);
+const MOST: u64 = letter::MOST + MOST_HEAD as u64;
 /// What was not finished by then is not finished any more, in seconds.
 const STALE: i64 = 24 * 3_600;
 /// A folder that has changed so lately may have changed once more since, at the same time by its clock.
@@ -37,8 +37,13 @@ const RECENTLY: Duration = Duration::from_secs(2);
 const REJECTED: &str = "rejected";
 /// Lines about what is no message, of one round.
 const LINES: usize = 20;
-/// Names of what cannot be moved, and was told.
-const KNOWN: usize = 1_000;
+/// Names of what cannot be moved, or be read now, and was told.
+pub(super) const KNOWN: usize = 1_000;
+/// What cannot be read now is looked at again after this.
+const LATER: Duration = Duration::from_secs(30);
+/// What was rejected is kept so long, in seconds, and so many files of it.
+const REJECTED_AGE: i64 = 30 * 24 * 3_600;
+pub(super) const REJECTED_FILES: usize = 1_000;
 
 /// A message that a user has added.
 #[derive(Debug, Clone)]
@@ -58,9 +63,45 @@ pub struct Intake {
     user: u32,
     /// When the folder had changed last, where nothing can have come since.
     seen: Option<SystemTime>,
+    /// When it is looked through even so, since something could not be read.
+    pub(super) again: Option<Instant>,
     /// What stays where it is, though it is no message.
-    known: HashSet<OsString>,
+    staying: Known,
+    /// What could not be read.
+    late: Known,
     stamp: Stamp,
+}
+
+/// Names of which was told, as far as there is room for them.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub names: HashSet<OsString>,
+    pub is_full: bool,
+}
+
+impl Known {
+    /// What is to be said of this name for the first time: the line, or that there are too many.
+    pub fn tell(
+        &mut self,
+        name: &OsStr,
+        line: impl FnOnce() -> String,
+        more: impl FnOnce() -> String,
+    ) -> Option<String> {
+        if self.names.contains(name) {
+            return None;
+        }
+        if self.names.len() < KNOWN {
+            self.names.insert(name.to_owned());
+            return Some(line());
+        }
+        (!mem::replace(&mut self.is_full, true)).then(more)
+    }
+
+    /// Forgets what was not found any more.
+    pub fn retain(&mut self, found: &HashSet<OsString>) {
+        self.names.retain(|name| found.contains(name));
+        self.is_full &= self.names.len() == KNOWN;
+    }
 }
 
 /// What is done with what was found.
@@ -68,6 +109,10 @@ struct Round<'a, E> {
     batch: Vec<Dropped>,
     octets: u64,
     lines: usize,
+    /// What stays where it is, and what could not be read: those of the names that are known.
+    staying: HashSet<OsString>,
+    late: HashSet<OsString>,
+    is_any_late: bool,
     keep: &'a mut dyn FnMut(Vec<Dropped>) -> Result<(), E>,
     tell: &'a mut dyn FnMut(String),
 }
@@ -80,6 +125,16 @@ enum No {
     Message(String),
     /// The system says so: another time.
     Now(io::Error),
+}
+
+impl<E> Round<'_, E> {
+    /// Tells of what is no message.
+    fn line(&mut self, line: String) {
+        self.lines += 1;
+        if self.lines <= LINES {
+            (self.tell)(line);
+        }
+    }
 }
 
 impl From<io::Error> for No {
@@ -110,7 +165,15 @@ impl Intake {
             let hint = format!("chgrp {own} {0}; chmod {1:o} {0}", path.display(), super::MODE);
             return Err(QueueError::Exposed { path, what, hint });
         }
-        Ok(Self { path, user: user.as_raw(), seen: None, known: HashSet::new(), stamp: Stamp::now() })
+        Ok(Self {
+            path,
+            user: user.as_raw(),
+            seen: None,
+            again: None,
+            staying: Known::default(),
+            late: Known::default(),
+            stamp: Stamp::now(),
+        })
     }
 
     /// The folder.
@@ -120,7 +183,9 @@ impl Intake {
 
     /// Whether there may be something new since it was looked through last. Costs next to nothing.
     pub fn has_news(&self) -> bool {
-        self.seen.is_none() || changed(&self.path).ok() != self.seen
+        self.seen.is_none()
+            || changed(&self.path).ok() != self.seen
+            || self.again.is_some_and(|again| again <= Instant::now())
     }
 
     /// Takes what is there, up to so many at once, until it `is_over`. A message is removed once `keep` has kept it; none is
@@ -128,7 +193,8 @@ impl Intake {
     /// it lies in the folder `rejected` then.
     ///
     /// # Errors
-    /// Of `keep`, and of the folder: what was not kept is there the next time.
+    /// Of `keep`, and of the folder: what was not kept is there the next time. A file that cannot be read now is told, and
+    /// is in nobody's way.
     pub fn take<E: From<QueueError>>(
         &mut self,
         lifetime: Time,
@@ -145,10 +211,22 @@ impl Intake {
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(self.failed(&error).into()),
         }
-        let mut round = Round { batch: Vec::new(), octets: 0, lines: 0, keep, tell };
+        let mut round = Round {
+            batch: Vec::new(),
+            octets: 0,
+            lines: 0,
+            staying: HashSet::new(),
+            late: HashSet::new(),
+            is_any_late: false,
+            keep,
+            tell,
+        };
         let taken = self.take_all(lifetime, &mut round, is_over);
         if round.lines > LINES {
             (round.tell)(format!("{}: {} more are no messages", self.path.display(), round.lines - LINES));
+        }
+        if round.lines > 0 {
+            self.clear_rejected(&mut round);
         }
         taken
     }
@@ -177,13 +255,13 @@ impl Intake {
                 }
                 Ok(None) | Err(No::Gone) => {}
                 Err(No::Message(why)) => self.reject(&name, &why, round),
-                Err(No::Now(error)) => {
-                    self.keep(round)?;
-                    return Err(self.failed(&error).into());
-                }
+                Err(No::Now(error)) => self.leave(name, &error, round),
             }
         }
         self.keep(round)?;
+        self.staying.retain(&round.staying);
+        self.late.retain(&round.late);
+        self.again = round.is_any_late.then(|| Instant::now() + LATER);
         let is_old = SystemTime::now().duration_since(changed).is_ok_and(|age| age > RECENTLY);
         self.seen = Some(changed).filter(|_| is_old);
         Ok(())
@@ -199,9 +277,9 @@ impl Intake {
         let paths: Vec<PathBuf> = batch.iter().map(|dropped| self.path.join(&dropped.name)).collect();
         (round.keep)(batch)?;
         for path in paths {
-            match fs::remove_file(path) {
-                // Its maker was faster.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+            match fs::remove_file(&path) {
+                // Its maker was faster, and may have made something else in its place.
+                Err(_) if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_file()) => {}
                 removed => removed.map_err(|error| self.failed(&error))?,
             }
         }
@@ -239,6 +317,10 @@ impl Intake {
             return Err(too_large());
         }
         let letter = Letter::decode(&octets).map_err(No::Message)?;
+        // In the queue it may be longer than here, by the names of domains, and no queue must fail for that.
+        if memchr::memchr(b'\n', &octets).is_some_and(|head| head > MOST_HEAD / 8) {
+            letter.seal(MOST_HEAD).map_err(|error| No::Message(error.to_string()))?;
+        }
         if letter.name != text {
             return Err(No::Message("it is the message of another name".to_owned()));
         }
@@ -254,25 +336,73 @@ impl Intake {
 
     /// Moves what is no message away, or leaves it where it is if that is not possible.
     fn reject<E>(&mut self, name: &OsStr, why: &str, round: &mut Round<'_, E>) {
-        if self.known.contains(name) {
+        if self.staying.names.contains(name) {
+            round.staying.insert(name.to_owned());
             return;
         }
         let path = self.path.join(name);
         let user = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.uid());
         let new = format!("{REJECTED}/{user}-{}", self.stamp.mark());
-        let end = match self.make_rejected().and_then(|()| fs::rename(&path, self.path.join(&new))) {
-            Ok(()) => format!("it is {new} now"),
-            Err(error) if error.kind() == ErrorKind::NotFound => return,
+        let what = clean(&format!("{} of user {user} is no message: {why}", path.display()));
+        match self.make_rejected().and_then(|()| fs::rename(&path, self.path.join(&new))) {
+            Ok(()) => round.line(format!("{what}; it is {new} now")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                if self.known.len() < KNOWN {
-                    self.known.insert(name.to_owned());
+                let line = || format!("{what}; it stays where it is: {error}");
+                let more = || format!("{}: more than {KNOWN} stay that are no messages", self.path.display());
+                if let Some(line) = self.staying.tell(name, line, more) {
+                    round.line(line);
                 }
-                format!("it stays where it is: {error}")
+                if self.staying.names.contains(name) {
+                    round.staying.insert(name.to_owned());
+                }
             }
+        }
+    }
+
+    /// Leaves for later what cannot be read now.
+    fn leave<E>(&mut self, name: OsString, error: &io::Error, round: &mut Round<'_, E>) {
+        let path = self.path.join(&name);
+        let line = || clean(&format!("{} cannot be read now, and is looked at again: {error}", path.display()));
+        let more = || format!("{}: more than {KNOWN} files cannot be read now", self.path.display());
+        if let Some(line) = self.late.tell(&name, line, more) {
+            (round.tell)(line);
+        }
+        round.is_any_late = true;
+        if self.late.names.contains(&name) {
+            round.late.insert(name);
+        }
+    }
+
+    /// Removes the oldest of what was rejected, where it is too old or too much.
+    fn clear_rejected<E>(&self, round: &mut Round<'_, E>) {
+        let path = self.path.join(REJECTED);
+        let is_ours = fs::symlink_metadata(&path).is_ok_and(|metadata| self.is_own_folder(&metadata));
+        let Ok(entries) = fs::read_dir(&path) else { return };
+        if !is_ours {
+            return;
+        }
+        // Nobody but us can have set this time.
+        let mut files: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let metadata = entry.metadata().ok()?;
+                Some(((metadata.ctime(), metadata.ctime_nsec()), metadata.is_dir(), entry.path()))
+            })
+            .collect();
+        files.sort();
+        let many = files.len().saturating_sub(REJECTED_FILES);
+        let oldest = jiff::Timestamp::now().as_second() - REJECTED_AGE;
+        let old = files.partition_point(|((changed, _), ..)| *changed < oldest);
+        let remove = |(_, is_folder, path): &(_, bool, PathBuf)| match is_folder {
+            true => fs::remove_dir_all(path),
+            false => fs::remove_file(path),
         };
-        round.lines += 1;
-        if round.lines <= LINES {
-            (round.tell)(clean(&format!("{} of user {user} is no message: {why}; {end}", path.display())));
+        let removed = files[..many.max(old)].iter().filter(|file| remove(file).is_ok()).count();
+        if removed > 0 {
+            let days = REJECTED_AGE / (24 * 3_600);
+            let why = format!("no more than {REJECTED_FILES} are kept, and for {days} days");
+            (round.tell)(format!("{}: the oldest {removed} were removed: {why}", path.display()));
         }
     }
 

@@ -1,13 +1,18 @@
 //! The drop directory in a folder of one's own: what is added is taken, and what was planted does no harm.
 
 use std::{
+    collections::HashSet,
+    io::Read,
     os::unix::fs::{chown, symlink},
     process::Command,
 };
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    intake::{KNOWN, Known, REJECTED_FILES},
+    *,
+};
 use crate::{
     mail::{Content, DsnRequest, Envelope, Mailbox},
     queue::{Place, Store},
@@ -46,6 +51,12 @@ impl Folder {
 
     fn rejected(&self) -> usize {
         fs::read_dir(self.path().join("rejected")).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop {
+    fn add(&self, job: &Job) -> Result<String, QueueError> {
+        self.add_all(std::slice::from_ref(job)).map(|mut names| names.remove(0))
     }
 }
 
@@ -201,7 +212,7 @@ fn nothing_is_left_of_what_cannot_be_added() {
     let drop = folder.drop();
     let mut huge = job("b@y.example");
     huge.content = Content::from_bytes(vec![b'x'; (64 << 20) + 1]);
-    assert!(matches!(drop.add(&huge), Err(QueueError::Invalid { what, .. }) if what.contains("67108864")));
+    assert!(matches!(drop.add(&huge), Err(QueueError::Unfit(what)) if what.contains("67108864")));
     assert!(folder.names().is_empty());
     // Its files would have another group than the folder.
     let other = Drop { group: drop.group + 1, ..folder.drop() };
@@ -209,6 +220,29 @@ fn nothing_is_left_of_what_cannot_be_added() {
     assert!(error.contains("its group") && folder.names().is_empty(), "{error}");
     fs::remove_dir(folder.path()).unwrap();
     assert!(matches!(drop.add(&job("b@y.example")), Err(QueueError::File { .. })));
+}
+
+/// Of several messages all are added or none.
+#[test]
+fn all_are_added_or_none() {
+    let folder = Folder::new();
+    let drop = folder.drop();
+    let good = job("b@y.example");
+    let bad = Job { message_id: "20261128.1234".to_owned(), ..good.clone() };
+    let error = drop.add_all(&[good.clone(), good.clone(), bad]).unwrap_err();
+    assert!(matches!(error, QueueError::Unfit(_)) && error.to_string().contains("Message-ID"), "{error}");
+    assert!(folder.names().is_empty());
+    // One whose file cannot be renamed, after others were.
+    let mut adding = Adding { folder: &drop, files: Vec::new() };
+    for name in ["0123456789abcdefghij", "1123456789abcdefghij"] {
+        adding.write(name, b"x").unwrap();
+    }
+    fs::remove_file(folder.path().join("1123456789abcdefghij.new")).unwrap();
+    assert!(adding.publish().is_err() && folder.names().is_empty());
+    let names = drop.add_all(&[good.clone(), Job { message_id: "<other@x.example>".to_owned(), ..good }]).unwrap();
+    let (taken, lines) = take(&mut folder.intake());
+    assert!(names.len() == 2 && taken.iter().all(|dropped| names.contains(&dropped.name)), "{lines:?}");
+    assert_eq!(taken.len(), 2);
 }
 
 /// Whatever somebody has made there is moved away and told, and the message beside it is taken.
@@ -287,6 +321,79 @@ fn what_cannot_be_moved_stays() {
     let (_, lines) = take(&mut folder.intake());
     assert!(lines.iter().any(|line| line.contains("it is rejected/0-")), "{lines:#?}");
     assert_eq!(fs::metadata(folder.path().join("rejected")).unwrap().uid(), 0);
+}
+
+/// A file that cannot be read now, since its maker holds a lease on it, is in nobody's way.
+#[test]
+fn what_cannot_be_read_now_holds_nothing_up() {
+    let folder = Folder::new();
+    let (drop, mut intake) = (folder.drop(), folder.intake());
+    let held = drop.add(&job("held@y.example")).unwrap();
+    // F_SETLEASE, F_WRLCK; whoever holds it hears by a signal that somebody waits.
+    let hold =
+        "$SIG{IO} = 'IGNORE'; $| = 1; open F, '+<', $ARGV[0] or die; fcntl(F, 1024, 1) or die; print '.'; <STDIN>";
+    let mut holder = Command::new("perl");
+    holder.args(["-e", hold]).arg(folder.path().join(&held));
+    holder.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let Ok(mut holder) = holder.spawn() else { return };
+    let mut answer = [0];
+    if holder.stdout.take().unwrap().read_exact(&mut answer).is_err() {
+        // Not every file system has leases.
+        return drop_it(holder.wait());
+    }
+    let other = drop.add(&job("b@y.example")).unwrap();
+    let (taken, lines) = take(&mut intake);
+    assert!(taken.len() == 1 && taken[0].name == other, "{taken:?} {lines:?}");
+    assert!(lines.len() == 1 && lines[0].contains(&held) && lines[0].contains("looked at again"), "{lines:?}");
+    assert!(intake.again.is_some());
+    let (taken, lines) = take(&mut intake);
+    assert!(taken.is_empty() && lines.is_empty(), "it is told once: {lines:?}");
+    drop_it(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(take(&mut intake).0[0].name, held);
+    assert!(intake.again.is_none() && folder.names().is_empty());
+}
+
+#[test]
+fn what_is_told_has_a_bound() {
+    let mut known = Known::default();
+    let mut tell = |number: usize| known.tell(number.to_string().as_ref(), || "one".into(), || "more".into());
+    assert!((0..KNOWN).all(|number| tell(number).as_deref() == Some("one")));
+    assert_eq!([tell(0), tell(KNOWN), tell(KNOWN + 1)], [None, Some("more".to_owned()), None]);
+    known.retain(&HashSet::from(["7".into()]));
+    assert!(known.names.len() == 1 && !known.is_full);
+}
+
+/// What is no message does not gather for ever.
+#[test]
+fn of_what_was_rejected_the_oldest_go() {
+    let folder = Folder::new();
+    let rejected = folder.path().join("rejected");
+    fs::create_dir(&rejected).unwrap();
+    for number in 0..=REJECTED_FILES {
+        fs::create_dir(rejected.join(number.to_string())).unwrap();
+        fs::write(rejected.join(format!("{number}/file")), "").unwrap();
+    }
+    let mut intake = folder.intake();
+    assert!(take(&mut intake).1.is_empty(), "nothing was added to it");
+    fs::write(folder.path().join("x"), "").unwrap();
+    let (_, lines) = take(&mut intake);
+    assert!(lines.len() == 2 && lines[1].contains("the oldest 2 were removed"), "{lines:?}");
+    assert_eq!(folder.rejected(), REJECTED_FILES);
+}
+
+/// A line that would be too long in the queue is refused before others wait for it.
+#[test]
+fn what_grows_is_refused() {
+    let folder = Folder::new();
+    let drop = folder.drop();
+    let name = drop.add(&job("b@y.example")).unwrap();
+    let path = folder.path().join(&name);
+    let to: Vec<String> = (0..90_000).map(|number| format!("\"{number}@{}ü\"", "ü.".repeat(23))).collect();
+    let text = fs::read_to_string(&path).unwrap().replace("\"b@y.example\"", &to.join(","));
+    fs::write(&path, &text).unwrap();
+    let (taken, lines) = take(&mut folder.intake());
+    assert!(taken.is_empty() && lines[0].contains("octets"), "{} {lines:?}", text.len());
 }
 
 #[test]

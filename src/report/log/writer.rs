@@ -17,6 +17,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::fs::OFlags;
+
 use super::name_of;
 use crate::{config::LogTarget, mail::clean};
 
@@ -189,7 +191,11 @@ impl LogFile {
         };
         if !self.open.as_ref().is_some_and(is_there) {
             self.open = None;
-            let file = File::options().append(true).create(true).mode(0o600).open(&self.path)?;
+            // Whoever can make links in a folder is not to say where another user writes.
+            let is_ours = fs::metadata(folder(&self.path))?.uid() == rustix::process::geteuid().as_raw();
+            let flags = if is_ours { OFlags::empty() } else { OFlags::NOFOLLOW };
+            let flags = flags.bits().cast_signed();
+            let file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
             (self.open, self.is_torn) = (Some(file), false);
         }
         let Some(file) = &mut self.open else { return Ok(()) };
@@ -212,6 +218,11 @@ impl LogFile {
         }
         Ok(())
     }
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 enum Socket {
@@ -313,6 +324,21 @@ mod tests {
         fs::remove_dir(&path).unwrap();
         place.write(b"six\n", &[4]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "six\n");
+    }
+
+    /// A link leads somewhere only where nobody else can have made it.
+    #[test]
+    fn links_of_others_are_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, end) = (folder.path().join("mail.log"), folder.path().join("end"));
+        std::os::unix::fs::symlink(&end, &path).unwrap();
+        Place::of(&file(&path)).write(b"one\n", &[4]).unwrap();
+        assert_eq!(fs::read_to_string(&end).unwrap(), "one\n");
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(folder.path(), Some(65_534), None).unwrap();
+            assert!(Place::of(&file(&path)).write(b"two\n", &[4]).is_err());
+            assert_eq!(fs::read_to_string(&end).unwrap(), "one\n");
+        }
     }
 
     #[test]
