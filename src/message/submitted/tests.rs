@@ -105,7 +105,7 @@ fn a_fit_message_stays_octet_for_octet() {
 #[test]
 fn what_is_no_message_id_stays_and_names_nothing() {
     for id in ["20261128.1234", "<a b@c>"] {
-        let (message, octets) = submit(&format!("From: x@y.example\nTo: z@y.example\nMessage-ID: {id}\n\n"));
+        let (message, octets) = submit(format!("From: x@y.example\nTo: z@y.example\nMessage-ID: {id}\n\n"));
         let text = String::from_utf8(octets).unwrap();
         assert_eq!(text.matches("Message-ID").count(), 1, "{text}");
         assert!(text.contains(&format!("Message-ID: {id}\r\n")), "{text}");
