@@ -166,6 +166,24 @@ fn senders() {
     assert_eq!(send(&desk, &["-f", "<>"], named).0, "");
 }
 
+/// One that cannot be reached never stops the others.
+#[test]
+fn the_others_get_it() {
+    let desk = Desk::new("");
+    desk.sendmail(&["-i", "b@y.example", "loop", "c@@y"], b"hi\n").exits(69).says("loop").says("c@@y");
+    assert_eq!(desk.only().recipients, ["b@y.example"]);
+    desk.sendmail(&["-i", "loop", "c@@y"], b"hi\n").exits(65).says("loop").says("c@@y");
+    desk.sandbox.run(&["queue", "run", "-q"]).exits(0);
+    assert_eq!(desk.sink.count(), 1);
+    // No room for a copy.
+    let mut text = b"Subject: x\n\n".to_vec();
+    text.extend(b"a line of text\n".repeat(20_000));
+    let mut desk = desk;
+    desk.sandbox.env("TMPDIR", "/nonexistent");
+    desk.sendmail(&["-i", "b@y.example"], &text).exits(75);
+    assert!(desk.sendmail(&["--help"], b"").exits(0).stdout.contains("man mailsend-sendmail"));
+}
+
 /// A profile is chosen by who writes, as everywhere.
 #[test]
 fn the_sender_chooses_a_profile() {

@@ -29,6 +29,8 @@ const MODE: u32 = 0o3733;
 const WHOLE: u32 = 0o640;
 /// Octets of the line in front of a message: there is room for what may be longer in the queue that it goes to.
 const MOST_HEAD: usize = letter::MOST_HEAD - (64 << 10);
+/// Characters of the name of a message.
+const NAME: usize = 20;
 /// Ends the name of a file that is being written.
 const UNFINISHED: &str = ".new";
 
@@ -65,6 +67,17 @@ impl Drop {
     /// The number of the user whose worker sends from it.
     pub fn owner(&self) -> u32 {
         self.owner
+    }
+
+    /// How many messages lie in it that no worker has taken yet. Only its owner can look.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn waiting(&self) -> io::Result<usize> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name()));
+        let names: Vec<_> = names.collect::<io::Result<_>>()?;
+        // What is being written, and what was rejected, have other names.
+        Ok(names.iter().filter(|name| name.to_str().is_some_and(|name| name.len() == NAME)).count())
     }
 
     /// Whether our worker is the one that sends from it.

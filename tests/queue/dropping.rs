@@ -183,6 +183,38 @@ fn nobody_else_reads_it_and_the_worker_sends_it() {
     assert!(rejected.len() == 1 && rejected[0].file_name().to_string_lossy().starts_with(&format!("{BOB}-")));
 }
 
+/// What any user hands to sendmail waits in the folder, and whoever may look is told so.
+#[test]
+fn sendmail_of_any_user() {
+    let Some(commons) = Commons::new() else { return };
+    let sink = Sink::new("PIPELINING");
+    commons.configure(&format!("mode = \"direct\"\n[profiles.p]\nserver = \"{}\"\n", sink.url()));
+    for name in ["sendmail", "mailq"] {
+        std::os::unix::fs::symlink("mailsend", commons.path(name)).expect("a link");
+    }
+    let sendmail = commons.path("sendmail");
+    let hand_over = |user, id: &str| {
+        let line = format!(
+            "printf 'Message-ID: {id}\\nFrom: Ada@X.Example\\n\\nhi\\n' | {} -i b@Y.example",
+            sendmail.display()
+        );
+        commons.shell(user, &line).exits(0).silently();
+    };
+    // Whatever they call it.
+    for id in ["<1@x.example>", "20261128.1234", "<a b@c>"] {
+        hand_over(ADA, id);
+    }
+    assert_eq!((commons.names().len(), sink.count()), (3, 0));
+    let mailq = |user| finish(commons.of(user, &commons.path("mailq"), &[]).spawn().expect("it"));
+    mailq(BOB).exits(77).says(&format!("sudo -u '#{WORKER}' mailq"));
+    let run = mailq(WORKER).exits(0).says("lie 3 more that nobody has taken yet");
+    assert_eq!(run.stdout, "Mail queue is empty\n");
+    finish(commons.mailsend(&["queue", "run"])).exits(0);
+    assert_eq!(sink.counts()["b@y.example"], 3);
+    assert!(commons.names().is_empty());
+    mailq(WORKER).exits(0).silently();
+}
+
 /// A worker that waits sees what comes, whatever somebody has put beside it.
 #[test]
 fn what_a_user_plants_does_no_harm() {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{NO_WORKER, broker, own};
+use super::{NO_WORKER, broker, own, tell_of_dropped};
 use crate::{
     cli::{
         CliError, Exit,
@@ -195,6 +195,7 @@ fn warn(stats: &Stats, path: &Path, context: &Context) {
     if context.is_quiet {
         return;
     }
+    tell_of_dropped(path, context);
     match stats.oldest_due.filter(|time| *time > TOO_LONG) {
         Some(time) if has_worker => {
             ui::tell(&format!("a message has been due for {}: see what 'mailsend worker' says", span(time)));

@@ -26,8 +26,11 @@ use super::{
     ui, worker,
 };
 use crate::{
-    config::{LogTable, LogTarget, QueueTable, parse_duration, resolve_log, resolve_queue},
-    queue::{Store, Time},
+    config::{
+        LogTable, LogTarget, QueueTable, SendmailTable, parse_duration, resolve_log, resolve_queue, resolve_sendmail,
+    },
+    mail::clean,
+    queue::{Drop, Store, Time},
     report::is_attended,
     secret::private,
 };
@@ -187,6 +190,21 @@ pub(super) fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
     let path = file(&table, context)?;
     let store = open(&path)?;
     Ok((path, store))
+}
+
+/// Says that something lies in our drop directory, and nobody takes it.
+pub(super) fn tell_of_dropped(path: &Path, context: &Context) {
+    if context.is_quiet || Store::has_worker(path) {
+        return;
+    }
+    // Who cannot look has nothing to tell.
+    let Ok(SendmailTable { drop: Some(folder), .. }) = resolve_sendmail(&context.files, &context.environment) else {
+        return;
+    };
+    let count = Drop::open(&folder).ok().filter(Drop::is_ours).and_then(|folder| folder.waiting().ok()).unwrap_or(0);
+    if count > 0 {
+        ui::tell(&clean(&format!("in {} lie {count} more that nobody has taken yet; {NO_WORKER}", folder.display())));
+    }
 }
 
 /// Sees to it that somebody sends what was added, or says that nobody does. Where no worker runs it is begun in the

@@ -1,6 +1,9 @@
 //! `-bp` prints the queue as Postfix does, since scripts read it; `-q` sends what is in it.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -24,7 +27,7 @@ const OPEN: [Status; 3] = [Status::Waiting, Status::Leased, Status::Held];
 
 /// Prints what waits, is held or is being sent.
 pub(super) fn list(context: &Context) -> Result<Exit, CliError> {
-    let mut store = own(context)?;
+    let (path, mut store) = own(context)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut names = Vec::new();
     store.list(&OPEN, &mut |outline| names.push(outline.name.clone()))?;
@@ -45,14 +48,17 @@ pub(super) fn list(context: &Context) -> Result<Exit, CliError> {
         0 => writeln!(out, "Mail queue is empty"),
         _ => writeln!(out, "-- {} Kbytes in {count} {requests}.", octets.div_ceil(1024)),
     });
-    printed(ui::written(result.and_then(|()| out.flush())))
+    let exit = printed(ui::written(result.and_then(|()| out.flush())))?;
+    // Whoever reads the list believes that this is all.
+    queue::tell_of_dropped(&path, &Context { is_quiet: false, ..context.clone() });
+    Ok(exit)
 }
 
 /// The queue that the mail of this user goes into.
 ///
 /// # Errors
 /// 77, if that is another user's; of the queue.
-fn own(context: &Context) -> Result<Store, CliError> {
+fn own(context: &Context) -> Result<(PathBuf, Store), CliError> {
     let table = resolve_sendmail(&context.files, &context.environment)?;
     let folder = table.drop.as_deref().map(Drop::open).transpose()?;
     if let Some(folder) = folder.filter(|folder| !folder.is_ours()) {
@@ -66,7 +72,7 @@ fn own(context: &Context) -> Result<Store, CliError> {
             )));
         }
     }
-    Ok(queue::own(context)?.1)
+    queue::own(context)
 }
 
 /// A message and its open recipients, below what was heard of them.
@@ -105,7 +111,7 @@ fn lines(entry: &Entry, zone: &TimeZone) -> String {
 
 /// Sends what is in the queue, due or not, and waits for it.
 pub(super) fn run(which: &Which, context: Context, common: &CommonArgs) -> Result<Exit, CliError> {
-    let mut store = own(&context)?;
+    let (_, mut store) = own(&context)?;
     let mut names = Vec::new();
     store.list(&[Status::Waiting], &mut |outline| names.push(outline.name.clone()))?;
     let mut found = false;
