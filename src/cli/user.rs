@@ -57,7 +57,12 @@ impl User {
 
 /// This user at this machine: the sender where nobody names another.
 pub fn own_mailbox(context: &Context, domain: &str) -> Option<Mailbox> {
-    let login = login_name(context)?;
+    // In a container a user may be a number only.
+    #[cfg(unix)]
+    let number = Some(format!("uid{}", rustix::process::geteuid().as_raw()));
+    #[cfg(not(unix))]
+    let number = None;
+    let login = login_name(context).or(number)?;
     let full_name = || {
         let named = context.environment.get("NAME").map(str::to_owned);
         named.or_else(|| User::of_process().filter(|user| user.name == login)?.full_name)
