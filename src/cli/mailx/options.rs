@@ -399,7 +399,8 @@ impl Reader {
         let mut letters = word.chars();
         let letter = letters.nth(1).unwrap_or('-');
         if !"fFrBCLNORVXhop".contains(letter) {
-            return Ok(());
+            // An address that begins so is meant for somebody.
+            return if word.contains('@') { self.address(word.to_owned()) } else { Ok(()) };
         }
         let value = match letters.as_str() {
             "" => self.next(&format!("-{letter}"))?,

@@ -55,8 +55,9 @@ impl Form {
         let transfer = header.value("Content-Transfer-Encoding").unwrap_or_default();
         let transfer = transfer.split([' ', '\t', ';', '(']).next().unwrap_or_default();
         let transfer = match transfer.to_ascii_lowercase().as_str() {
-            "" | "7bit" => Transfer::Plain,
-            "8bit" | "binary" => Transfer::Declared,
+            // Scripts write more than there is.
+            "" | "7bit" | "7-bit" | "7" | "none" | "us-ascii" => Transfer::Plain,
+            "8bit" | "binary" | "8-bit" | "8" | "utf-8" | "utf8" => Transfer::Declared,
             "base64" => Transfer::Base64,
             "quoted-printable" => Transfer::QuotedPrintable,
             _ => Transfer::Other,

@@ -414,6 +414,17 @@ fn in_a_multipart_only_what_needs_it_changes() {
     assert_eq!(text.replace("x=\r\n", "x").replace("\r\n", "\n"), expected);
 }
 
+/// Encodings that there are not, as scripts write them.
+#[test]
+fn misspelt_encodings_are_what_they_mean() {
+    for transfer in ["8-bit", "utf-8", "7-bit", "none"] {
+        let text = "x".repeat(1_200);
+        let message = sent(format!("{HEAD}Content-Type: text/html\nContent-Transfer-Encoding: {transfer}\n\n{text}\n"));
+        let parsed = MessageParser::default().parse(message.as_bytes()).unwrap();
+        assert_eq!(parsed.body_html(0).unwrap().trim_end(), text, "{transfer}");
+    }
+}
+
 #[test]
 fn what_must_not_be_changed_is_an_error() {
     let signed = |text: &str| {

@@ -172,6 +172,15 @@ proptest! {
         let _ = parse(&behind);
     }
 
+    /// Nobody who was named is forgotten.
+    #[test]
+    fn addresses_behind_the_end_of_options(user in "[a-eg-z]{1,5}") {
+        let address = format!("-{user}@d.example");
+        let call = call(&["-s", "S", "--", "a@b.example", &address]);
+        let is_option = "FBCLNORVXhopr".contains(&user[..1]);
+        prop_assert_eq!(call.to.len(), if is_option { 1 } else { 2 });
+    }
+
     /// Every order of options and addresses means the same.
     #[test]
     fn order_does_not_matter(order in Just(vec![vec!["-s", "S"], vec!["-c", "c"], vec!["a"], vec!["-v"], vec!["-E"]]).prop_shuffle()) {
