@@ -367,7 +367,13 @@ fn smtp_on_standard_input() {
     desk.sendmail(&["-bs"], b"HELO x\r\nMAIL FROM:<a@x.example>\r\nRCPT TO:<b@y.example>\r\nDATA\r\nhalf").exits(65);
     desk.sandbox.run(&["queue", "run", "-q"]);
     assert_eq!(desk.sink.count(), 2);
-    // No way: the dot is refused, for now.
+    // It is not safe: the dot is refused, for now.
+    let config = std::fs::read_to_string(desk.sandbox.path("config.toml")).expect("a file");
+    desk.sandbox.config(&format!("{config}[queue]\npath = \"/proc/none/queue.sqlite\"\n"));
+    let run = desk.sendmail(&["-bs"], dialogue.as_bytes()).exits(0);
+    let refused = run.stdout.lines().filter(|line| line.starts_with("451 ")).count();
+    assert!(refused == 2 && !run.stdout.contains("queued"), "{run:#?}");
+    // No way at all.
     desk.sandbox.config("");
     let run = desk.sendmail(&["-bs"], dialogue.as_bytes());
     assert!(
@@ -402,6 +408,38 @@ fn the_dialogue_goes_into_a_file() {
     configure(&desk.sandbox, &desk.sink.url(), "mode = \"direct\"");
     desk.sendmail(&["-i", "-X", trace.to_str().expect("it is there"), "c@y.example"], b"hi\n").exits(0).silently();
     assert!(traced().contains("RCPT TO:<c@y.example>"));
+}
+
+/// What is wished for by options comes to the server, the log and whoever looks.
+#[test]
+fn wishes_of_callers() {
+    let server = Server::new(|talk, _| {
+        talk.greet("DSN, 8BITMIME");
+        let mail = talk.answer("MAIL FROM:<f@x.example>", "250 ok");
+        assert!(mail.contains(" RET=HDRS") && mail.contains(" ENVID=E.1"), "{mail}");
+        let rcpt = talk.answer("RCPT TO:<b@y.example>", "250 ok");
+        assert!(rcpt.contains(" NOTIFY=FAILURE,DELAY"), "{rcpt}");
+        talk.answer("DATA", "354 go");
+        talk.data();
+        talk.say("250 taken");
+        talk.hear_to_the_end();
+    });
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &server.url(), "mode = \"queue\"\n[log]\nfile = \"mail.log\"");
+    // Another configuration than that of the environment.
+    std::fs::rename(sandbox.path("config.toml"), sandbox.path("other.toml")).expect("a file");
+    sandbox.config("");
+    let options = ["-C", "other.toml", "-v", "-i", "-f", "f@x.example", "-N", "failure,delay", "-Rhdrs", "-V", "E.1"];
+    call(&sandbox, "sendmail", &[&options[..], &["b@y.example"]].concat(), b"hi\n").exits(0).says("queued as ");
+    let log = std::fs::read_to_string(sandbox.path("mail.log")).expect("a log");
+    assert!(log.contains("state=queued") && log.contains("recipient=b@y.example"), "{log}");
+    call(&sandbox, "sendmail", &["-C", "other.toml", "-q"], b"").exits(0).silently();
+    let log = std::fs::read_to_string(sandbox.path("mail.log")).expect("a log");
+    assert!(log.lines().count() == 2 && log.contains("state=accepted"), "{log}");
+    server.only();
+    // What is wrong with aliases is told, and is nobody's failure.
+    sandbox.file("system-aliases", "root: ops@y.example\nno alias at all\n");
+    call(&sandbox, "newaliases", &["-C", "other.toml"], b"").exits(0).says("system-aliases:2");
 }
 
 /// What allowed aliases lead to on this machine gets the message, before anybody else does.
