@@ -278,6 +278,12 @@ fn the_system_logger_has_it() {
     let line = String::from_utf8(heard(&loggers.syslog)).expect("text");
     let json: Value = serde_json::from_str(line.split_once("]: ").expect("a head").1).expect("JSON");
     assert_eq!(json["recipient"], "a@y.example");
+    // By the name that a caller of sendmail gives.
+    let profile = format!("[profiles.p]\nserver = \"{}\"\n", sink.url());
+    sandbox.config(&format!("[log]\nfile = \"syslog\"\n[sendmail]\nmode = \"queue\"\n{profile}"));
+    loggers.run(&sandbox, &["sendmail", "-L", "nightly", "-i", "a@y.example"]).exits(0).silently();
+    let line = String::from_utf8(heard(&loggers.syslog)).expect("text");
+    assert!(line.contains(" nightly[") && line.contains("state=queued"), "{line}");
 }
 
 /// However long a reply is, there is a line of it.

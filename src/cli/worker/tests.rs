@@ -291,6 +291,21 @@ fn service(unit: &str) -> BTreeMap<&str, &str> {
     sections.remove("Service").unwrap()
 }
 
+/// The service of the timer runs once, as the same user.
+#[test]
+fn the_unit_of_the_timer_fits() {
+    let unit = include_str!("../../../examples/systemd/mailsend-queue.service");
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap();
+    assert!(Cli::try_parse_from(value("ExecStart").split(' ')).is_ok());
+    let lasting = service(include_str!("../../../examples/systemd/mailsend.service"));
+    assert_eq!(
+        (value("Type"), value("User"), value("Environment")),
+        ("oneshot", lasting["User"], lasting["Environment"])
+    );
+    let timer = include_str!("../../../examples/systemd/mailsend-queue.timer");
+    assert!(timer.contains("OnUnitInactiveSec=") && timer.contains("WantedBy=timers.target"));
+}
+
 #[test]
 fn the_units_fit_the_worker() {
     for unit in [
